@@ -1,0 +1,186 @@
+/**
+ * What one instance knows besides its logs: its identity, its list of logs, the tokens it gave out.
+ * Small and rarely written, so it is read and written in place, each write one durable transaction.
+ */
+import { SteleError } from '../core/errors.ts';
+import { type Db, openForWriting, storageError } from './sqlite/database.ts';
+
+export type Visibility = 'public' | 'proofs' | 'private';
+
+export const ROLES = ['submit', 'read', 'content', 'approve', 'keys', 'admin'] as const;
+export type Role = (typeof ROLES)[number];
+
+export interface LogRow {
+  readonly name: string;
+  readonly origin: string;
+  readonly visibility: Visibility;
+  /** The admission rules as JSON text, as in the genesis record. */
+  readonly rules: string;
+  readonly state: 'creating' | 'active';
+  readonly createdMs: number;
+}
+
+export interface TokenRow {
+  readonly id: string;
+  /** SHA-256 of the token. */
+  readonly hash: Uint8Array;
+  readonly holder: string;
+  readonly roles: readonly Role[];
+  /** Names of logs, or `*` for all. */
+  readonly logs: readonly string[];
+  readonly createdMs: number;
+  readonly expiresMs?: number;
+  readonly revokedMs?: number;
+}
+
+/** Where a data folder was written: see `log/guard.ts`. */
+export interface Identity {
+  readonly originBase: string;
+  readonly machine: string | undefined;
+  readonly device: string;
+  readonly inode: string;
+}
+
+export class InstanceStore {
+  readonly path: string;
+  readonly #db: Db;
+
+  constructor(path: string) {
+    this.path = path;
+    this.#db = openForWriting(path, 'instance');
+  }
+
+  identity(): Identity | undefined {
+    const row = this.#run(() =>
+      this.#db.prepare('SELECT origin_base, machine, device, inode FROM instance').get(),
+    ) as { origin_base: string; machine: string | null; device: string; inode: string } | undefined;
+    return (
+      row && {
+        originBase: row.origin_base,
+        machine: row.machine ?? undefined,
+        device: row.device,
+        inode: row.inode,
+      }
+    );
+  }
+
+  setIdentity({ originBase, machine, device, inode }: Identity): void {
+    this.#run(() =>
+      this.#db
+        .prepare(
+          `INSERT INTO instance (one, origin_base, machine, device, inode) VALUES (1, ?, ?, ?, ?)
+           ON CONFLICT (one) DO UPDATE SET machine = excluded.machine, device = excluded.device,
+             inode = excluded.inode`,
+        )
+        .run(originBase, machine ?? null, device, inode),
+    );
+  }
+
+  logs(): LogRow[] {
+    return this.#run(() =>
+      this.#db
+        .prepare(
+          'SELECT name, origin, visibility, rules, state, created_ms AS createdMs FROM log ORDER BY name',
+        )
+        .all(),
+    ) as LogRow[];
+  }
+
+  log(name: string): LogRow | undefined {
+    return this.logs().find((log) => log.name === name);
+  }
+
+  insertLog(row: LogRow): void {
+    this.#run(() =>
+      this.#db
+        .prepare(
+          `INSERT INTO log (name, origin, visibility, rules, state, created_ms)
+           VALUES (@name, @origin, @visibility, @rules, @state, @createdMs)`,
+        )
+        .run(row),
+    );
+  }
+
+  activateLog(name: string): void {
+    this.#run(() => this.#db.prepare("UPDATE log SET state = 'active' WHERE name = ?").run(name));
+  }
+
+  insertToken(row: TokenRow): void {
+    this.#run(() =>
+      this.#db
+        .prepare(
+          `INSERT INTO token (id, hash, holder, roles, logs, created_ms, expires_ms, revoked_ms)
+           VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+        )
+        .run(
+          row.id,
+          row.hash,
+          row.holder,
+          JSON.stringify(row.roles),
+          JSON.stringify(row.logs),
+          row.createdMs,
+          row.expiresMs ?? null,
+          row.revokedMs ?? null,
+        ),
+    );
+  }
+
+  findToken(hash: Uint8Array): TokenRow | undefined {
+    const row = this.#run(() => this.#db.prepare(`${SELECT_TOKEN} WHERE hash = ?`).get(hash));
+    return row === undefined ? undefined : toToken(row as RawToken);
+  }
+
+  listTokens(): TokenRow[] {
+    const rows = this.#run(() => this.#db.prepare(`${SELECT_TOKEN} ORDER BY created_ms, id`).all());
+    return (rows as RawToken[]).map(toToken);
+  }
+
+  /** Revoking twice keeps the first time. */
+  revokeToken(id: string, nowMs: number): void {
+    const { changes } = this.#run(() =>
+      this.#db
+        .prepare('UPDATE token SET revoked_ms = coalesce(revoked_ms, ?) WHERE id = ?')
+        .run(nowMs, id),
+    );
+    if (changes === 0) throw new SteleError('not_found', `there is no token ${id}`);
+  }
+
+  close(): void {
+    this.#db.close();
+  }
+
+  #run<T>(work: () => T): T {
+    try {
+      return work();
+    } catch (error) {
+      throw storageError(error, this.path);
+    }
+  }
+}
+
+const SELECT_TOKEN =
+  'SELECT id, hash, holder, roles, logs, created_ms, expires_ms, revoked_ms FROM token';
+
+interface RawToken {
+  readonly id: string;
+  readonly hash: Uint8Array;
+  readonly holder: string;
+  readonly roles: string;
+  readonly logs: string;
+  readonly created_ms: number;
+  readonly expires_ms: number | null;
+  readonly revoked_ms: number | null;
+}
+
+function toToken(row: RawToken): TokenRow {
+  return {
+    id: row.id,
+    hash: row.hash,
+    holder: row.holder,
+    roles: JSON.parse(row.roles) as Role[],
+    logs: JSON.parse(row.logs) as string[],
+    createdMs: row.created_ms,
+    ...(row.expires_ms === null ? {} : { expiresMs: row.expires_ms }),
+    ...(row.revoked_ms === null ? {} : { revokedMs: row.revoked_ms }),
+  };
+}

@@ -1,0 +1,144 @@
+/**
+ * A log store in memory, for tests and for what need not survive. It keeps the contract, except that
+ * "durable" means "until the process ends".
+ */
+import { SteleError } from '../core/errors.ts';
+import type { LeafIndex, TreeSize } from '../core/units.ts';
+import {
+  type Batch,
+  CANDIDATES_MAX,
+  type Head,
+  type LogStore,
+  type LookupKind,
+  type SeqRange,
+  type StoredSource,
+} from './store.ts';
+
+interface MemorySource {
+  readonly name: string;
+  keyid: string;
+  forks: number;
+  readonly records: Map<number, LeafIndex>;
+}
+
+export class MemoryStore implements LogStore {
+  #head: Head | undefined;
+  readonly #entries: Uint8Array[] = [];
+  readonly #tiles = new Map<string, Uint8Array>();
+  readonly #lookups = new Map<string, Set<LeafIndex>>();
+  #indexed = 0 as TreeSize;
+  readonly #control: LeafIndex[] = [];
+  readonly #sources = new Map<string, MemorySource>();
+  readonly #published = new Map<number, Head>();
+
+  async readHead(): Promise<Head | undefined> {
+    return this.#head;
+  }
+
+  async readTiles(tiles: readonly { level: number; index: number }[]): Promise<Uint8Array[]> {
+    return tiles.map(({ level, index }) => {
+      const bytes = this.#tiles.get(`${level}/${index}`);
+      if (bytes === undefined) throw new SteleError('storage', `tile ${level}/${index} is missing`);
+      return bytes;
+    });
+  }
+
+  async readEntries(begin: LeafIndex, end: TreeSize): Promise<Uint8Array[]> {
+    if (end > this.#entries.length) {
+      throw new SteleError('storage', `entry ${this.#entries.length} is missing`);
+    }
+    return this.#entries.slice(begin, end);
+  }
+
+  async findCandidates(kind: LookupKind, prefixes: readonly number[]): Promise<LeafIndex[][]> {
+    return prefixes.map((prefix) => {
+      const found = [...(this.#lookups.get(`${kind}/${prefix}`) ?? [])].sort((a, b) => a - b);
+      if (found.length > CANDIDATES_MAX) {
+        throw new SteleError('storage', `over ${CANDIDATES_MAX} candidates under one prefix`);
+      }
+      return found;
+    });
+  }
+
+  async readIndexed(): Promise<TreeSize> {
+    return this.#indexed;
+  }
+
+  async readControl(): Promise<LeafIndex[]> {
+    return [...this.#control];
+  }
+
+  async readSource(name: string): Promise<StoredSource | undefined> {
+    const source = this.#sources.get(name);
+    return source === undefined
+      ? undefined
+      : { name, keyid: source.keyid, forks: source.forks, ranges: rangesOf(source.records) };
+  }
+
+  async readSources(after: string | undefined, limit: number): Promise<StoredSource[]> {
+    const names = [...this.#sources.keys()].sort().filter((n) => after === undefined || n > after);
+    const found = await Promise.all(names.slice(0, limit).map((n) => this.readSource(n)));
+    return found.filter((s) => s !== undefined);
+  }
+
+  async findSeq(source: string, seq: number): Promise<LeafIndex | undefined> {
+    return this.#sources.get(source)?.records.get(seq);
+  }
+
+  async commit(batch: Batch, expected: Head | undefined): Promise<void> {
+    if (this.#head?.checkpoint !== expected?.checkpoint) {
+      throw new SteleError(
+        'conflict',
+        `the stored head has size ${this.#head?.size ?? 0}, not ${expected?.size ?? 0}`,
+      );
+    }
+    this.#entries.push(...batch.entries);
+    for (const tile of batch.tiles) this.#tiles.set(`${tile.level}/${tile.index}`, tile.bytes);
+    for (const { kind, prefix, index } of batch.lookups) {
+      const key = `${kind}/${prefix}`;
+      this.#lookups.set(key, (this.#lookups.get(key) ?? new Set()).add(index));
+    }
+    this.#indexed = batch.indexed;
+    this.#control.push(...batch.control);
+    for (const change of batch.sources) {
+      const source = this.#sources.get(change.name) ?? {
+        name: change.name,
+        keyid: change.keyid,
+        forks: 0,
+        records: new Map<number, LeafIndex>(),
+      };
+      source.keyid = change.keyid;
+      source.forks = change.forks;
+      for (const { seq, index } of change.records) {
+        if (!source.records.has(seq)) source.records.set(seq, index);
+      }
+      this.#sources.set(change.name, source);
+    }
+    this.#head = batch.head;
+  }
+
+  async publish(head: Head): Promise<void> {
+    this.#published.set(Math.floor(head.timeMs / 3_600_000), head);
+  }
+
+  async readPublished(size?: TreeSize): Promise<Head | undefined> {
+    const kept = [...this.#published.values()];
+    if (size !== undefined) return kept.find((h) => h.size === size);
+    return kept.reduce<Head | undefined>(
+      (a, b) => (a !== undefined && a.size > b.size ? a : b),
+      undefined,
+    );
+  }
+
+  async close(): Promise<void> {}
+}
+
+function rangesOf(records: ReadonlyMap<number, LeafIndex>): SeqRange[] {
+  const ranges: { begin: number; end: number }[] = [];
+  for (const seq of [...records.keys()].sort((a, b) => a - b)) {
+    const last = ranges.at(-1);
+    if (last?.end === seq) last.end++;
+    else ranges.push({ begin: seq, end: seq + 1 });
+  }
+  return ranges;
+}

@@ -1,0 +1,239 @@
+/**
+ * A log in one SQLite file: reads on this thread from a read-only connection, commits through a writer
+ * thread. A read that begins after a commit resolved sees that commit.
+ */
+import { SteleError } from '../../core/errors.ts';
+import type { Hash, LeafIndex, TreeSize } from '../../core/units.ts';
+import {
+  type Batch,
+  CANDIDATES_MAX,
+  type Head,
+  LOOKUP,
+  type LogStore,
+  type LookupKind,
+  type StoredSource,
+} from '../store.ts';
+import { type Chunk, packChunks, unpackChunk } from './chunk.ts';
+import { type Db, openForReading, storageError } from './database.ts';
+import type { HeadRow, PackedBatch } from './writer.ts';
+import type { WriterPool } from './writer-pool.ts';
+
+/** Tile rows are keyed by level · 2^46 + index: 2^46 tiles of 256 leaves are more than 2^53 leaves. */
+export function tileRowid(level: number, index: number): number {
+  return level * 2 ** 46 + index;
+}
+
+export class SqliteStore implements LogStore {
+  readonly #path: string;
+  readonly #db: Db;
+  readonly #writers: WriterPool | undefined;
+  readonly #read: ReturnType<typeof prepareReads>;
+
+  private constructor(path: string, writers: WriterPool | undefined) {
+    this.#path = path;
+    this.#writers = writers;
+    this.#db = openForReading(path);
+    this.#read = prepareReads(this.#db);
+  }
+
+  /** Opens for reading and writing; the file is created where it is missing. */
+  static async open(path: string, writers: WriterPool): Promise<SqliteStore> {
+    await writers.open(path);
+    return new SqliteStore(path, writers);
+  }
+
+  /** Opens a file that exists, for reading only: audits and exports beside or without a server. */
+  static openReadOnly(path: string): SqliteStore {
+    return new SqliteStore(path, undefined);
+  }
+
+  async readHead(): Promise<Head | undefined> {
+    return this.#guard(() => toHead(this.#read.head.get()));
+  }
+
+  async readTiles(
+    tiles: readonly { readonly level: number; readonly index: number }[],
+  ): Promise<Uint8Array[]> {
+    return this.#guard(() =>
+      tiles.map(({ level, index }) => {
+        const data = this.#read.tile.get(tileRowid(level, index)) as Uint8Array | undefined;
+        if (data === undefined) {
+          throw new SteleError('storage', `tile ${level}/${index} is missing`);
+        }
+        return data;
+      }),
+    );
+  }
+
+  async readEntries(begin: LeafIndex, end: TreeSize): Promise<Uint8Array[]> {
+    return this.#guard(() => {
+      const entries: Uint8Array[] = [];
+      if (begin >= end) return entries;
+      for (const row of this.#read.chunks.iterate(begin, end)) {
+        const chunk = row as Chunk;
+        if (chunk.begin > begin + entries.length) break;
+        const part = unpackChunk(chunk);
+        entries.push(...part.slice(Math.max(0, begin - chunk.begin), end - chunk.begin));
+      }
+      if (entries.length !== end - begin) {
+        throw new SteleError('storage', `entry ${begin + entries.length} is missing`);
+      }
+      return entries;
+    });
+  }
+
+  async findCandidates(kind: LookupKind, prefixes: readonly number[]): Promise<LeafIndex[][]> {
+    return this.#guard(() =>
+      prefixes.map((prefix) => {
+        const found = this.#read.candidates.all(LOOKUP[kind], prefix) as LeafIndex[];
+        if (found.length > CANDIDATES_MAX) {
+          throw new SteleError('storage', `over ${CANDIDATES_MAX} candidates under one prefix`);
+        }
+        return found;
+      }),
+    );
+  }
+
+  async readIndexed(): Promise<TreeSize> {
+    return this.#guard(() => this.#read.indexed.get() as TreeSize);
+  }
+
+  async readControl(): Promise<LeafIndex[]> {
+    return this.#guard(() => this.#read.control.all() as LeafIndex[]);
+  }
+
+  async readSource(name: string): Promise<StoredSource | undefined> {
+    return this.#guard(() => this.#toSource(this.#read.source.get(name)));
+  }
+
+  async readSources(after: string | undefined, limit: number): Promise<StoredSource[]> {
+    return this.#guard(() =>
+      this.#read.sources
+        .all(after ?? '', limit)
+        .map((row) => this.#toSource(row))
+        .filter((source) => source !== undefined),
+    );
+  }
+
+  async findSeq(source: string, seq: number): Promise<LeafIndex | undefined> {
+    return this.#guard(() => this.#read.seq.get(source, seq) as LeafIndex | undefined);
+  }
+
+  async commit(batch: Batch, expected: Head | undefined): Promise<void> {
+    await this.#writer().commit(this.#path, pack(batch, expected));
+  }
+
+  async publish(head: Head): Promise<void> {
+    await this.#writer().publish(this.#path, toRow(head));
+  }
+
+  async readPublished(size?: TreeSize): Promise<Head | undefined> {
+    return this.#guard(() =>
+      toHead(size === undefined ? this.#read.published.get() : this.#read.publishedAt.get(size)),
+    );
+  }
+
+  async close(): Promise<void> {
+    this.#db.close();
+    await this.#writers?.closeLog(this.#path);
+  }
+
+  #writer(): WriterPool {
+    if (this.#writers === undefined) {
+      throw new SteleError('storage', `${this.#path} is open for reading only`);
+    }
+    return this.#writers;
+  }
+
+  #toSource(row: unknown): StoredSource | undefined {
+    if (row === undefined) return undefined;
+    const { id, name, keyid, forks } = row as { id: number } & Omit<StoredSource, 'ranges'>;
+    return {
+      name,
+      keyid,
+      forks,
+      ranges: this.#read.ranges.all(id) as { begin: number; end: number }[],
+    };
+  }
+
+  #guard<T>(read: () => T): T {
+    try {
+      return read();
+    } catch (error) {
+      throw storageError(error, this.#path);
+    }
+  }
+}
+
+function prepareReads(db: Db) {
+  return {
+    head: db.prepare('SELECT size, root, time_ms, checkpoint FROM head WHERE one = 1'),
+    tile: db.prepare('SELECT data FROM tile WHERE id = ?').pluck(),
+    chunks: db.prepare(
+      `SELECT begin, count, data FROM chunk
+       WHERE begin >= (SELECT max(begin) FROM chunk WHERE begin <= ?) AND begin < ? ORDER BY begin`,
+    ),
+    candidates: db
+      .prepare(
+        `SELECT idx FROM lookup WHERE kind = ? AND prefix = ? ORDER BY idx LIMIT ${CANDIDATES_MAX + 1}`,
+      )
+      .pluck(),
+    indexed: db.prepare('SELECT indexed FROM lookup_progress WHERE one = 1').pluck(),
+    control: db.prepare('SELECT idx FROM control ORDER BY idx').pluck(),
+    source: db.prepare('SELECT id, name, keyid, forks FROM source WHERE name = ?'),
+    sources: db.prepare(
+      'SELECT id, name, keyid, forks FROM source WHERE name > ? ORDER BY name LIMIT ?',
+    ),
+    ranges: db.prepare('SELECT begin, end FROM source_range WHERE source = ? ORDER BY begin'),
+    seq: db
+      .prepare(
+        `SELECT idx FROM source_record WHERE source = (SELECT id FROM source WHERE name = ?)
+         AND seq = ? ORDER BY idx LIMIT 1`,
+      )
+      .pluck(),
+    published: db.prepare(
+      'SELECT size, root, time_ms, checkpoint FROM published ORDER BY size DESC, hour DESC LIMIT 1',
+    ),
+    publishedAt: db.prepare(
+      'SELECT size, root, time_ms, checkpoint FROM published WHERE size = ? ORDER BY hour LIMIT 1',
+    ),
+  };
+}
+
+function toHead(row: unknown): Head | undefined {
+  if (row === undefined) return undefined;
+  const head = row as { size: number; root: Uint8Array; time_ms: number; checkpoint: string };
+  return {
+    size: head.size as TreeSize,
+    root: new Uint8Array(head.root) as Hash,
+    timeMs: head.time_ms,
+    checkpoint: head.checkpoint,
+  };
+}
+
+function toRow(head: Head): HeadRow {
+  const { size, root, timeMs, checkpoint } = head;
+  return { size, root, timeMs, checkpoint };
+}
+
+function pack(batch: Batch, expected: Head | undefined): PackedBatch {
+  const lookups = new Float64Array(batch.lookups.length * 3);
+  for (const [i, { kind, prefix, index }] of batch.lookups.entries()) {
+    lookups[3 * i] = LOOKUP[kind];
+    lookups[3 * i + 1] = prefix;
+    lookups[3 * i + 2] = index;
+  }
+  return {
+    chunks: packChunks(batch.begin, batch.entries),
+    tiles: batch.tiles.map(({ level, index, bytes }) => ({
+      id: tileRowid(level, index),
+      data: bytes,
+    })),
+    lookups,
+    indexed: batch.indexed,
+    control: batch.control,
+    sources: batch.sources,
+    head: toRow(batch.head),
+    expected: expected === undefined ? undefined : toRow(expected),
+  };
+}

@@ -1,0 +1,68 @@
+/**
+ * A writer thread: commits for the logs that are assigned to it, one after another, so that an fsync
+ * never stops HTTP. It holds no state but open files; who asks in which order is decided outside.
+ */
+import { parentPort } from 'node:worker_threads';
+import { invariant, SteleError } from '../../core/errors.ts';
+import { FsyncFailed, storageError } from './database.ts';
+import { type HeadRow, LogWriter, type PackedBatch } from './writer.ts';
+
+export type WriterRequest =
+  | { readonly id: number; readonly op: 'open' | 'close'; readonly path: string }
+  | {
+      readonly id: number;
+      readonly op: 'commit';
+      readonly path: string;
+      readonly batch: PackedBatch;
+    }
+  | { readonly id: number; readonly op: 'publish'; readonly path: string; readonly head: HeadRow };
+
+export type WriterReply =
+  | { readonly id: number; readonly ok: true }
+  | { readonly id: number; readonly ok: false; readonly error: WriterError };
+
+/** An error as it crosses between threads. */
+export interface WriterError {
+  readonly kind: 'stele' | 'fsync' | 'bug';
+  readonly code: string;
+  readonly message: string;
+  readonly retryAfterS?: number;
+}
+
+const writers = new Map<string, LogWriter>();
+
+function perform(request: WriterRequest): void {
+  if (request.op === 'open') {
+    if (!writers.has(request.path)) writers.set(request.path, new LogWriter(request.path));
+    return;
+  }
+  const writer = writers.get(request.path);
+  invariant(writer !== undefined, `${request.path} is open in its writer thread`);
+  if (request.op === 'commit') writer.commit(request.batch);
+  else if (request.op === 'publish') writer.publish(request.head);
+  else {
+    writer.close();
+    writers.delete(request.path);
+  }
+}
+
+function portable(error: unknown, path: string): WriterError {
+  const ours = storageError(error, path);
+  if (ours instanceof FsyncFailed) return { kind: 'fsync', code: '', message: ours.message };
+  if (!(ours instanceof SteleError)) return { kind: 'bug', code: '', message: ours.message };
+  const { code, message, retryAfterS } = ours;
+  return { kind: 'stele', code, message, ...(retryAfterS === undefined ? {} : { retryAfterS }) };
+}
+
+const port = parentPort;
+invariant(port !== null, 'a writer runs in a worker thread');
+port.on('message', (request: WriterRequest) => {
+  let reply: WriterReply;
+  try {
+    perform(request);
+    reply = { id: request.id, ok: true };
+  } catch (error) {
+    reply = { id: request.id, ok: false, error: portable(error, request.path) };
+  }
+  port.postMessage(reply);
+});

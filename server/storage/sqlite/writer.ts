@@ -1,0 +1,160 @@
+/**
+ * The writing half of a SQLite log store: what happens inside a writer thread. One commit is one
+ * transaction is one fsync.
+ */
+import { SteleError } from '../../core/errors.ts';
+import type { Chunk } from './chunk.ts';
+import { type Db, openForWriting } from './database.ts';
+
+/** A head as it crosses between threads and into rows. */
+export interface HeadRow {
+  readonly size: number;
+  readonly root: Uint8Array;
+  readonly timeMs: number;
+  readonly checkpoint: string;
+}
+
+export interface SourceRow {
+  readonly name: string;
+  readonly keyid: string;
+  readonly forks: number;
+  readonly records: readonly { readonly seq: number; readonly index: number }[];
+}
+
+/** A batch packed for the journey: few large buffers instead of many small ones. */
+export interface PackedBatch {
+  readonly chunks: readonly Chunk[];
+  readonly tiles: readonly { readonly id: number; readonly data: Uint8Array }[];
+  /** kind, prefix, index, kind, prefix, index … */
+  readonly lookups: Float64Array;
+  readonly indexed: number;
+  readonly control: readonly number[];
+  readonly sources: readonly SourceRow[];
+  readonly head: HeadRow;
+  readonly expected: HeadRow | undefined;
+}
+
+export class LogWriter {
+  readonly #db: Db;
+  readonly #commit: (batch: PackedBatch) => void;
+  readonly #publish: (head: HeadRow) => void;
+
+  constructor(path: string) {
+    this.#db = openForWriting(path, 'sqlite');
+    this.#commit = prepareCommit(this.#db);
+    this.#publish = preparePublish(this.#db);
+  }
+
+  /** All of the batch, or nothing and a `conflict` where the stored head is not the expected one. */
+  commit(batch: PackedBatch): void {
+    this.#commit(batch);
+  }
+
+  publish(head: HeadRow): void {
+    this.#publish(head);
+  }
+
+  close(): void {
+    this.#db.close();
+  }
+}
+
+function prepareCommit(db: Db): (batch: PackedBatch) => void {
+  const readHead = db.prepare('SELECT size, checkpoint FROM head WHERE one = 1');
+  const insertHead = db.prepare(
+    'INSERT INTO head (one, size, root, time_ms, checkpoint) VALUES (1, ?, ?, ?, ?)',
+  );
+  const updateHead = db.prepare(
+    'UPDATE head SET size = ?, root = ?, time_ms = ?, checkpoint = ? WHERE one = 1',
+  );
+  const insertChunk = db.prepare('INSERT INTO chunk (begin, count, data) VALUES (?, ?, ?)');
+  const insertTile = db.prepare('INSERT INTO tile (id, data) VALUES (?, ?)');
+  const insertLookup = db.prepare(
+    'INSERT OR IGNORE INTO lookup (kind, prefix, idx) VALUES (?, ?, ?)',
+  );
+  const setIndexed = db.prepare('UPDATE lookup_progress SET indexed = ? WHERE one = 1');
+  const insertControl = db.prepare('INSERT INTO control (idx) VALUES (?)');
+  const putSource = prepareSource(db);
+
+  return db.transaction((batch: PackedBatch) => {
+    const stored = readHead.get() as { size: number; checkpoint: string } | undefined;
+    if (stored?.checkpoint !== batch.expected?.checkpoint) {
+      throw new SteleError(
+        'conflict',
+        `the stored head has size ${stored?.size ?? 0}, not ${batch.expected?.size ?? 0}`,
+      );
+    }
+    for (const { begin, count, data } of batch.chunks) insertChunk.run(begin, count, data);
+    for (const { id, data } of batch.tiles) insertTile.run(id, data);
+    const { lookups } = batch;
+    for (let i = 0; i < lookups.length; i += 3) {
+      insertLookup.run(lookups[i], lookups[i + 1], lookups[i + 2]);
+    }
+    setIndexed.run(batch.indexed);
+    for (const index of batch.control) insertControl.run(index);
+    for (const source of batch.sources) putSource(source);
+    const { size, root, timeMs, checkpoint } = batch.head;
+    (stored === undefined ? insertHead : updateHead).run(size, root, timeMs, checkpoint);
+  }).immediate;
+}
+
+function prepareSource(db: Db): (source: SourceRow) => void {
+  const upsert = db
+    .prepare(
+      `INSERT INTO source (name, keyid, forks) VALUES (?, ?, ?)
+       ON CONFLICT (name) DO UPDATE SET keyid = excluded.keyid, forks = excluded.forks
+       RETURNING id`,
+    )
+    .pluck();
+  const insertRecord = db.prepare(
+    'INSERT OR IGNORE INTO source_record (source, seq, idx) VALUES (?, ?, ?)',
+  );
+  const before = db.prepare(
+    'SELECT begin, end FROM source_range WHERE source = ? AND begin <= ? ORDER BY begin DESC LIMIT 1',
+  );
+  const after = db.prepare('SELECT begin, end FROM source_range WHERE source = ? AND begin = ?');
+  const extend = db.prepare('UPDATE source_range SET end = ? WHERE source = ? AND begin = ?');
+  const insert = db.prepare('INSERT INTO source_range (source, begin, end) VALUES (?, ?, ?)');
+  const remove = db.prepare('DELETE FROM source_range WHERE source = ? AND begin = ?');
+  type Range = { begin: number; end: number } | undefined;
+
+  /** Adds the run [begin, end) of new sequence numbers, joined to its neighbors. */
+  function addRun(id: number, begin: number, end: number): void {
+    const left = before.get(id, begin) as Range;
+    if (left !== undefined && left.end >= end) return;
+    const right = after.get(id, end) as Range;
+    if (right !== undefined) remove.run(id, right.begin);
+    if (left !== undefined && left.end >= begin) extend.run(right?.end ?? end, id, left.begin);
+    else insert.run(id, begin, right?.end ?? end);
+  }
+
+  return ({ name, keyid, forks, records }) => {
+    const id = upsert.get(name, keyid, forks) as number;
+    const seqs = [...new Set(records.map((r) => r.seq))].sort((a, b) => a - b);
+    for (const { seq, index } of records) insertRecord.run(id, seq, index);
+    // Usually one run: a batch holds consecutive records of a source. Sequence numbers that are
+    // already there (a fork) are runs of their own and change nothing.
+    for (let i = 0; i < seqs.length; ) {
+      const begin = seqs[i] as number;
+      let end = begin;
+      while (seqs[i] === end) {
+        end++;
+        i++;
+      }
+      addRun(id, begin, end);
+    }
+  };
+}
+
+function preparePublish(db: Db): (head: HeadRow) => void {
+  const upsert = db.prepare(
+    `INSERT INTO published (hour, size, root, time_ms, checkpoint) VALUES (?, ?, ?, ?, ?)
+     ON CONFLICT (hour) DO UPDATE SET size = excluded.size, root = excluded.root,
+       time_ms = excluded.time_ms, checkpoint = excluded.checkpoint
+     WHERE excluded.size >= published.size`,
+  );
+  return (head) => {
+    const hour = Math.floor(head.timeMs / 3_600_000);
+    upsert.run(hour, head.size, head.root, head.timeMs, head.checkpoint);
+  };
+}

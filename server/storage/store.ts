@@ -1,0 +1,118 @@
+/**
+ * What a log needs from a disk. Implementations share no code, only this contract and its suite,
+ * `test/contract/store.ts`.
+ *
+ * Stored data is not trusted on the way back: callers hash what they read into a signed root. A bad
+ * store can stop a log, not forge one.
+ */
+import type { Hash, LeafIndex, TreeSize } from '../core/units.ts';
+
+/** A signed tree head. */
+export interface Head {
+  readonly size: TreeSize;
+  readonly root: Hash;
+  /** When the log made it, by its own clock: milliseconds since 1970. */
+  readonly timeMs: number;
+  /** The signed note, as it is served. */
+  readonly checkpoint: string;
+}
+
+export interface StoredTile {
+  readonly level: number;
+  readonly index: number;
+  /** 8,192 bytes: only full tiles are stored. */
+  readonly bytes: Uint8Array;
+}
+
+/** What an entry can be found by. The number is stored. */
+export const LOOKUP = { leaf: 0, statement: 1, record: 2 } as const;
+export type LookupKind = keyof typeof LOOKUP;
+
+export interface Lookup {
+  readonly kind: LookupKind;
+  /** 52 bits of a hash, as a number. */
+  readonly prefix: number;
+  readonly index: LeafIndex;
+}
+
+/** A run of sequence numbers without a hole: [begin, end). */
+export interface SeqRange {
+  readonly begin: number;
+  readonly end: number;
+}
+
+/** A source as it will be after a commit. */
+export interface SourceChange {
+  readonly name: string;
+  readonly keyid: string;
+  readonly forks: number;
+  /** Records of this source in the batch. */
+  readonly records: readonly { readonly seq: number; readonly index: LeafIndex }[];
+}
+
+export interface StoredSource {
+  readonly name: string;
+  readonly keyid: string;
+  readonly forks: number;
+  /** Ascending, never touching: what lies between two of them is a hole. */
+  readonly ranges: readonly SeqRange[];
+}
+
+export interface Batch {
+  /** The index of the first entry: the size of the head that the batch replaces. */
+  readonly begin: LeafIndex;
+  readonly entries: readonly Uint8Array[];
+  readonly tiles: readonly StoredTile[];
+  /** Sorted by kind and prefix. They may belong to earlier entries: look-ups are written behind. */
+  readonly lookups: readonly Lookup[];
+  /** After this commit, every entry below it can be found by its stored look-ups. */
+  readonly indexed: TreeSize;
+  readonly control: readonly LeafIndex[];
+  readonly sources: readonly SourceChange[];
+  readonly head: Head;
+}
+
+export interface LogStore {
+  /** The newest committed head; nothing while the log is empty. */
+  readHead(): Promise<Head | undefined>;
+
+  /** Full tiles, in the order asked. Rejects with `storage` if any is missing: never a short answer. */
+  readTiles(
+    tiles: readonly { readonly level: number; readonly index: number }[],
+  ): Promise<Uint8Array[]>;
+
+  /** The entries [begin, end), all of them, or a rejection with `storage`. */
+  readEntries(begin: LeafIndex, end: TreeSize): Promise<Uint8Array[]>;
+
+  /** For each prefix the stored candidates, ascending. At most 64 each; more is a `storage` error. */
+  findCandidates(kind: LookupKind, prefixes: readonly number[]): Promise<LeafIndex[][]>;
+
+  /** Every entry below this index is among the stored look-ups. */
+  readIndexed(): Promise<TreeSize>;
+
+  /** Indexes of all control records, ascending. */
+  readControl(): Promise<LeafIndex[]>;
+
+  readSource(name: string): Promise<StoredSource | undefined>;
+  /** A page of sources by name, after `after`. */
+  readSources(after: string | undefined, limit: number): Promise<StoredSource[]>;
+  /** The first entry of a source with this sequence number. */
+  findSeq(source: string, seq: number): Promise<LeafIndex | undefined>;
+
+  /**
+   * Appends `batch` if the stored head is still `expected`, and otherwise rejects with `conflict` and
+   * changes nothing. When the promise resolves the batch is on disk. If it rejects with `storage` the
+   * outcome is unknown; the caller reads the head again before anything else.
+   */
+  commit(batch: Batch, expected: Head | undefined): Promise<void>;
+
+  /** Keeps a published head in place of an earlier one of the same hour. Durable when it resolves. */
+  publish(head: Head): Promise<void>;
+  /** The published head of the largest size, or the one of exactly `size`. */
+  readPublished(size?: TreeSize): Promise<Head | undefined>;
+
+  close(): Promise<void>;
+}
+
+/** Candidates under one prefix beyond which a store refuses to answer. */
+export const CANDIDATES_MAX = 64;
