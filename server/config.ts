@@ -1,0 +1,295 @@
+/**
+ * Every setting: its key in `stele.yaml`, its variable, default, unit, bounds, and what it is for.
+ *
+ * A value comes from, first to last: the command line, a `STELE_…` variable, `stele.yaml`, the default
+ * here. A key that is not in this table and a value that breaks its rule are refused with the key, the
+ * value and the rule: a server that starts with half of what was written down is worse than none.
+ *
+ * The variable of `limits.body_bytes` is `STELE_LIMITS_BODY_BYTES`; of an upstream `NAME` they are
+ * `STELE_UPSTREAM_NAME` (its url), `STELE_UPSTREAM_NAME_LOG` and `STELE_UPSTREAM_NAME_POSTURE`.
+ */
+import { homedir } from 'node:os';
+import { join, resolve } from 'node:path';
+import {
+  flag,
+  isLoopback,
+  type Kind,
+  type Listen,
+  listen,
+  listOf,
+  oneOf,
+  path,
+  shownValue,
+  text,
+  url,
+  whole,
+} from './config/kinds.ts';
+import {
+  type Given,
+  readSettings,
+  readVariables,
+  type Table,
+  UPSTREAMS_MAX,
+  type Variables,
+} from './config/read.ts';
+import { invariant, malformed, shown } from './core/errors.ts';
+
+interface Setting<T> {
+  readonly kind: Kind<T>;
+  /** As it would stand in `stele.yaml`; nothing where the setting has no default. */
+  readonly default: unknown;
+  readonly about: string;
+}
+
+function setting<T>(kind: Kind<T>, standard: unknown, about: string): Setting<T> {
+  return { kind, default: standard, about };
+}
+
+const GIB = 1_073_741_824;
+const LOG_NAME = text('a log name: a-z, 0-9 and -, at most 63', /^[a-z0-9][a-z0-9-]{0,62}$/);
+
+/** The settings that have fixed names, in the order of `stele.yaml`. */
+export const SETTINGS = {
+  listen: setting(
+    listen,
+    '127.0.0.1:8080',
+    'Where the log is served: HOST:PORT. Beyond loopback, put TLS in front of it.',
+  ),
+  public_url: setting(
+    url({ withPath: false }),
+    undefined,
+    'The address others reach this server at. Origins of new logs are made from it, once and for\ngood; without it they are localhost/…, which is for trial only.',
+  ),
+  proxy_listen: setting(listen, '127.0.0.1:8081', 'Where the LLM proxy listens: HOST:PORT.'),
+  proxy_beyond_loopback: setting(
+    flag,
+    false,
+    'The proxy asks its callers for no Stele token. Anyone who reaches it can use it, so it binds\nbeyond loopback only if this is true.',
+  ),
+  state: setting(
+    path,
+    undefined,
+    'A folder outside the data folder that remembers how far each log had got, so that a data\nfolder put back from a backup is noticed. Default: the state folder of the user.',
+  ),
+  log_level: setting(
+    oneOf('debug', 'info', 'warn', 'error', 'silent'),
+    'info',
+    'How much the server says about itself: debug, info, warn, error or silent.',
+  ),
+  'guard.require': setting(
+    listOf('high-water'),
+    [],
+    'Memories outside the data folder without which a log does not start: high-water.',
+  ),
+  'limits.body_bytes': setting(
+    whole(1, 1024 * GIB),
+    2 * GIB,
+    'Bytes of one body that comes with an entry.',
+  ),
+  'limits.disk_floor_bytes': setting(
+    whole(0, 1024 * GIB),
+    GIB / 4,
+    'Free bytes on the disk below which nothing more is accepted. Reading goes on.',
+  ),
+  'limits.queue_bytes': setting(
+    whole(1_048_576, 16 * GIB),
+    GIB / 16,
+    'Bytes of entries that wait for the disk; past it submitters are asked to try again later.',
+  ),
+  'limits.queue_age_ms': setting(
+    whole(10, 600_000),
+    5_000,
+    'Milliseconds that an entry may wait before others are asked to try again later.',
+  ),
+  'limits.connections': setting(whole(1, 1_000_000), 10_000, 'Connections open at one time.'),
+  'limits.spool_bytes': setting(
+    whole(1_048_576, 1024 * GIB),
+    16 * GIB,
+    'Bytes of calls that the proxy holds on disk until they are logged.',
+  ),
+  'limits.shutdown_ms': setting(
+    whole(0, 600_000),
+    10_000,
+    'Milliseconds that running requests are given to end when the server stops.',
+  ),
+  verify_threads: setting(
+    whole(1, 64),
+    undefined,
+    'Threads that check signatures. Default: one per processor, at most 4.',
+  ),
+} as const;
+
+export const UPSTREAM = {
+  url: setting(url({ withPath: true }), undefined, 'Base URL, its /v1 included.'),
+  log: setting(LOG_NAME, 'default', 'The log its calls go to.'),
+  posture: setting(
+    oneOf('enforce', 'log'),
+    'enforce',
+    'enforce: a call that cannot be recorded fails. log: it goes through, and a gap is recorded.',
+  ),
+} as const;
+
+export const PROVIDERS: Readonly<Record<string, string>> = {
+  openai: 'https://api.openai.com/v1',
+  anthropic: 'https://api.anthropic.com/v1',
+};
+
+type Key = keyof typeof SETTINGS;
+type ValueOf<S> = S extends Setting<infer T> ? T : never;
+type Values = { -readonly [K in Key]: ValueOf<(typeof SETTINGS)[K]> | undefined };
+
+export interface Upstream {
+  readonly name: string;
+  readonly url: string;
+  readonly log: string;
+  readonly posture: 'enforce' | 'log';
+}
+
+export interface Config {
+  /** Absolute. */
+  readonly data: string;
+  readonly state: string;
+  readonly listen: Listen;
+  readonly publicUrl: string | undefined;
+  readonly proxyListen: Listen;
+  readonly upstreams: readonly Upstream[];
+  readonly logLevel: 'debug' | 'info' | 'warn' | 'error' | 'silent';
+  readonly guardRequire: readonly 'high-water'[];
+  readonly verifyThreads: number | undefined;
+  readonly limits: {
+    readonly bodyBytes: number;
+    readonly diskFloorBytes: number;
+    readonly queueBytes: number;
+    readonly queueAgeMs: number;
+    readonly connections: number;
+    readonly spoolBytes: number;
+    readonly shutdownMs: number;
+  };
+}
+
+export interface ConfigSources {
+  readonly env: Variables;
+  readonly cwd: string;
+  /** The data folder, where the command line names one. */
+  readonly data?: string | undefined;
+  /** `stele.yaml`, where it is not the one in the data folder. */
+  readonly file?: string | undefined;
+  /** Values of the command line, by key. */
+  readonly flags?: Readonly<Record<string, string | undefined>>;
+}
+
+/** The data folder that a command means: `--data`, `STELE_DATA`, or `./stele-data`. */
+export function dataFolder(sources: Pick<ConfigSources, 'env' | 'cwd' | 'data'>): string {
+  return resolve(sources.cwd, sources.data ?? sources.env.STELE_DATA ?? 'stele-data');
+}
+
+export function loadConfig(sources: ConfigSources): Config {
+  const data = dataFolder(sources);
+  const named = sources.file ?? sources.env.STELE_CONFIG;
+  const file = named === undefined ? join(data, 'stele.yaml') : resolve(sources.cwd, named);
+  const given = new Map<string, Given>();
+  for (const { key, value, from } of [
+    ...readSettings(TABLE, file, named !== undefined),
+    ...readVariables(TABLE, sources.env),
+  ]) {
+    given.set(key, { value, from });
+  }
+  for (const [key, value] of Object.entries(sources.flags ?? {})) {
+    if (value !== undefined) given.set(key, { value, from: `--${key.replace(/[._]/g, '-')}` });
+  }
+  const values = Object.fromEntries(
+    (Object.keys(SETTINGS) as Key[]).map((key) => [
+      key,
+      check<unknown>(key, SETTINGS[key], given.get(key)),
+    ]),
+  ) as Values;
+  return build(data, sources, values, readUpstreams(given));
+}
+
+/** The settings' names, for whoever looks for misspelled ones. */
+export const TABLE: Table = { keys: Object.keys(SETTINGS), members: Object.keys(UPSTREAM) };
+
+function build(
+  data: string,
+  sources: ConfigSources,
+  values: Values,
+  upstreams: readonly Upstream[],
+): Config {
+  const proxyListen = need(values.proxy_listen);
+  if (!isLoopback(proxyListen) && values.proxy_beyond_loopback !== true) {
+    throw malformed(
+      'proxy_listen',
+      `${shown(proxyListen.host)} can be reached by others, and the proxy asks for no token: use a loopback address, or set proxy_beyond_loopback: true`,
+    );
+  }
+  return {
+    data,
+    state: resolve(sources.cwd, values.state ?? stateFolder(sources.env)),
+    listen: need(values.listen),
+    publicUrl: values.public_url,
+    proxyListen,
+    upstreams,
+    logLevel: need(values.log_level),
+    guardRequire: need(values['guard.require']),
+    verifyThreads: values.verify_threads,
+    limits: {
+      bodyBytes: need(values['limits.body_bytes']),
+      diskFloorBytes: need(values['limits.disk_floor_bytes']),
+      queueBytes: need(values['limits.queue_bytes']),
+      queueAgeMs: need(values['limits.queue_age_ms']),
+      connections: need(values['limits.connections']),
+      spoolBytes: need(values['limits.spool_bytes']),
+      shutdownMs: need(values['limits.shutdown_ms']),
+    },
+  };
+}
+
+function check<T>(key: string, one: Setting<T>, given: Given | undefined): T | undefined {
+  const value = given === undefined ? one.default : given.value;
+  if (value === undefined) return undefined;
+  try {
+    return one.kind(value);
+  } catch (cause) {
+    const rule = cause instanceof Error ? cause.message : String(cause);
+    const where = given === undefined ? key : `${given.from}: ${key}`;
+    throw malformed(where, `${shownValue(value)} ${rule}`, { cause });
+  }
+}
+
+function need<T>(value: T | undefined): T {
+  invariant(value !== undefined, 'a setting that is needed has a default');
+  return value;
+}
+
+function readUpstreams(given: ReadonlyMap<string, Given>): Upstream[] {
+  const named = [...given.keys()].filter((key) => key.startsWith('upstreams.'));
+  const names = new Set([
+    ...Object.keys(PROVIDERS),
+    ...named.map((key) => key.split('.')[1] ?? ''),
+  ]);
+  if (names.size > UPSTREAMS_MAX) {
+    throw malformed('upstreams', `${names.size} where ${UPSTREAMS_MAX} are the most`);
+  }
+  return [...names].map((name) => {
+    const member = <T>(key: keyof typeof UPSTREAM, one: Setting<T>) =>
+      check(`upstreams.${name}.${key}`, one, given.get(`upstreams.${name}.${key}`));
+    const address = member('url', UPSTREAM.url) ?? PROVIDERS[name];
+    if (address === undefined) {
+      throw malformed(
+        `upstreams.${name}.url`,
+        'is missing; only openai and anthropic have one by themselves',
+      );
+    }
+    return {
+      name,
+      url: address,
+      log: need(member('log', UPSTREAM.log)),
+      posture: need(member('posture', UPSTREAM.posture)),
+    };
+  });
+}
+
+function stateFolder(env: Variables): string {
+  const base = env.XDG_STATE_HOME;
+  return join(base?.startsWith('/') ? base : join(homedir(), '.local', 'state'), 'stele');
+}

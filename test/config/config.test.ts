@@ -1,0 +1,165 @@
+/** Settings: where they come from, which holds, and that nothing unknown or wrong is taken. */
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, test } from 'vitest';
+import { unknownVariables } from '../../server/config/read.ts';
+import { formatSettings } from '../../server/config/write.ts';
+import { type Config, loadConfig, TABLE } from '../../server/config.ts';
+import { hasCode } from '../../server/core/errors.ts';
+
+const root = mkdtempSync(join(tmpdir(), 'stele-config-'));
+afterAll(() => rmSync(root, { recursive: true }));
+let folders = 0;
+
+/** The configuration of a new data folder with this `stele.yaml` and these variables. */
+function load(yaml?: string, env: Record<string, string> = {}, flags = {}): Config {
+  const data = join(root, `${folders++}`);
+  mkdirSync(data);
+  if (yaml !== undefined) writeFileSync(join(data, 'stele.yaml'), yaml);
+  return loadConfig({ env, cwd: root, data, flags });
+}
+
+function refusal(run: () => unknown): string {
+  try {
+    run();
+  } catch (error) {
+    if (hasCode(error, 'malformed')) return error.message.replaceAll(root, 'ROOT');
+    throw error;
+  }
+  return 'accepted';
+}
+
+describe('defaults', () => {
+  test('are safe: loopback only, a disk floor, limits set', () => {
+    const config = load();
+    expect(config.listen).toEqual({ host: '127.0.0.1', port: 8080 });
+    expect(config.proxyListen).toEqual({ host: '127.0.0.1', port: 8081 });
+    expect(config.limits.diskFloorBytes).toBeGreaterThan(0);
+    expect(config.limits.bodyBytes).toBe(2 * 2 ** 30);
+    expect(config.upstreams).toEqual([
+      { name: 'openai', url: 'https://api.openai.com/v1', log: 'default', posture: 'enforce' },
+      {
+        name: 'anthropic',
+        url: 'https://api.anthropic.com/v1',
+        log: 'default',
+        posture: 'enforce',
+      },
+    ]);
+  });
+
+  test('the data folder is ./stele-data, STELE_DATA, or what the command line says', () => {
+    expect(loadConfig({ env: {}, cwd: '/a' }).data).toBe('/a/stele-data');
+    expect(loadConfig({ env: { STELE_DATA: 'b' }, cwd: '/a' }).data).toBe('/a/b');
+    expect(loadConfig({ env: { STELE_DATA: 'b' }, cwd: '/a', data: '/c' }).data).toBe('/c');
+  });
+
+  test('the commented file changes nothing, and every line of it can be switched on', () => {
+    const { data: _, ...plain } = load();
+    const { data: __, ...commented } = load(formatSettings());
+    expect(commented).toEqual(plain);
+    const on = formatSettings()
+      .split('\n')
+      .filter(
+        (line) =>
+          /^# ( {2})*[a-z_]+:( [^ ]+)?$/.test(line) && !/(public_url|state|threads):/.test(line),
+      )
+      .map((line) => line.slice(2));
+    const { data: ___, ...switchedOn } = load(on.join('\n'));
+    expect(on.length).toBeGreaterThan(20);
+    expect(switchedOn).toEqual(plain);
+  });
+});
+
+describe('which value holds', () => {
+  test('a flag before a variable before the file', () => {
+    const yaml = 'listen: 127.0.0.1:1\n';
+    expect(load(yaml).listen.port).toBe(1);
+    expect(load(yaml, { STELE_LISTEN: '127.0.0.1:2' }).listen.port).toBe(2);
+    const flags = { listen: '127.0.0.1:3' };
+    expect(load(yaml, { STELE_LISTEN: '127.0.0.1:2' }, flags).listen.port).toBe(3);
+  });
+
+  test('a variable replaces one member of an upstream and leaves the others', () => {
+    const yaml = 'upstreams: {local: {url: "http://127.0.0.1:9/v1", log: team, posture: log}}';
+    const env = { STELE_UPSTREAM_LOCAL: 'http://127.0.0.1:8/v1', STELE_UPSTREAM_OPENAI_LOG: 'b' };
+    const { upstreams } = load(yaml, env);
+    expect(upstreams.find((u) => u.name === 'local')).toEqual({
+      name: 'local',
+      url: 'http://127.0.0.1:8/v1',
+      log: 'team',
+      posture: 'log',
+    });
+    expect(upstreams.find((u) => u.name === 'openai')?.log).toBe('b');
+  });
+
+  test('numbers, lists and truth values are read from text in variables', () => {
+    const config = load(undefined, {
+      STELE_LIMITS_BODY_BYTES: '7',
+      STELE_GUARD_REQUIRE: 'high-water',
+      STELE_PROXY_LISTEN: '0.0.0.0:1',
+      STELE_PROXY_BEYOND_LOOPBACK: 'true',
+    });
+    expect(config.limits.bodyBytes).toBe(7);
+    expect(config.guardRequire).toEqual(['high-water']);
+  });
+});
+
+describe('refusals name the place, the value and the rule', () => {
+  const refused: Record<string, [string | undefined, Record<string, string>, string]> = {
+    'an unknown key': ['lisen: 127.0.0.1:1', {}, '"lisen" is not a setting; did you mean listen?'],
+    'an unknown key in a group': ['limits: {bodies: 1}', {}, '"limits.bodies" is not a setting'],
+    'a key given twice': ['listen: "127.0.0.1:1"\nlisten: "127.0.0.1:2"', {}, 'must be unique'],
+    'a group that is no map': ['limits: 5', {}, 'limits is not a map of settings'],
+    'no YAML': ['a: [', {}, 'stele.yaml: '],
+    'a number out of bounds': [
+      'limits: {body_bytes: 0}',
+      {},
+      '"0" is not a whole number from 1 to',
+    ],
+    'a number in words': [undefined, { STELE_LIMITS_BODY_BYTES: '2GB' }, '"2GB" is not a whole'],
+    'no port': [
+      undefined,
+      { STELE_LISTEN: '8080' },
+      'STELE_LISTEN: listen: "8080" is not HOST:PORT',
+    ],
+    'a port that is none': [undefined, { STELE_LISTEN: 'a:70000' }, 'is not HOST:PORT'],
+    'an address with a path': ['public_url: https://a/b', {}, 'without a path'],
+    'an address with a password': ['public_url: https://u:p@a', {}, 'without a path'],
+    'another scheme': [undefined, { STELE_UPSTREAM_OPENAI: 'file:///etc' }, 'is not an http'],
+    'an upstream without a url': ['upstreams: {x: {log: a}}', {}, 'upstreams.x.url: is missing'],
+    'an upstream with a bad name': ['upstreams: {X_Y: {url: "http://a"}}', {}, '"upstreams.X_Y"'],
+    'a log name that is none': [
+      undefined,
+      { STELE_UPSTREAM_OPENAI_LOG: '_x' },
+      'is not a log name',
+    ],
+    'a proxy for everyone': [
+      undefined,
+      { STELE_PROXY_LISTEN: '0.0.0.0:1' },
+      'proxy_beyond_loopback',
+    ],
+    'an empty value': ['listen:', {}, '"null" is not HOST:PORT'],
+  };
+  test.for(Object.entries(refused))('%s', ([, [yaml, env, message]]) => {
+    expect(refusal(() => load(yaml, env))).toContain(message);
+  });
+
+  test('a file that is named must exist', () => {
+    expect(() => loadConfig({ env: {}, cwd: root, file: 'none.yaml' })).toThrow(/no such file/);
+  });
+});
+
+test('a misspelled variable is named; those of Kubernetes and of the commands are not', () => {
+  expect(
+    unknownVariables(TABLE, {
+      STELE_PUBLIC_URI: '',
+      STELE_PUBLIC_URL: '',
+      STELE_TOKEN_FILE: '',
+      STELE_UPSTREAM_X: '',
+      STELE_SERVICE_HOST: '',
+      STELE_PORT_8080_TCP_ADDR: '',
+      PATH: '',
+    }),
+  ).toEqual(['STELE_PUBLIC_URI is not a setting; did you mean STELE_PUBLIC_URL?']);
+});
