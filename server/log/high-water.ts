@@ -31,7 +31,9 @@ export class HighWater {
       text = readFileSync(this.path, 'utf8');
     } catch (cause) {
       if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-      throw new SteleError('storage', `${this.path}: the high-water file cannot be read`, { cause });
+      throw new SteleError('storage', `${this.path}: the high-water file cannot be read`, {
+        cause,
+      });
     }
     return parseCheckpoint(text.trimEnd().concat('\n'));
   }

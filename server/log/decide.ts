@@ -1,0 +1,171 @@
+/**
+ * What becomes of each entry of a batch: a new index, the index of the first entry it repeats, or a
+ * refusal. Order matters here, and only here: the answer depends on everything that came before.
+ */
+import { equalBytes, toHex } from '../core/bytes.ts';
+import { decodeEntry, gatewayKeyid, RECORD_TYPE, statementDigest } from '../core/entry.ts';
+import { SteleError, shown } from '../core/errors.ts';
+import { parseRecord } from '../core/record.ts';
+import { type Hash, type LeafIndex, leafIndex, type TreeSize, treeSize } from '../core/units.ts';
+import type { LogStore } from '../storage/store.ts';
+import type { Admitted } from './admit.ts';
+import { hashPrefix, type Lookups, recordPrefix } from './lookups.ts';
+import type { Registry } from './registry.ts';
+import type { SourceDraft } from './sources.ts';
+
+export type Decision = { readonly index: LeafIndex; readonly repeat: boolean } | SteleError;
+
+export interface DecidePorts {
+  readonly store: LogStore;
+  readonly lookups: Lookups;
+  readonly registry: Registry;
+  readonly draft: SourceDraft;
+}
+
+/** What makes an entry the same as another, or one that contradicts it. */
+export interface Identified {
+  readonly keyid: string;
+  readonly statement: Hash;
+  /** Of a record: its source and id. */
+  readonly source: string | undefined;
+  readonly recordId: string | undefined;
+}
+
+/** What a stored entry is, read back from its bytes. */
+export function identify(bytes: Uint8Array): Identified {
+  const entry = decodeEntry(bytes);
+  const record = entry.payloadType === RECORD_TYPE ? parseRecord(entry.payload) : undefined;
+  return {
+    keyid: gatewayKeyid(entry),
+    statement: statementDigest(entry),
+    source: record?.source.id,
+    recordId: record?.record_id,
+  };
+}
+
+export async function decide(
+  batch: readonly Admitted[],
+  size: TreeSize,
+  ports: DecidePorts,
+): Promise<Decision[]> {
+  const earlier = await readCandidates(batch, ports);
+  const taken = new Map<string, { admitted: Admitted; index: LeafIndex }>();
+  const decisions: Decision[] = [];
+  let next: number = size;
+  for (const [i, admitted] of batch.entries()) {
+    try {
+      ports.registry.checkSigners(admitted.entry, admitted.control);
+      if (admitted.link !== undefined) await checkOwner(admitted, ports);
+      const first = repeated(admitted, earlier[i] ?? [], taken);
+      if (first !== undefined) {
+        decisions.push({ index: first, repeat: true });
+        continue;
+      }
+      const index = leafIndex(next);
+      if (admitted.link !== undefined) {
+        const owner = ports.registry.ownerOf(admitted.link.source);
+        await ports.draft.check(admitted.link, ports.registry.rules.continuity, owner);
+        await ports.draft.add(admitted.link, index);
+      }
+      taken.set(keyOf(admitted), { admitted, index });
+      decisions.push({ index, repeat: false });
+      next++;
+    } catch (error) {
+      if (!(error instanceof SteleError) || error.code === 'storage') throw error;
+      decisions.push(error);
+    }
+  }
+  return decisions;
+}
+
+/** A stranger to the source gets `forbidden`, also when it repeats what the owner said. */
+async function checkOwner(admitted: Admitted, ports: DecidePorts): Promise<void> {
+  const { link } = admitted;
+  if (link === undefined) return;
+  const owner = ports.registry.ownerOf(link.source);
+  await ports.draft.check(link, 'flag', owner);
+}
+
+/**
+ * The index of the entry that this one repeats, if it does (P3). The same source and record id with
+ * another statement is a `conflict`: one of the two is not what happened.
+ */
+function repeated(
+  admitted: Admitted,
+  earlier: readonly { readonly index: LeafIndex; readonly what: Identified }[],
+  taken: ReadonlyMap<string, { admitted: Admitted; index: LeafIndex }>,
+): LeafIndex | undefined {
+  const inBatch = taken.get(keyOf(admitted));
+  const candidates = [...earlier];
+  if (inBatch !== undefined) {
+    candidates.push({ index: inBatch.index, what: identityOf(inBatch.admitted) });
+  }
+  for (const { index, what } of candidates) {
+    const same = what.keyid === admitted.keyid && equalBytes(what.statement, admitted.statement);
+    if (same) return index;
+    const { record } = admitted;
+    if (record === undefined) continue;
+    if (what.source === record.source.id && what.recordId === record.record_id) {
+      throw new SteleError(
+        'conflict',
+        `record ${record.record_id} of source ${shown(record.source.id)} is already entry ${index}, ` +
+          'with another statement',
+      );
+    }
+  }
+  return undefined;
+}
+
+function identityOf(admitted: Admitted): Identified {
+  return {
+    keyid: admitted.keyid,
+    statement: admitted.statement,
+    source: admitted.record?.source.id,
+    recordId: admitted.record?.record_id,
+  };
+}
+
+/** Two entries of a batch that could be repeats of each other have the same key. */
+function keyOf({ record, keyid, statement }: Admitted): string {
+  return record === undefined
+    ? `s ${keyid} ${toHex(statement)}`
+    : `r ${record.source.id} ${record.record_id}`;
+}
+
+/** For each entry of the batch, the stored entries that may be the same: asked for all at once. */
+async function readCandidates(
+  batch: readonly Admitted[],
+  { lookups, store }: DecidePorts,
+): Promise<(readonly { index: LeafIndex; what: Identified }[])[]> {
+  const prefixes = { record: new Set<number>(), statement: new Set<number>() };
+  const wanted = batch.map(({ record, statement }) => {
+    const kind = record === undefined ? ('statement' as const) : ('record' as const);
+    const prefix = record === undefined ? hashPrefix(statement) : recordPrefix(record.record_id);
+    prefixes[kind].add(prefix);
+    return { kind, prefix };
+  });
+  const found = {
+    record: await findAll('record', [...prefixes.record], lookups),
+    statement: await findAll('statement', [...prefixes.statement], lookups),
+  };
+  const read = new Map<LeafIndex, Identified>();
+  for (const index of new Set([...found.record.values(), ...found.statement.values()].flat())) {
+    const [bytes] = await store.readEntries(index, treeSize(index + 1));
+    if (bytes !== undefined) read.set(index, identify(bytes));
+  }
+  return wanted.map(({ kind, prefix }) =>
+    (found[kind].get(prefix) ?? []).flatMap((index) => {
+      const what = read.get(index);
+      return what === undefined ? [] : [{ index, what }];
+    }),
+  );
+}
+
+async function findAll(
+  kind: 'record' | 'statement',
+  prefixes: readonly number[],
+  lookups: Lookups,
+): Promise<Map<number, LeafIndex[]>> {
+  const found = await lookups.find(kind, prefixes);
+  return new Map(prefixes.map((prefix, i) => [prefix, found[i] ?? []]));
+}
