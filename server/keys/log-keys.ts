@@ -1,0 +1,66 @@
+/**
+ * The keys of a log, and what they sign.
+ *
+ * Each key has one purpose: the identity key (Ed25519) signs every head, the anchor key (ECDSA P-256)
+ * the published ones, over the same note text; that signature is what goes to Rekor, which refuses
+ * plain Ed25519. Both lines bear the log's origin as their name.
+ */
+import { toBase64, utf8 } from '../core/bytes.ts';
+import { invariant } from '../core/errors.ts';
+import { rawEd25519 } from '../core/keys.ts';
+import {
+  makeVerifierKey,
+  NOTE_ECDSA,
+  NOTE_ED25519,
+  type Note,
+  type VerifierKey,
+} from '../core/note.ts';
+import { checkOrigin } from '../core/tree-head.ts';
+import type { Signer } from './signer.ts';
+
+export interface LogKeys {
+  readonly identity: Signer;
+  readonly anchor: Signer;
+}
+
+/** A verifier key and the signer that holds its private half. */
+export interface NoteSigner {
+  readonly key: VerifierKey;
+  readonly signer: Signer;
+}
+
+/** The verifier key (0x01) under which readers know the log's identity key. */
+export function identityVerifierKey(origin: string, signer: Signer): VerifierKey {
+  checkOrigin(origin);
+  return makeVerifierKey(origin, NOTE_ED25519, rawEd25519(signer.publicKey));
+}
+
+/** The verifier key (0x02) under which readers know the log's anchor key. */
+export function anchorVerifierKey(origin: string, signer: Signer): VerifierKey {
+  checkOrigin(origin);
+  invariant(signer.publicKey.alg === 'ecdsa-p256', 'an anchor key is ECDSA P-256');
+  return makeVerifierKey(origin, NOTE_ECDSA, signer.publicKey.spki);
+}
+
+/**
+ * Signs a note text with each of `signers`, in their order. Rejects with `storage` if any of them
+ * cannot sign: a note with a line missing is never made. Whoever calls has made sure that this text
+ * may be signed (P2): there is no way back.
+ */
+export async function signNote(text: string, signers: readonly NoteSigner[]): Promise<Note> {
+  invariant(text.endsWith('\n') && text.isWellFormed(), 'a note text ends with a line feed');
+  const signatures = await Promise.all(
+    signers.map(async ({ key, signer }) => {
+      invariant(
+        key.type === NOTE_ED25519 || key.type === NOTE_ECDSA,
+        'a note text is signed with a key of type 0x01 or 0x02',
+      );
+      invariant(
+        toBase64(signer.publicKey.spki) === toBase64(key.publicKey?.spki ?? new Uint8Array()),
+        'a verifier key and its signer are one key',
+      );
+      return { name: key.name, keyId: key.keyId, signature: await signer.sign(utf8(text)) };
+    }),
+  );
+  return { text, signatures };
+}
