@@ -1,0 +1,51 @@
+/**
+ * What does a handler get, and what does a route declare?
+ *
+ * A route says what it gives away (`access`); the caller has been judged before its handler runs. A
+ * handler translates and nothing else.
+ */
+import type Koa from 'koa';
+import type { Log } from '../log/log.ts';
+import type { TokenRow } from '../storage/instance.ts';
+import type { Query } from './path.ts';
+import type { Access } from './roles.ts';
+
+export interface Call {
+  readonly ctx: Koa.Context;
+  readonly id: string;
+  /** Segments that stood for the pattern's parameters, in order. */
+  readonly params: readonly string[];
+  readonly query: Query;
+  readonly token: TokenRow | undefined;
+  /** Whether a stranger may have the same answer. */
+  readonly shared: boolean;
+  /** Bytes of this request's body that are held in memory, given back when it is answered. */
+  heldBytes: number;
+}
+
+interface RouteBase {
+  readonly method: 'GET' | 'POST' | 'DELETE';
+  /** `{name}` stands for one segment, `{name*}` for all that are left. */
+  readonly pattern: string;
+  readonly access: Access;
+  /** Parameters of the query string that the route knows. */
+  readonly query?: readonly string[];
+}
+
+/** A route under `/logs/{log}`; its own pattern begins after that. */
+export interface LogRoute extends RouteBase {
+  readonly on: 'log';
+  handle(call: Call, log: Log): Promise<void> | void;
+}
+
+export interface InstanceRoute extends RouteBase {
+  readonly on: 'instance';
+  handle(call: Call): Promise<void> | void;
+}
+
+export type Route = LogRoute | InstanceRoute;
+
+/** The parameter at `at`. */
+export function param(call: Call, at: number): string {
+  return call.params[at] ?? '';
+}

@@ -1,0 +1,60 @@
+/**
+ * How is an error said over HTTP? As a problem document [RFC 9457] with our `code` in it.
+ *
+ * An expected outcome carries its message. Anything else is our own fault: the answer says only the
+ * request id, under which the log has the rest (P10).
+ */
+import { SteleError } from '../core/errors.ts';
+import { Refusal, STATUS, TITLE } from './errors.ts';
+
+export const PROBLEM_TYPE = 'application/problem+json';
+
+/** Seconds after which to ask again, where whoever refused did not know better. */
+const RETRY_AFTER_S: { readonly [code: string]: number } = {
+  pushback: 1,
+  storage: 5,
+  not_yet: 1,
+};
+
+export interface Problem {
+  readonly type: string;
+  readonly title: string;
+  readonly status: number;
+  readonly detail?: string;
+  readonly code?: string;
+  readonly retry_after?: number;
+  readonly request_id?: string;
+}
+
+/** Characters of a `detail`: a message quotes its input briefly, and nothing longer leaves anyway. */
+const DETAIL_CHARS_MAX = 1_000;
+
+export function problemOf(error: unknown, requestId: string): Problem {
+  if (!(error instanceof SteleError)) {
+    return {
+      type: 'about:blank',
+      title: 'Internal error',
+      status: 500,
+      request_id: requestId,
+    };
+  }
+  const retry = error.retryAfterS ?? RETRY_AFTER_S[error.code];
+  return {
+    type: `urn:stele:error:${error.code}`,
+    title: TITLE[error.code],
+    status: error instanceof Refusal ? error.status : STATUS[error.code],
+    detail: error.message.slice(0, DETAIL_CHARS_MAX),
+    code: error.code,
+    ...(retry === undefined ? {} : { retry_after: retry }),
+  };
+}
+
+/** The headers of a problem's answer: never cached, whatever the route had set. */
+export function problemHeaders(error: unknown, problem: Problem): Record<string, string> {
+  return {
+    'content-type': PROBLEM_TYPE,
+    'cache-control': 'no-store',
+    ...(problem.retry_after === undefined ? {} : { 'retry-after': String(problem.retry_after) }),
+    ...(error instanceof Refusal ? error.headers : {}),
+  };
+}

@@ -1,0 +1,28 @@
+/** Bodies of administration: closed JSON objects, small, read strictly. */
+import * as v from 'valibot';
+import { malformed } from '../../core/errors.ts';
+import { parseJson } from '../../core/json.ts';
+import type { Parts } from '../app.ts';
+import { judgeBodyHeaders, readBody } from '../body.ts';
+import type { Call } from '../call.ts';
+import { ADMIN_BYTES_MAX } from '../settings.ts';
+
+/** The body as `schema` says, or `malformed` with the place and the rule. Bytes from strangers. */
+export async function readObject<S extends v.GenericSchema>(
+  parts: Parts,
+  call: Call,
+  schema: S,
+): Promise<v.InferOutput<S>> {
+  judgeBodyHeaders(call.ctx.req, ['application/json'], ADMIN_BYTES_MAX);
+  const bounds = { bytesMax: ADMIN_BYTES_MAX, timeoutMs: parts.settings.bodyTimeoutMs };
+  const body = await readBody(call, bounds, parts.held);
+  const result = v.safeParse(schema, parseJson(body, 'body'));
+  if (result.success) return result.output;
+  const [issue] = result.issues;
+  const path = issue.path?.map((item) => String(item.key)).join('.');
+  throw malformed(`body${path === undefined ? '' : `.${path}`}`, lowerFirst(issue.message));
+}
+
+function lowerFirst(text: string): string {
+  return text.slice(0, 1).toLowerCase() + text.slice(1);
+}

@@ -1,0 +1,30 @@
+/** Every route there is, in one list: the router, the documents and the tests read it. */
+import type { Parts } from '../app.ts';
+import type { Route } from '../call.ts';
+import { adminLogRoutes } from './admin-logs.ts';
+import { adminTokenRoutes } from './admin-tokens.ts';
+import { batchRoutes } from './batch.ts';
+import { contentRoutes } from './content.ts';
+import { entryRoutes } from './entries.ts';
+import { headRoutes } from './heads.ts';
+import { instanceRoutes } from './instance.ts';
+import { proofRoutes } from './proofs.ts';
+import { receiptRoutes } from './receipts.ts';
+import { submitRoutes } from './submit.ts';
+import { tileRoutes } from './tiles.ts';
+
+export function allRoutes(parts: Parts): readonly Route[] {
+  return [
+    ...headRoutes,
+    ...tileRoutes,
+    ...proofRoutes,
+    ...entryRoutes,
+    ...receiptRoutes(parts),
+    ...submitRoutes(parts),
+    ...batchRoutes(parts),
+    ...contentRoutes(parts),
+    ...instanceRoutes(parts),
+    ...adminLogRoutes(parts),
+    ...adminTokenRoutes(parts),
+  ];
+}

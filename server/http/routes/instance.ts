@@ -1,0 +1,63 @@
+/** What runs here: `/v1/logs`, `/v1/keys`, `/.well-known/stele`, `/healthz`, `/readyz`. */
+import { RECORD_TYPE } from '../../core/record.ts';
+import { RECEIPT_TYPE, sendJson } from '../answer.ts';
+import type { Parts } from '../app.ts';
+import type { Call, InstanceRoute } from '../call.ts';
+import { Refusal } from '../errors.ts';
+import { isVisible } from '../roles.ts';
+import { DSSE_TYPE, ENVELOPE_TYPE } from './submit.ts';
+
+export function instanceRoutes(parts: Parts): readonly InstanceRoute[] {
+  const route = (pattern: string, handle: (call: Call) => Promise<void> | void) =>
+    ({ on: 'instance', method: 'GET', pattern, access: 'open', handle }) as const;
+  return [
+    route('/v1/logs', (call) => getLogs(parts, call)),
+    route('/v1/keys', (call) => getKeys(parts, call)),
+    route('/.well-known/stele', (call) => getWellKnown(parts, call)),
+    route('/healthz', (call) => sendJson(call, { status: 'ok' })),
+    route('/readyz', (call) => getReady(parts, call)),
+  ];
+}
+
+function visibleLogs(parts: Parts, call: Call) {
+  return parts.logs
+    .list()
+    .filter(({ name, visibility }) => isVisible(visibility, call.token, name))
+    .map(({ name, origin, visibility }) => ({ name, origin, visibility }));
+}
+
+/** The list depends on who asks, so no cache may keep it. */
+function getLogs(parts: Parts, call: Call): void {
+  sendJson(call, { logs: visibleLogs(parts, call) });
+  call.ctx.set('Vary', 'Authorization');
+}
+
+async function getKeys(parts: Parts, call: Call): Promise<void> {
+  const keys = [];
+  for (const { name, origin } of visibleLogs(parts, call)) {
+    const { identity, anchor } = (await parts.logs.get(name)).verifierKeys();
+    keys.push({ log: name, origin, purpose: 'identity', vkey: identity.text });
+    keys.push({ log: name, origin, purpose: 'anchor', vkey: anchor.text });
+  }
+  sendJson(call, { keys });
+  call.ctx.set('Vary', 'Authorization');
+}
+
+function getWellKnown(parts: Parts, call: Call): void {
+  sendJson(call, {
+    name: 'stele',
+    version: parts.version,
+    logs: '/v1/logs',
+    keys: '/v1/keys',
+    formats: [RECORD_TYPE, RECEIPT_TYPE, DSSE_TYPE, ENVELOPE_TYPE],
+  });
+}
+
+/** Ready is: not stopping, and the instance's data can be read. */
+function getReady(parts: Parts, call: Call): void {
+  if (parts.stopping.aborted) {
+    throw new Refusal('pushback', 'the server is stopping', { status: 503, retryAfterS: 5 });
+  }
+  parts.instance.identity();
+  sendJson(call, { status: 'ready' });
+}

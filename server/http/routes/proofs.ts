@@ -1,0 +1,50 @@
+/** GET LOG/v1/proofs/inclusion/{index}/{size} and LOG/v1/proofs/consistency/{from}/{to}. */
+import { toBase64 } from '../../core/bytes.ts';
+import { parseDecimal } from '../../core/decimal.ts';
+import { malformed, SteleError } from '../../core/errors.ts';
+import { type Hash, leafIndex, treeSize } from '../../core/units.ts';
+import type { Log } from '../../log/log.ts';
+import { JSON_TYPE, sendImmutable } from '../answer.ts';
+import { type Call, type LogRoute, param } from '../call.ts';
+
+export const proofRoutes: readonly LogRoute[] = [
+  {
+    on: 'log',
+    method: 'GET',
+    pattern: '/v1/proofs/inclusion/{index}/{size}',
+    access: 'heads',
+    handle: getInclusion,
+  },
+  {
+    on: 'log',
+    method: 'GET',
+    pattern: '/v1/proofs/consistency/{from}/{to}',
+    access: 'heads',
+    handle: getConsistency,
+  },
+];
+
+async function getInclusion(call: Call, log: Log): Promise<void> {
+  const index = leafIndex(parseDecimal(param(call, 0), 'index'));
+  const size = treeSize(parseDecimal(param(call, 1), 'size'));
+  if (index >= size) throw new SteleError('not_found', `leaf ${index} is not in a tree of ${size}`);
+  const proof = formatProof(await log.inclusion(index, size));
+  sendImmutable(call, JSON_TYPE, `{"index":${index},"size":${size},"proof":${proof}}`);
+}
+
+async function getConsistency(call: Call, log: Log): Promise<void> {
+  const from = treeSize(parseDecimal(param(call, 0), 'from'));
+  const to = treeSize(parseDecimal(param(call, 1), 'to'));
+  if (from < 1 || from > to) {
+    throw malformed('consistency', `from ${from} to ${to} is not 0 < from <= to`);
+  }
+  const proof = formatProof(await log.consistency(from, to));
+  sendImmutable(call, JSON_TYPE, `{"from":${from},"to":${to},"proof":${proof}}`);
+}
+
+/** A JSON list of base64: nothing in it needs escaping. */
+export function formatProof(hashes: readonly Hash[]): string {
+  let text = '[';
+  for (const hash of hashes) text += `${text.length > 1 ? ',' : ''}"${toBase64(hash)}"`;
+  return `${text}]`;
+}

@@ -1,0 +1,149 @@
+/**
+ * GET LOG/v1/receipts/{index, leaf_hash or record_id}: a receipt under the best head there is.
+ *
+ * With `wait=N` the request is held until the entry is logged: one bounded number of waiters for the
+ * whole process, each woken only when its log has grown.
+ */
+import { parseHex } from '../../core/bytes.ts';
+import { parseDecimal } from '../../core/decimal.ts';
+import { hasCode, malformed, SteleError, shown } from '../../core/errors.ts';
+import { HASH_BYTES, hash, type LeafIndex, leafIndex } from '../../core/units.ts';
+import type { Log } from '../../log/log.ts';
+import { RECEIPT_TYPE, sendFresh } from '../answer.ts';
+import type { Parts } from '../app.ts';
+import { type Call, type LogRoute, param } from '../call.ts';
+import { WAIT_S_MAX } from '../settings.ts';
+import { isRecordId } from './entries.ts';
+
+/** What a head may be required to carry; none does so far. */
+const REQUIREMENTS = ['quorum', 'rekor', 'rfc3161'];
+
+export function receiptRoutes(parts: Parts): readonly LogRoute[] {
+  let waiters = 0;
+  return [
+    {
+      on: 'log',
+      method: 'GET',
+      pattern: '/v1/receipts/{id}',
+      access: 'entries',
+      query: ['source', 'wait', 'require'],
+      async handle(call, log) {
+        const find = finder(log, param(call, 0), call.query.get('source'));
+        const seconds = parseWait(call.query.get('wait'));
+        checkRequirements(call.query.get('require'));
+        if (seconds === 0) {
+          sendFresh(call, RECEIPT_TYPE, await log.receipt(await find()));
+          return;
+        }
+        if (waiters >= parts.settings.waitersMax) {
+          throw new SteleError('pushback', `wait: ${waiters} requests wait already`);
+        }
+        waiters += 1;
+        try {
+          const index = await whenLogged(call, log, find, seconds, parts.stopping);
+          sendFresh(call, RECEIPT_TYPE, await log.receipt(index));
+        } finally {
+          waiters -= 1;
+        }
+      },
+    },
+  ];
+}
+
+type Find = () => Promise<LeafIndex> | LeafIndex;
+
+/** How to look for what the path names: the three forms cannot be confused. */
+function finder(log: Log, id: string, source: string | undefined): Find {
+  if (isRecordId(id)) return () => log.findRecord(id, source);
+  if (source !== undefined) {
+    throw malformed('source', `is for a record_id, and ${shown(id)} is not one`);
+  }
+  if (id.length === 2 * HASH_BYTES) {
+    const leaf = hash(parseHex(id, 'leaf_hash', HASH_BYTES));
+    return () => log.findLeaf(leaf);
+  }
+  const index = leafIndex(parseDecimal(id, 'receipt of'));
+  return () => {
+    const { size } = log.head();
+    if (index < size) return index;
+    throw new SteleError('not_found', `leaf ${index} is not in a tree of ${size}`);
+  };
+}
+
+function parseWait(text: string | undefined): number {
+  const seconds = parseDecimal(text ?? '0', 'wait');
+  if (seconds > WAIT_S_MAX) {
+    throw malformed('wait', `${seconds} s is more than the ${WAIT_S_MAX} s a request may wait`);
+  }
+  return seconds;
+}
+
+function checkRequirements(text: string | undefined): void {
+  if (text === undefined) return;
+  for (const name of text.split(',')) {
+    if (!REQUIREMENTS.includes(name)) {
+      throw malformed('require', `${shown(name)} is none of ${REQUIREMENTS.join(', ')}`);
+    }
+  }
+  throw new SteleError(
+    'not_yet',
+    `require: the head carries no ${text.replaceAll(',', ' and no ')}`,
+    {
+      retryAfterS: 60,
+    },
+  );
+}
+
+/** Looks again each time the log has grown, until the time is up, the client has gone, or we stop. */
+async function whenLogged(
+  call: Call,
+  log: Log,
+  find: Find,
+  seconds: number,
+  stopping: AbortSignal,
+): Promise<LeafIndex> {
+  const over = new AbortController();
+  const stop = (): void => over.abort();
+  const timer = setTimeout(stop, seconds * 1000);
+  call.ctx.res.once('close', stop);
+  stopping.addEventListener('abort', stop, { once: true });
+  if (stopping.aborted) stop();
+  try {
+    for (;;) {
+      // Read before looking: what is logged after the look wakes the wait.
+      const { size } = log.head();
+      const index = await findNow(find);
+      if (index !== undefined) return index;
+      if (over.signal.aborted) {
+        throw new SteleError('not_yet', `receipt: not logged within ${seconds} s`);
+      }
+      await grownOrOver(log, size, over.signal);
+    }
+  } finally {
+    clearTimeout(timer);
+    call.ctx.res.off('close', stop);
+    stopping.removeEventListener('abort', stop);
+  }
+}
+
+async function findNow(find: Find): Promise<LeafIndex | undefined> {
+  try {
+    return await find();
+  } catch (error) {
+    if (hasCode(error, 'not_found')) return undefined;
+    throw error;
+  }
+}
+
+async function grownOrOver(
+  log: Log,
+  beyond: Parameters<Log['grown']>[0],
+  signal: AbortSignal,
+): Promise<void> {
+  try {
+    await log.grown(beyond, signal);
+  } catch (error) {
+    // The wait was called off by us; the loop sees it.
+    if (!signal.aborted) throw error;
+  }
+}

@@ -1,0 +1,162 @@
+/**
+ * How does the application get a port, and how does it let go of it?
+ *
+ * Node's own time limits guard the headers; the limits of bodies are ours, since a content upload may
+ * honestly take an hour. On shutdown nothing new is accepted, what is under way is finished for a
+ * bounded time, and what is then left is cut.
+ */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+import type Koa from 'koa';
+import { SteleError } from '../core/errors.ts';
+import { TITLE } from './errors.ts';
+import { PROBLEM_TYPE } from './problem.ts';
+import { HEADER_BYTES_MAX } from './settings.ts';
+
+export interface ListenOptions {
+  readonly host: string;
+  /** 0 takes any free port. */
+  readonly port: number;
+  /** Connections at once; more are closed at once. */
+  readonly connectionsMax?: number;
+  /** Milliseconds for the headers of a request. */
+  readonly headersTimeoutMs?: number;
+  /** Milliseconds that an idle connection is kept. */
+  readonly keepAliveMs?: number;
+  /** Milliseconds that requests under way may take to end at shutdown. */
+  readonly graceMs?: number;
+  /** Aborted when shutdown begins, so that waiting requests end. */
+  readonly stopping?: AbortController;
+}
+
+export interface Listening {
+  readonly url: string;
+  readonly server: Server;
+  close(): Promise<void>;
+}
+
+const DEFAULTS = {
+  connectionsMax: 10_000,
+  headersTimeoutMs: 10_000,
+  keepAliveMs: 65_000,
+  graceMs: 10_000,
+};
+
+export async function listen(app: Koa, options: ListenOptions): Promise<Listening> {
+  const settings = { ...DEFAULTS, ...options };
+  const handle = app.callback();
+  let closing = false;
+  const onRequest = (req: IncomingMessage, res: ServerResponse): void => {
+    if (closing) res.setHeader('Connection', 'close');
+    if (hasBody(req)) res.once('finish', () => linger(req));
+    // Koa answers every error itself; it never rejects.
+    void handle(req, res);
+  };
+  const server = createServer(
+    {
+      maxHeaderSize: HEADER_BYTES_MAX,
+      headersTimeout: settings.headersTimeoutMs,
+      requestTimeout: 0,
+      keepAliveTimeout: settings.keepAliveMs,
+      connectionsCheckingInterval: Math.max(100, Math.floor(settings.headersTimeoutMs / 4)),
+      noDelay: true,
+    },
+    onRequest,
+  );
+  server.maxConnections = settings.connectionsMax;
+  // A body is asked for only once its headers and its sender have been judged.
+  server.on('checkContinue', onRequest);
+  server.on('clientError', refuseClient);
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(settings.port, settings.host, () => {
+      server.off('error', reject);
+      resolve();
+    });
+  });
+  return {
+    url: urlOf(server.address() as AddressInfo),
+    server,
+    close: async () => {
+      closing = true;
+      options.stopping?.abort();
+      await closeServer(server, settings.graceMs);
+    },
+  };
+}
+
+function closeServer(server: Server, graceMs: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const cut = setTimeout(() => server.closeAllConnections(), graceMs);
+    server.close((error) => {
+      clearTimeout(cut);
+      if (error === undefined) resolve();
+      else reject(error);
+    });
+    server.closeIdleConnections();
+  });
+}
+
+function urlOf({ address, family, port }: AddressInfo): string {
+  return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
+}
+
+function hasBody({ headers }: IncomingMessage): boolean {
+  const length = headers['content-length'];
+  return headers['transfer-encoding'] !== undefined || (length !== undefined && length !== '0');
+}
+
+/** Bytes and milliseconds that a sender may still send after it has its answer. */
+const LINGER_BYTES = 1_048_576;
+const LINGER_MS = 2_000;
+
+/**
+ * The answer is out and the body is not all in. Closing at once would reset the connection and might
+ * take the answer with it; reading on would let a refused sender go on for ever.
+ */
+function linger(req: IncomingMessage): void {
+  if (req.complete) return;
+  let left = LINGER_BYTES;
+  const cut = (): void => {
+    req.socket.destroy();
+  };
+  const timer = setTimeout(cut, LINGER_MS);
+  timer.unref();
+  req.on('data', (chunk: Buffer) => {
+    left -= chunk.length;
+    if (left < 0) cut();
+  });
+  const settled = (): void => clearTimeout(timer);
+  req.once('end', settled).once('close', settled).once('error', settled);
+  req.resume();
+}
+
+const CLIENT_ERRORS: { readonly [code: string]: readonly [number, string] } = {
+  HPE_HEADER_OVERFLOW: [431, `headers: more than ${HEADER_BYTES_MAX} bytes`],
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: [413, 'body: chunk extensions are too long'],
+  ERR_HTTP_REQUEST_TIMEOUT: [408, 'headers: not complete in time'],
+};
+
+/** What is not HTTP never reaches the application; it gets the same kind of answer. */
+function refuseClient(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || !socket.writable || socket.bytesWritten > 0) {
+    socket.destroy();
+    return;
+  }
+  const [status, detail] = CLIENT_ERRORS[error.code ?? ''] ?? [400, 'request: is not HTTP/1.1'];
+  const refusal = new SteleError(
+    status === 413 || status === 431 ? 'too_large' : 'malformed',
+    detail,
+  );
+  const body = JSON.stringify({
+    type: `urn:stele:error:${refusal.code}`,
+    title: TITLE[refusal.code],
+    status,
+    detail,
+    code: refusal.code,
+  });
+  socket.end(
+    `HTTP/1.1 ${status} ${TITLE[refusal.code]}\r\ncontent-type: ${PROBLEM_TYPE}\r\n` +
+      `cache-control: no-store\r\nconnection: close\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+  );
+}

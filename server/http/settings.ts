@@ -1,0 +1,54 @@
+/**
+ * What the HTTP surface bounds, and why.
+ *
+ * The constants are part of the surface and documented in `docs/formats-http.md`; what an operator may
+ * tune is in `HttpSettings`, which `config.ts` fills.
+ */
+
+/** Entries in one batch: a page of work that a gateway can hold and retry as a whole. */
+export const BATCH_ENTRIES_MAX = 10_000;
+/** Bytes of a batch body. */
+export const BATCH_BYTES_MAX = 16 * 1024 * 1024;
+/**
+ * Bytes of one envelope as JSON: base64 of an entry's 65,535 bytes is 87,380, and escapes and space
+ * around it are the sender's business up to here.
+ */
+export const ENVELOPE_BYTES_MAX = 131_072;
+/** Bytes of an administration body: a key, names, admission rules. */
+export const ADMIN_BYTES_MAX = 65_536;
+/** Entries on one page, and the bytes after which a page ends early. */
+export const PAGE_ENTRIES_MAX = 1_000;
+export const PAGE_ENTRIES_DEFAULT = 100;
+export const PAGE_BYTES_MAX = 4 * 1024 * 1024;
+/** Seconds that a request for a receipt may wait for its entry. */
+export const WAIT_S_MAX = 20;
+/** Characters of the reason for reading content. */
+export const REASON_CHARS_MAX = 500;
+/** Bytes of request headers: a token, a reason, and what proxies add. */
+export const HEADER_BYTES_MAX = 16_384;
+/** Bytes of the headers of one part of a multipart body. */
+export const PART_HEADER_BYTES_MAX = 2_048;
+
+export interface HttpSettings {
+  /** Bytes of one content body (`limits.body_bytes`). */
+  readonly bodyBytesMax: number;
+  /** Milliseconds for a whole body that is held in memory, from its first byte asked for. */
+  readonly bodyTimeoutMs: number;
+  /** Milliseconds without a byte of a streamed body. */
+  readonly idleTimeoutMs: number;
+  /** Bytes of bodies held in memory by all requests together; past it, `pushback`. */
+  readonly heldBytesMax: number;
+  /** Content submissions being streamed at once by one token; past it, `pushback`. */
+  readonly uploadsPerTokenMax: number;
+  /** Requests that wait for a receipt at once; past it, `pushback`. */
+  readonly waitersMax: number;
+}
+
+export const HTTP_DEFAULTS: HttpSettings = {
+  bodyBytesMax: 2 * 1024 ** 3,
+  bodyTimeoutMs: 60_000,
+  idleTimeoutMs: 30_000,
+  heldBytesMax: 256 * 1024 ** 2,
+  uploadsPerTokenMax: 16,
+  waitersMax: 1_024,
+};
