@@ -1,0 +1,468 @@
+/**
+ * One open log: the parts of this folder put together, and nothing else.
+ */
+import { equalBytes, toBase64, utf8 } from '../core/bytes.ts';
+import { decodeEntry, type Entry } from '../core/entry.ts';
+import { invariant, SteleError, shown } from '../core/errors.ts';
+import type { PublicKey } from '../core/keys.ts';
+import { leafHash } from '../core/merkle.ts';
+import { formatNote, parseNote, type VerifierKey } from '../core/note.ts';
+import { parseRecord } from '../core/record.ts';
+import type { TilePath } from '../core/tile.ts';
+import { Tree } from '../core/tree.ts';
+import type { Hash, LeafIndex, TreeSize } from '../core/units.ts';
+import {
+  anchorVerifierKey,
+  identityVerifierKey,
+  type LogKeys,
+  type NoteSigner,
+  signNote,
+} from '../keys/log-keys.ts';
+import type { Signer } from '../keys/signer.ts';
+import type { Visibility } from '../storage/instance.ts';
+import type { Head, LogStore, SeqRange } from '../storage/store.ts';
+import { Admission, type Admitted, describeControl, type SignatureChecker } from './admit.ts';
+import {
+  Appender,
+  type AppendLimits,
+  type Item,
+  type Logged,
+  type StagedContent,
+  type Submitted,
+} from './append.ts';
+import type { Clock } from './clock.ts';
+import { identify } from './decide.ts';
+import { HighWater } from './high-water.ts';
+import { hashPrefix, type Lookups, recordPrefix } from './lookups.ts';
+import { CONTROL_SOURCE, makeOwnEntry, OneAtATime, type OwnBody, orThrow } from './own-records.ts';
+import { Publisher } from './publish.ts';
+import { Reader } from './reader.ts';
+import { Receipts } from './receipts.ts';
+import { checkHead, replayControl, restoreLookups, restoreTree } from './recover.ts';
+import { type RegisteredKey, Registry, type Rules } from './registry.ts';
+import { holesOf, payloadDigest, Sources } from './sources.ts';
+
+export interface LogOptions<C extends StagedContent> {
+  readonly name: string;
+  readonly origin: string;
+  readonly visibility: Visibility;
+  readonly store: LogStore;
+  readonly keys: LogKeys;
+  readonly operator: Signer;
+  readonly checker: SignatureChecker;
+  /** Where high-water files lie: outside the data folder. */
+  readonly stateFolder: string;
+  readonly clock: Clock;
+  readonly random: (bytes: number) => Uint8Array;
+  readonly instance: string;
+  readonly software: string;
+  readonly limits: AppendLimits;
+  readonly commitContent: (contents: readonly C[]) => Promise<void>;
+  readonly checkSpace: () => void;
+  readonly fatal: (error: Error) => void;
+  readonly warn: (message: string, error: unknown) => void;
+}
+
+/** Sources on one page. */
+const SOURCES_PAGE = 1_000;
+
+/** A head as `tree-head` tells it: the checkpoint only where it was kept. */
+export interface HeadInfo {
+  readonly size: TreeSize;
+  readonly root: Hash;
+  readonly timeMs?: number;
+  readonly checkpoint?: string;
+}
+
+/** A source as `LOG/v1/sources` tells it. */
+export interface SourceInfo {
+  readonly id: string;
+  readonly keyid: string;
+  /** One past the highest sequence number. */
+  readonly next: number;
+  readonly ranges: readonly SeqRange[];
+  readonly holes: readonly SeqRange[];
+  readonly forks: number;
+}
+
+export class Log<C extends StagedContent = StagedContent> {
+  readonly name: string;
+  readonly origin: string;
+  readonly visibility: Visibility;
+  readonly #options: LogOptions<C>;
+  readonly #identity: NoteSigner;
+  readonly #anchor: NoteSigner;
+  readonly #registry: Registry;
+  readonly #admission: Admission;
+  readonly #lookups: Lookups;
+  readonly #sources: Sources;
+  readonly #reader: Reader;
+  readonly #receipts: Receipts;
+  readonly #appender: Appender<C>;
+  readonly #publisher: Publisher;
+  readonly #highWater: HighWater;
+  readonly #ownRecords = new OneAtATime();
+  readonly #waiters = new Set<() => void>();
+
+  /**
+   * Opens a log that exists. It is checked before anything is signed; where the high-water file knows a
+   * larger head than the store, the log opens for reading only and says why (P2).
+   */
+  static async open<C extends StagedContent>(options: LogOptions<C>): Promise<Log<C>> {
+    const { store, origin } = options;
+    const head = await store.readHead();
+    if (head === undefined) {
+      throw new SteleError(
+        'split_view',
+        `the database of log ${options.name} is empty, but the log was created before: its history ` +
+          'is lost or elsewhere, so it signs nothing',
+      );
+    }
+    checkHead(head, origin, identityVerifierKey(origin, options.keys.identity));
+    const registry = new Registry(origin);
+    await replayControl(store, registry);
+    const tree = await restoreTree(store, head);
+    const lookups = await restoreLookups(store, head.size);
+    const published = await store.readPublished();
+    const log = new Log(options, { registry, tree, head, lookups, published });
+    await log.#checkHighWater(head);
+    log.#publisher.grown(head);
+    return log;
+  }
+
+  /** Creates a log by writing its genesis. The store must be empty. */
+  static async create<C extends StagedContent>(
+    options: LogOptions<C>,
+    genesis: { readonly [member: string]: unknown },
+  ): Promise<Log<C>> {
+    const { store, origin } = options;
+    const remembered = new HighWater(options.stateFolder, origin).read();
+    if (remembered !== undefined || (await store.readHead()) !== undefined) {
+      throw new SteleError('conflict', `a log of origin ${shown(origin)} was created before`);
+    }
+    const log = new Log(options, {
+      registry: new Registry(origin),
+      tree: Tree.empty(),
+      head: undefined,
+      lookups: await restoreLookups(store, 0 as TreeSize),
+      published: undefined,
+    });
+    await log.#appendControl({ kind: 'genesis', genesis });
+    return log;
+  }
+
+  private constructor(
+    options: LogOptions<C>,
+    state: {
+      readonly registry: Registry;
+      readonly tree: Tree;
+      readonly head: Head | undefined;
+      readonly lookups: Lookups;
+      readonly published: Head | undefined;
+    },
+  ) {
+    const { origin, store, clock } = options;
+    this.name = options.name;
+    this.origin = origin;
+    this.visibility = options.visibility;
+    this.#options = options;
+    const { identity, anchor } = options.keys;
+    this.#identity = { key: identityVerifierKey(origin, identity), signer: identity };
+    this.#anchor = { key: anchorVerifierKey(origin, anchor), signer: anchor };
+    this.#registry = state.registry;
+    this.#lookups = state.lookups;
+    this.#admission = new Admission(state.registry, options.checker);
+    this.#reader = new Reader(store, () => this.#appender.tree);
+    this.#receipts = new Receipts(origin, this.#reader, state.registry);
+    this.#sources = new Sources(store, (index) => this.#readNeighbor(index));
+    this.#highWater = new HighWater(options.stateFolder, origin);
+    this.#publisher = new Publisher(
+      {
+        store,
+        reader: this.#reader,
+        clock,
+        countersign: (head) => this.#countersign(head),
+        failed: (error) => options.warn(`log ${this.name}: a head was not published`, error),
+      },
+      state.published,
+    );
+    this.#appender = new Appender<C>(
+      {
+        origin,
+        store,
+        clock,
+        lookups: state.lookups,
+        sources: this.#sources,
+        registry: state.registry,
+        sign: async (text) => formatNote(await signNote(text, [this.#identity])),
+        commitContent: options.commitContent,
+        remember: (head) => this.#highWater.write({ origin, size: head.size, root: head.root }),
+        checkSpace: options.checkSpace,
+        fatal: options.fatal,
+        committed: (head, tiles) => {
+          this.#reader.remember(tiles);
+          this.#publisher.grown(head);
+          for (const wake of this.#waiters) wake();
+        },
+      },
+      state.tree,
+      state.head,
+      options.limits,
+    );
+  }
+
+  get rules(): Rules {
+    return this.#registry.rules;
+  }
+
+  /** Why this log accepts nothing, or nothing if it does. */
+  get stopped(): SteleError | undefined {
+    return this.#appender.stopped;
+  }
+
+  verifierKeys(): { readonly identity: VerifierKey; readonly anchor: VerifierKey } {
+    return { identity: this.#identity.key, anchor: this.#anchor.key };
+  }
+
+  /** Every key that was ever registered, with the entries that did and undid it. */
+  keys(): readonly RegisteredKey[] {
+    return this.#registry.keys();
+  }
+
+  // Reading.
+
+  /** The newest signed head. */
+  head(): Head {
+    const { head } = this.#appender;
+    invariant(head !== undefined, 'an open log has its genesis');
+    return head;
+  }
+
+  /** What `LOG/checkpoint` serves. */
+  published(): Head {
+    return this.#publisher.published ?? this.head();
+  }
+
+  /** The head of any integrated size: its checkpoint where one was kept, its root always. */
+  async headAt(size: TreeSize): Promise<HeadInfo> {
+    const newest = this.head();
+    if (size === this.published().size) return this.published();
+    if (size === newest.size) return newest;
+    this.#reader.checkSize(size);
+    const kept = await this.#options.store.readPublished(size);
+    return kept ?? { size, root: await this.#reader.root(size) };
+  }
+
+  tile(path: TilePath): Promise<Uint8Array> {
+    return this.#reader.tile(path);
+  }
+
+  entry(index: LeafIndex): Promise<Uint8Array> {
+    return this.#reader.entry(index);
+  }
+
+  /** The entries [begin, end), at most `PAGE_ENTRIES_MAX` of them. */
+  entries(begin: LeafIndex, end: TreeSize): Promise<Uint8Array[]> {
+    return this.#reader.entries(begin, end);
+  }
+
+  inclusion(index: LeafIndex, size: TreeSize): Promise<Hash[]> {
+    return this.#reader.inclusion(index, size);
+  }
+
+  consistency(from: TreeSize, to: TreeSize): Promise<Hash[]> {
+    return this.#reader.consistency(from, to);
+  }
+
+  /** The index of the first entry with this leaf hash; `not_found` if there is none. */
+  async findLeaf(hash: Hash): Promise<LeafIndex> {
+    const [candidates] = await this.#lookups.find('leaf', [hashPrefix(hash)]);
+    for (const index of candidates ?? []) {
+      if (equalBytes(leafHash(await this.#reader.entry(index)), hash)) return index;
+    }
+    throw new SteleError('not_found', 'no entry has this leaf hash');
+  }
+
+  /** The index of a record. Without `source` an id that several sources used is a `conflict`. */
+  async findRecord(recordId: string, source?: string): Promise<LeafIndex> {
+    const [candidates] = await this.#lookups.find('record', [recordPrefix(recordId)]);
+    const found: LeafIndex[] = [];
+    for (const index of candidates ?? []) {
+      const what = identify(await this.#reader.entry(index));
+      const matches = source === undefined || what.source === source;
+      if (what.recordId === recordId && matches) found.push(index);
+    }
+    const [first, ...others] = found;
+    if (first === undefined) {
+      throw new SteleError('not_found', `record ${shown(recordId)} is not in this log`);
+    }
+    if (others.length > 0) {
+      throw new SteleError(
+        'conflict',
+        `record id ${recordId} was used by ${found.length} sources: name one with ?source=`,
+      );
+    }
+    return first;
+  }
+
+  /** A receipt under the best head there is, or under `head`. */
+  receipt(index: LeafIndex, head?: Head): Promise<Uint8Array> {
+    const published = this.published();
+    const best = head ?? (published.size > index ? published : this.head());
+    return this.#receipts.receipt(index, best);
+  }
+
+  /** A page of sources by name, after `after`. */
+  async sources(after?: string, limit = SOURCES_PAGE): Promise<SourceInfo[]> {
+    const stored = await this.#options.store.readSources(after, limit);
+    return stored.map(({ name, keyid, forks, ranges }) => ({
+      id: name,
+      keyid: this.#registry.ownerOf(name) ?? keyid,
+      next: ranges.at(-1)?.end ?? 0,
+      ranges,
+      holes: holesOf(ranges),
+      forks,
+    }));
+  }
+
+  /** Resolves once the log has more than `beyond` entries; rejects when `signal` is aborted. */
+  async grown(beyond: TreeSize, signal: AbortSignal): Promise<void> {
+    while (this.head().size <= beyond) {
+      signal.throwIfAborted();
+      await new Promise<void>((resolve) => {
+        const wake = () => {
+          this.#waiters.delete(wake);
+          signal.removeEventListener('abort', wake);
+          resolve();
+        };
+        this.#waiters.add(wake);
+        signal.addEventListener('abort', wake, { once: true });
+      });
+    }
+  }
+
+  // Writing.
+
+  /** Throws `pushback`, `storage` or why the log is stopped, if nothing can be accepted right now. */
+  checkRoom(): void {
+    this.#appender.checkRoom();
+  }
+
+  /** All that can be judged without knowing what comes before. */
+  admit(entry: Entry): Promise<Admitted> {
+    return this.#admission.admit(entry);
+  }
+
+  /** One answer per item, in order, each after the durable commit of its batch. Never rejects. */
+  submit(items: readonly Item<C>[]): Promise<Submitted[]> {
+    return this.#appender.submit(items);
+  }
+
+  /** Registers a gateway key; one that is registered already keeps its entry. */
+  async registerGateway(
+    key: PublicKey,
+    options: { readonly source?: string } = {},
+  ): Promise<LeafIndex> {
+    const known = this.keys().find((k) => k.keyid === key.keyid);
+    if (known !== undefined && known.revoked === undefined && options.source === undefined) {
+      return known.registered;
+    }
+    return this.#appendKey('register', key, options);
+  }
+
+  /** Revokes a gateway key from here on; what it signed before stays good. */
+  async revokeGateway(keyid: string): Promise<LeafIndex> {
+    const known = this.keys().find((k) => k.keyid === keyid);
+    if (known === undefined) throw new SteleError('not_found', `no key ${keyid} is registered`);
+    return known.revoked ?? this.#appendKey('revoke', known, {});
+  }
+
+  /** Appends a record of the server's own, signed by a registered key of its own. */
+  appendOwn(body: OwnBody, source: string, signer: Signer): Promise<Logged> {
+    return this.#ownRecords.run(async () => {
+      this.checkRoom();
+      const entry = await makeOwnEntry(body, { ...this.#own(source), signer });
+      const [submitted] = await this.submit([{ admitted: await this.admit(entry) }]);
+      return orThrow(submitted);
+    });
+  }
+
+  /** Publishes what is newest and closes. Nothing may be submitted any more. */
+  async close(): Promise<void> {
+    await this.#appender.idle();
+    this.#appender.stop(new SteleError('storage', `log ${this.name} is closed`));
+    await this.#publisher.close();
+    this.#highWater.close();
+    await this.#options.store.close();
+    for (const wake of this.#waiters) wake();
+  }
+
+  async #appendKey(
+    action: 'register' | 'revoke',
+    key: PublicKey,
+    options: { readonly source?: string },
+  ): Promise<LeafIndex> {
+    const { alg, spki, keyid } = key;
+    const { index } = await this.#appendControl({
+      kind: 'key',
+      key: { action, purpose: 'gateway', alg, spki: toBase64(spki), keyid, ...options },
+    });
+    return index;
+  }
+
+  #appendControl(body: OwnBody): Promise<Logged> {
+    return this.#ownRecords.run(async () => {
+      this.checkRoom();
+      const signer = this.#options.operator;
+      const entry = await makeOwnEntry(body, { ...this.#own(CONTROL_SOURCE), signer });
+      const admitted = describeControl(entry, this.origin);
+      const [submitted] = await this.submit([{ admitted }]);
+      return orThrow(submitted);
+    });
+  }
+
+  #own(source: string) {
+    const { clock, random, instance, software } = this.#options;
+    return {
+      origin: this.origin,
+      source,
+      instance,
+      software,
+      clock,
+      random,
+      tip: () => this.#sources.tip(source),
+    };
+  }
+
+  /** A published head's note: the identity key's line as it was signed, and the anchor key's. */
+  async #countersign(head: Head): Promise<string> {
+    const note = parseNote(utf8(head.checkpoint));
+    const { signatures } = await signNote(note.text, [this.#anchor]);
+    return formatNote({ text: note.text, signatures: [...note.signatures, ...signatures] });
+  }
+
+  async #readNeighbor(index: LeafIndex) {
+    const { payload } = decodeEntry(await this.#reader.entry(index));
+    return { digest: payloadDigest(payload), prev: parseRecord(payload).source.prev };
+  }
+
+  /** Stops the log if a larger head, or another one of the same size, was ever answered with. */
+  async #checkHighWater(head: Head): Promise<void> {
+    const known = this.#highWater.read();
+    if (known === undefined) return;
+    const reason =
+      known.size > head.size
+        ? `has ${head.size} entries, but a head of ${known.size} was signed before`
+        : equalBytes(await this.#reader.root(known.size), known.root)
+          ? undefined
+          : `has another root at size ${known.size} than the one that was signed before`;
+    if (reason === undefined) return;
+    this.#appender.stop(
+      new SteleError(
+        'split_view',
+        `log ${this.name} ${reason} (${this.#highWater.path}): its data is older than what it has ` +
+          'promised, so it signs nothing more. Bring back the newer data, or begin a new log',
+      ),
+    );
+  }
+}

@@ -1,0 +1,95 @@
+/**
+ * What a log does when it is opened: it believes nothing that it has not hashed.
+ *
+ * The right edge is rebuilt from stored tiles and entries, the root is derived from it and compared with
+ * the signed head, and the head's own signature is checked. A crash is the normal case: whatever was
+ * committed is under the head, and nothing else is there.
+ */
+import { openCheckpoint } from '../core/checkpoint.ts';
+import { utf8 } from '../core/bytes.ts';
+import { decodeEntry, RECORD_TYPE, statementDigest } from '../core/entry.ts';
+import { invariant, SteleError } from '../core/errors.ts';
+import { leafHash } from '../core/merkle.ts';
+import { parseRecord } from '../core/record.ts';
+import { ExpandedTile } from '../core/tile.ts';
+import { edgeTiles, Tree } from '../core/tree.ts';
+import { type Hash, leafIndex, type TreeSize, treeSize } from '../core/units.ts';
+import type { VerifierKey } from '../core/note.ts';
+import { equalBytes } from '../core/bytes.ts';
+import type { Head, LogStore } from '../storage/store.ts';
+import { Lookups } from './lookups.ts';
+import { PAGE_ENTRIES_MAX } from './reader.ts';
+import type { Registry } from './registry.ts';
+
+/** Checks that the stored head is one that this log signed, and that it is what it says. */
+export function checkHead(head: Head, origin: string, key: VerifierKey): void {
+  const { checkpoint } = openCheckpoint(utf8(head.checkpoint), origin, [key]);
+  if (checkpoint.size !== head.size || !equalBytes(checkpoint.root, head.root)) {
+    throw new SteleError(
+      'storage',
+      `the stored head of ${origin} says size ${head.size}, its checkpoint says ${checkpoint.size}`,
+    );
+  }
+}
+
+/** Rebuilds the right edge and compares its root with the head's. */
+export async function restoreTree(store: LogStore, head: Head): Promise<Tree> {
+  const edge: Hash[][] = [];
+  for (const { level, firstTile, count } of edgeTiles(head.size)) {
+    edge[level] =
+      level === 0
+        ? (await store.readEntries(leafIndex(firstTile), head.size)).map(leafHash)
+        : await tileRoots(store, level - 1, firstTile, count);
+  }
+  const tree = Tree.restore(head.size, edge);
+  if (!equalBytes(tree.root(), head.root)) {
+    throw new SteleError(
+      'storage',
+      `what is stored does not hash to the signed root of size ${head.size}: run stele audit`,
+    );
+  }
+  return tree;
+}
+
+async function tileRoots(
+  store: LogStore,
+  level: number,
+  first: number,
+  count: number,
+): Promise<Hash[]> {
+  const wanted = Array.from({ length: count }, (_, i) => ({ level, index: first + i }));
+  const tiles = await store.readTiles(wanted);
+  return tiles.map((bytes) => ExpandedTile.of(bytes).root());
+}
+
+/** Replays the control records, so that the registry says what the log says. */
+export async function replayControl(store: LogStore, registry: Registry): Promise<void> {
+  for (const index of await store.readControl()) {
+    const [bytes] = await store.readEntries(index, treeSize(index + 1));
+    invariant(bytes !== undefined, 'a store never gives a short answer');
+    registry.replay(bytes, index);
+  }
+}
+
+/** The look-ups, with those of the newest entries made again: they are written behind. */
+export async function restoreLookups(store: LogStore, size: TreeSize): Promise<Lookups> {
+  const indexed = await store.readIndexed();
+  const lookups = new Lookups(store, indexed);
+  for (let begin: number = indexed; begin < size; begin += PAGE_ENTRIES_MAX) {
+    const end = treeSize(Math.min(size, begin + PAGE_ENTRIES_MAX));
+    const page = await store.readEntries(leafIndex(begin), end);
+    for (const [i, bytes] of page.entries()) {
+      const entry = decodeEntry(bytes);
+      const record = entry.payloadType === RECORD_TYPE ? parseRecord(entry.payload) : undefined;
+      lookups.add(
+        {
+          leafHash: leafHash(bytes),
+          statement: statementDigest(entry),
+          recordId: record?.record_id,
+        },
+        leafIndex(begin + i),
+      );
+    }
+  }
+  return lookups;
+}

@@ -1,0 +1,116 @@
+/**
+ * Which keys may sign what, as the log itself says: a replay of its control records.
+ *
+ * A gateway key is good for entry i if it was registered at r < i and not revoked at v < i. Nothing
+ * outside the log is asked, so whoever replays the same entries comes to the same answer.
+ */
+import { decodeEntry, type Entry, gatewayKeyid } from '../core/entry.ts';
+import { parseBase64 } from '../core/bytes.ts';
+import { invariant, SteleError } from '../core/errors.ts';
+import { type PublicKey, parsePublicKey } from '../core/keys.ts';
+import { type GenesisRecord, type KeyRecord, parseRecord } from '../core/record.ts';
+import type { LeafIndex } from '../core/units.ts';
+
+export interface RegisteredKey extends PublicKey {
+  readonly purpose: string;
+  readonly registered: LeafIndex;
+  readonly revoked: LeafIndex | undefined;
+}
+
+/** What a log accepts: part of its genesis record. */
+export type Rules = GenesisRecord['genesis']['rules'];
+
+export class Registry {
+  readonly origin: string;
+  /** By key ID; the last registration of a key counts. */
+  readonly #keys = new Map<string, RegisteredKey>();
+  readonly #owners = new Map<string, string>();
+  #operator: PublicKey | undefined;
+  #rules: Rules | undefined;
+
+  constructor(origin: string) {
+    this.origin = origin;
+  }
+
+  /** The key that signs control records, from genesis. */
+  get operator(): PublicKey {
+    invariant(this.#operator !== undefined, 'genesis is the first entry');
+    return this.#operator;
+  }
+
+  get rules(): Rules {
+    invariant(this.#rules !== undefined, 'genesis is the first entry');
+    return this.#rules;
+  }
+
+  /** Takes the control record at `index`. Records come in order. */
+  apply(entry: Entry, index: LeafIndex): void {
+    const record = parseRecord(entry.payload, this.origin);
+    if (record.kind === 'genesis') this.#applyGenesis(record);
+    else if (record.kind === 'key') this.#applyKey(record, index);
+  }
+
+  /** Takes a control record as stored. */
+  replay(bytes: Uint8Array, index: LeafIndex): void {
+    this.apply(decodeEntry(bytes), index);
+  }
+
+  keys(): readonly RegisteredKey[] {
+    return [...this.#keys.values()];
+  }
+
+  /** The registered gateway key of this ID; `forbidden` if there is none that is good now. */
+  gatewayKey(keyid: string): PublicKey {
+    const known = this.#keys.get(keyid);
+    if (known === undefined || known.purpose !== 'gateway') {
+      throw new SteleError('forbidden', `key ${keyid} is not registered with ${this.origin}`);
+    }
+    if (known.revoked !== undefined) {
+      throw new SteleError('forbidden', `key ${keyid} was revoked at entry ${known.revoked}`);
+    }
+    return known;
+  }
+
+  /** `forbidden` unless every signer is good for the entry that would come next. */
+  checkSigners(entry: Entry, control: boolean): void {
+    if (control) {
+      const keyid = gatewayKeyid(entry);
+      if (this.#operator === undefined || keyid === this.#operator.keyid) return;
+      throw new SteleError('forbidden', `key ${keyid} is not the operator's`);
+    }
+    for (const { keyid } of entry.signatures) this.gatewayKey(keyid);
+  }
+
+  /** Where the key that signed entry `index` was registered; nothing for the operator's own. */
+  registeredAt(keyid: string, index: LeafIndex): LeafIndex | undefined {
+    const known = this.#keys.get(keyid);
+    return known === undefined || known.registered >= index ? undefined : known.registered;
+  }
+
+  /** The key that a hand-over names for a source, if there was one. */
+  ownerOf(source: string): string | undefined {
+    return this.#owners.get(source);
+  }
+
+  #applyGenesis({ genesis }: GenesisRecord): void {
+    const { alg, spki } = genesis.operator;
+    this.#operator = parsePublicKey(alg, parseBase64(spki, 'genesis.operator.spki'));
+    this.#rules = genesis.rules;
+  }
+
+  #applyKey({ key }: KeyRecord, index: LeafIndex): void {
+    const known = this.#keys.get(key.keyid);
+    if (key.action === 'revoke') {
+      if (known !== undefined) this.#keys.set(key.keyid, { ...known, revoked: index });
+      return;
+    }
+    if (key.source !== undefined) this.#owners.set(key.source, key.keyid);
+    if (key.action !== 'register') return;
+    this.#keys.set(key.keyid, {
+      ...parsePublicKey(key.alg, parseBase64(key.spki, 'key.spki')),
+      purpose: key.purpose,
+      registered: index,
+      revoked: undefined,
+    });
+  }
+}

@@ -1,0 +1,73 @@
+/**
+ * Arrows point down. Each folder of `server/` may import from the folders on its line and from itself;
+ * a new arrow is drawn here first, where it can be questioned.
+ */
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, relative, sep } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, test } from 'vitest';
+
+const server = fileURLToPath(new URL('../../server/', import.meta.url));
+
+const ARROWS: Readonly<Record<string, readonly string[]>> = {
+  gen: [],
+  core: ['gen'],
+  verify: ['core'],
+  keys: ['core'],
+  storage: ['core'],
+  vault: ['core', 'storage'],
+  log: ['core', 'verify', 'keys', 'storage'],
+  client: ['core', 'verify', 'keys'],
+  http: ['core', 'verify', 'keys', 'storage', 'log', 'vault'],
+  proxy: ['core', 'keys', 'storage', 'vault', 'client'],
+  cli: ['core', 'verify', 'keys', 'storage', 'log', 'client'],
+};
+
+/** Single files that put the parts together. `main` is reached by the command line alone. */
+const ROOTS: Readonly<Record<string, readonly string[]>> = {
+  'main.ts': Object.keys(ARROWS),
+  'config.ts': ['core'],
+  'native.ts': ['core'],
+  'release.ts': ['core'],
+};
+
+function sources(folder: string): string[] {
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((file) => file.isFile() && /\.[jt]s$/.test(file.name) && !file.name.endsWith('.d.ts'))
+    .map((file) => join(file.parentPath, file.name));
+}
+
+function importsOf(path: string): string[] {
+  const text = readFileSync(path, 'utf8');
+  return [...text.matchAll(/(?:from|import|URL)\s*\(?\s*'(\.{1,2}\/[^']+)'/g)].map((match) =>
+    join(dirname(path), match[1] ?? ''),
+  );
+}
+
+/** The first folder below `server/`, or the file itself. */
+function roomOf(path: string): string {
+  return relative(server, path).split(sep)[0] ?? '';
+}
+
+describe('imports', () => {
+  const files = sources(server);
+
+  test('are found at all', () => {
+    expect(files.length).toBeGreaterThan(50);
+    expect(files.flatMap(importsOf).length).toBeGreaterThan(200);
+  });
+
+  test.each(files.map((path) => relative(server, path)))('of %s point down', (name) => {
+    const path = join(server, name);
+    const room = roomOf(path);
+    const allowed = ARROWS[room] ?? ROOTS[room];
+    expect(allowed, `server/${room} is not on the map`).toBeDefined();
+    const wrong = importsOf(path)
+      .filter((target) => !relative(server, target).startsWith('..'))
+      .map(roomOf)
+      .filter((to) => to !== room && !allowed?.includes(to))
+      .filter((to) => !(room === 'cli' && to in ROOTS))
+      .filter((to) => !(to === 'native.ts' && room !== 'core' && room !== 'verify'));
+    expect(wrong).toEqual([]);
+  });
+});
