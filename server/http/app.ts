@@ -16,16 +16,15 @@ import Koa from 'koa';
 import type { Logger } from 'pino';
 import { hasCode, SteleError } from '../core/errors.ts';
 import type { Clock } from '../log/clock.ts';
-import type { Log } from '../log/log.ts';
 import type { Logs } from '../log/logs.ts';
 import type { InstanceStore, TokenRow } from '../storage/instance.ts';
 import type { Vault } from '../vault/vault.ts';
 import { HeldBytes } from './body.ts';
-import type { Call, Route } from './call.ts';
+import type { Call, Log, Route } from './call.ts';
 import { methodNotAllowed, unknownLog } from './errors.ts';
 import { parseQuery, parseTarget, unknownPath } from './path.ts';
 import { problemHeaders, problemOf } from './problem.ts';
-import { checkRole, judge } from './roles.ts';
+import { ACCESS_SUFFIX, checkRole, judge } from './roles.ts';
 import { Router } from './router.ts';
 import { allRoutes } from './routes/all.ts';
 import { HTTP_DEFAULTS, type HttpSettings } from './settings.ts';
@@ -159,8 +158,8 @@ class Dispatcher {
 
   async #openLog(name: string): Promise<Log> {
     try {
-      return await (name.endsWith('.access')
-        ? this.#parts.logs.access(name.slice(0, -'.access'.length))
+      return await (name.endsWith(ACCESS_SUFFIX)
+        ? this.#parts.logs.access(name.slice(0, -ACCESS_SUFFIX.length))
         : this.#parts.logs.get(name));
     } catch (error) {
       // Word for word what a stranger hears of a private log.

@@ -30,7 +30,7 @@ const OPENED_BY = {
   admin: ['admin'],
 } as const satisfies Record<Access, readonly Role[]>;
 
-const ACCESS_SUFFIX = '.access';
+export const ACCESS_SUFFIX = '.access';
 
 /** The log whose tokens count for `name`: an access log is read by those who may read its log. */
 export function boundName(name: string): string {

@@ -5,10 +5,10 @@ import { hasCode, malformed, SteleError, shown } from '../../core/errors.ts';
 import { parsePublicKey } from '../../core/keys.ts';
 import { HASH_BYTES } from '../../core/units.ts';
 import { timestamp } from '../../log/clock.ts';
-import type { Log } from '../../log/log.ts';
+import type { RegisteredKey } from '../../log/registry.ts';
 import { sendJson } from '../answer.ts';
 import type { Parts } from '../app.ts';
-import { type Call, type InstanceRoute, param } from '../call.ts';
+import { type Call, type InstanceRoute, type Log, param } from '../call.ts';
 import { unknownLog } from '../errors.ts';
 import { isBound } from '../roles.ts';
 import { readObject } from './admin-body.ts';
@@ -182,8 +182,9 @@ async function listKeys(parts: Parts, call: Call): Promise<void> {
   sendJson(call, { keys });
 }
 
-function describeKey(key: ReturnType<Log['keys']>[number]) {
-  const { keyid, alg, spki, purpose, registered, revoked } = key;
+function describeKey(key: RegisteredKey) {
+  const { purpose, registered, revoked } = key;
+  const { keyid, alg, spki } = key.key;
   return {
     keyid,
     alg,

@@ -5,19 +5,20 @@
  * shares one commit; the answer waits for it.
  */
 import { setImmediate as yieldToOthers } from 'node:timers/promises';
+import { ENVELOPE_JSON_TYPE } from '../../core/envelope.ts';
 import { malformed, SteleError } from '../../core/errors.ts';
 import { leafHash } from '../../core/merkle.ts';
 import type { Hash } from '../../core/units.ts';
-import type { Admitted, Log } from '../../log/log.ts';
+import type { Admitted } from '../../log/admit.ts';
 import type { Head } from '../../storage/store.ts';
 import { sendFresh } from '../answer.ts';
 import type { Parts } from '../app.ts';
 import { judgeBodyHeaders, readBody } from '../body.ts';
-import type { Call, LogRoute } from '../call.ts';
+import type { Call, Log, LogRoute } from '../call.ts';
 import { type BatchResult, delimited, type Framing, ndjson } from '../framing.ts';
 import { problemOf } from '../problem.ts';
 import { BATCH_BYTES_MAX } from '../settings.ts';
-import { ENVELOPE_TYPE, PROTOBUF_TYPES, parseEntryBody } from './submit.ts';
+import { PROTOBUF_TYPES, parseEntryBody } from './submit.ts';
 
 const NDJSON_TYPE = 'application/x-ndjson';
 const TYPES = [NDJSON_TYPE, ...PROTOBUF_TYPES];
@@ -39,12 +40,13 @@ export function batchRoutes(parts: Parts): readonly LogRoute[] {
 
 async function postBatch(parts: Parts, call: Call, log: Log): Promise<void> {
   const type = judgeBodyHeaders(call.ctx.req, TYPES, BATCH_BYTES_MAX);
+  log.checkRoom();
   const bounds = { bytesMax: BATCH_BYTES_MAX, timeoutMs: parts.settings.bodyTimeoutMs };
   const body = await readBody(call, bounds, parts.held);
   const framing = type === NDJSON_TYPE ? ndjson : delimited;
   const frames = framing.split(body);
   if (frames.length === 0) throw malformed('batch', 'has no entry');
-  const entryType = type === NDJSON_TYPE ? ENVELOPE_TYPE : 'application/protobuf';
+  const entryType = type === NDJSON_TYPE ? ENVELOPE_JSON_TYPE : 'application/protobuf';
   const outcomes = await submitAll(log, await admitAll(log, frames, entryType));
   checkNotAllPushedBack(outcomes);
   const head = newestHead(outcomes) ?? log.head();
@@ -89,7 +91,7 @@ type Outcome =
     };
 
 async function submitAll(log: Log, judged: readonly (Admitted | SteleError)[]): Promise<Outcome[]> {
-  const good = judged.filter((one) => !(one instanceof SteleError));
+  const good = judged.filter((one): one is Admitted => !(one instanceof SteleError));
   const submitted =
     good.length === 0 ? [] : await log.submit(good.map((admitted) => ({ admitted })));
   let at = 0;

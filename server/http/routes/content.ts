@@ -9,13 +9,14 @@ import { parseUtf8 } from '../../core/bytes.ts';
 import { decodeEntry } from '../../core/entry.ts';
 import { malformed, SteleError, shown } from '../../core/errors.ts';
 import { parseRecord } from '../../core/record.ts';
-import type { Log } from '../../log/log.ts';
 import type { RecordKey, Vault } from '../../vault/vault.ts';
 import { BYTES_TYPE, sendFresh, TEXT_TYPE } from '../answer.ts';
 import type { Parts } from '../app.ts';
-import { type Call, type LogRoute, param } from '../call.ts';
+import { type Call, type Log, type LogRoute, param } from '../call.ts';
+import { ACCESS_SUFFIX } from '../roles.ts';
 import { REASON_CHARS_MAX } from '../settings.ts';
 import { parseRecordId } from './entries.ts';
+import { commitmentsOf } from './submit-content.ts';
 
 export function contentRoutes(parts: Parts): readonly LogRoute[] {
   return [
@@ -39,13 +40,13 @@ export function contentRoutes(parts: Parts): readonly LogRoute[] {
 }
 
 async function getDisclosure(parts: Parts, call: Call, log: Log): Promise<void> {
-  const { vault, key, field } = await openContent(parts, call, log, false);
-  sendFresh(call, TEXT_TYPE, await vault.disclosure(key, field));
+  const { vault, key, field, digest } = await openContent(parts, call, log, false);
+  sendFresh(call, TEXT_TYPE, await vault.disclosure(key, field, digest));
 }
 
 async function getBody(parts: Parts, call: Call, log: Log): Promise<void> {
-  const { vault, key, field } = await openContent(parts, call, log, true);
-  const { value, chunks } = await vault.body(key, field);
+  const { vault, key, field, digest } = await openContent(parts, call, log, true);
+  const { value, chunks } = await vault.body(key, field, digest);
   const { ctx } = call;
   const body = Readable.from(chunks, { objectMode: false });
   // Content that turns out damaged on the way must not look whole: the connection breaks.
@@ -63,6 +64,8 @@ interface Opened {
   readonly vault: Vault;
   readonly key: RecordKey;
   readonly field: string;
+  /** The record's commitment to the field. */
+  readonly digest: string;
 }
 
 /** Finds the content and leaves the trace. From its return on, the content may be read. */
@@ -70,26 +73,26 @@ async function openContent(parts: Parts, call: Call, log: Log, body: boolean): P
   const reason = parseReason(call.ctx.req.headers['x-stele-reason']);
   const recordId = parseRecordId(param(call, 0));
   const field = param(call, 1);
-  const key = { source: await sourceOf(log, recordId, call.query.get('source')), recordId };
+  const record = await findRecord(log, recordId, call.query.get('source'));
+  const digest = commitmentsOf(record)?.get(field);
+  const key = { source: record.source.id, recordId };
   const vault = await parts.vaults(log.name);
   const stored = (await vault.fields(key)).find((known) => known.field === field);
-  if (stored === undefined || (body && stored.bodyBytes === undefined)) {
+  if (digest === undefined || !stored || (body && stored.bodyBytes === undefined)) {
     const what = body ? 'body' : 'disclosure';
     throw new SteleError('not_found', `content: record ${recordId} has no ${what} ${shown(field)}`);
   }
   const holder = call.token?.holder ?? '';
   await parts.logs.recordAccess(log.name, { record_id: recordId, fields: [field], reason, holder });
-  return { vault, key, field };
+  return { vault, key, field, digest };
 }
 
-/** The record's own source: content is kept under (source, record id). */
-async function sourceOf(log: Log, recordId: string, source: string | undefined): Promise<string> {
-  if (log.name.endsWith('.access')) {
+async function findRecord(log: Log, recordId: string, source: string | undefined) {
+  if (log.name.endsWith(ACCESS_SUFFIX)) {
     throw new SteleError('not_found', 'content: an access log has no vault');
   }
-  const index = await log.findRecord(recordId, source);
-  const entry = decodeEntry(await log.entry(index));
-  return parseRecord(entry.payload, log.origin).source.id;
+  const entry = decodeEntry(await log.entry(await log.findRecord(recordId, source)));
+  return parseRecord(entry.payload, log.origin);
 }
 
 /** Bytes from strangers: Node gives header values as latin1. */

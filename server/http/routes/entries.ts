@@ -3,9 +3,8 @@ import { parseHex, toBase64 } from '../../core/bytes.ts';
 import { parseDecimal } from '../../core/decimal.ts';
 import { malformed, SteleError, shown } from '../../core/errors.ts';
 import { HASH_BYTES, hash, leafIndex, treeSize } from '../../core/units.ts';
-import type { Log } from '../../log/log.ts';
 import { ENTRY_TYPE, JSON_TYPE, sendFresh, sendImmutable, sendJson } from '../answer.ts';
-import { type Call, type LogRoute, param } from '../call.ts';
+import { type Call, type Log, type LogRoute, param } from '../call.ts';
 import { PAGE_BYTES_MAX, PAGE_ENTRIES_DEFAULT, PAGE_ENTRIES_MAX } from '../settings.ts';
 
 export const entryRoutes: readonly LogRoute[] = [
@@ -33,7 +32,14 @@ export const entryRoutes: readonly LogRoute[] = [
     query: ['source'],
     handle: getRecord,
   },
-  { on: 'log', method: 'GET', pattern: '/v1/sources', access: 'entries', handle: getSources },
+  {
+    on: 'log',
+    method: 'GET',
+    pattern: '/v1/sources',
+    access: 'entries',
+    query: ['after', 'limit'],
+    handle: getSources,
+  },
 ];
 
 async function getEntry(call: Call, log: Log): Promise<void> {
@@ -46,10 +52,7 @@ const STEP = 64;
 
 async function getPage(call: Call, log: Log): Promise<void> {
   const start = parseDecimal(call.query.get('start') ?? '0', 'start');
-  const limit = parseDecimal(call.query.get('limit') ?? String(PAGE_ENTRIES_DEFAULT), 'limit');
-  if (limit < 1 || limit > PAGE_ENTRIES_MAX) {
-    throw malformed('limit', `${limit} is not from 1 to ${PAGE_ENTRIES_MAX}`);
-  }
+  const limit = parseLimit(call);
   const { size } = log.head();
   if (start > size) throw new SteleError('not_found', `start ${start} is beyond the log's ${size}`);
   const end = Math.min(size, start + limit);
@@ -71,6 +74,14 @@ async function getPage(call: Call, log: Log): Promise<void> {
   sendFresh(call, JSON_TYPE, JSON.stringify({ start, entries, ...(next < size ? { next } : {}) }));
 }
 
+function parseLimit(call: Call): number {
+  const limit = parseDecimal(call.query.get('limit') ?? String(PAGE_ENTRIES_DEFAULT), 'limit');
+  if (limit < 1 || limit > PAGE_ENTRIES_MAX) {
+    throw malformed('limit', `${limit} is not from 1 to ${PAGE_ENTRIES_MAX}`);
+  }
+  return limit;
+}
+
 async function getLeaf(call: Call, log: Log): Promise<void> {
   const text = param(call, 0);
   const index = await log.findLeaf(hash(parseHex(text, 'leaf_hash', HASH_BYTES)));
@@ -84,7 +95,19 @@ async function getRecord(call: Call, log: Log): Promise<void> {
 }
 
 async function getSources(call: Call, log: Log): Promise<void> {
-  sendJson(call, { sources: await log.sources() });
+  const limit = parseLimit(call);
+  const sources = await log.sources(call.query.get('after'), limit);
+  const last = sources.at(-1);
+  sendJson(call, {
+    sources: sources.map(({ id, keyid, next, holes, forks }) => ({
+      id,
+      keyid,
+      next,
+      holes,
+      forks,
+    })),
+    ...(sources.length < limit || last === undefined ? {} : { next: last.id }),
+  });
 }
 
 /** UUIDv7 in lower case, as records spell it. */

@@ -3,10 +3,9 @@ import { toBase64 } from '../../core/bytes.ts';
 import { parseDecimal } from '../../core/decimal.ts';
 import { type Hash, type TreeSize, treeSize } from '../../core/units.ts';
 import { timestamp } from '../../log/clock.ts';
-import type { Log } from '../../log/log.ts';
 import type { Head } from '../../storage/store.ts';
 import { JSON_TYPE, sendHead, type TaggedBody, TEXT_TYPE, tagged } from '../answer.ts';
-import { type Call, type LogRoute, param } from '../call.ts';
+import { type Call, type Log, type LogRoute, param } from '../call.ts';
 
 /** A head's body is made once: many more ask than heads are signed. */
 const checkpoints = new WeakMap<Head, TaggedBody>();

@@ -1,11 +1,11 @@
 /** What runs here: `/v1/logs`, `/v1/keys`, `/.well-known/stele`, `/healthz`, `/readyz`. */
-import { RECORD_TYPE } from '../../core/record.ts';
+import { RECORD_TYPE } from '../../core/entry.ts';
+import { DSSE_JSON_TYPE, ENVELOPE_JSON_TYPE } from '../../core/envelope.ts';
 import { RECEIPT_TYPE, sendJson } from '../answer.ts';
 import type { Parts } from '../app.ts';
 import type { Call, InstanceRoute } from '../call.ts';
 import { Refusal } from '../errors.ts';
 import { isVisible } from '../roles.ts';
-import { DSSE_TYPE, ENVELOPE_TYPE } from './submit.ts';
 
 export function instanceRoutes(parts: Parts): readonly InstanceRoute[] {
   const route = (pattern: string, handle: (call: Call) => Promise<void> | void) =>
@@ -49,7 +49,7 @@ function getWellKnown(parts: Parts, call: Call): void {
     version: parts.version,
     logs: '/v1/logs',
     keys: '/v1/keys',
-    formats: [RECORD_TYPE, RECEIPT_TYPE, DSSE_TYPE, ENVELOPE_TYPE],
+    formats: [RECORD_TYPE, RECEIPT_TYPE, DSSE_JSON_TYPE, ENVELOPE_JSON_TYPE],
   });
 }
 

@@ -3,9 +3,8 @@ import { toBase64 } from '../../core/bytes.ts';
 import { parseDecimal } from '../../core/decimal.ts';
 import { malformed, SteleError } from '../../core/errors.ts';
 import { type Hash, leafIndex, treeSize } from '../../core/units.ts';
-import type { Log } from '../../log/log.ts';
 import { JSON_TYPE, sendImmutable } from '../answer.ts';
-import { type Call, type LogRoute, param } from '../call.ts';
+import { type Call, type Log, type LogRoute, param } from '../call.ts';
 
 export const proofRoutes: readonly LogRoute[] = [
   {

@@ -8,10 +8,9 @@ import { parseHex } from '../../core/bytes.ts';
 import { parseDecimal } from '../../core/decimal.ts';
 import { hasCode, malformed, SteleError, shown } from '../../core/errors.ts';
 import { HASH_BYTES, hash, type LeafIndex, leafIndex } from '../../core/units.ts';
-import type { Log } from '../../log/log.ts';
 import { RECEIPT_TYPE, sendFresh } from '../answer.ts';
 import type { Parts } from '../app.ts';
-import { type Call, type LogRoute, param } from '../call.ts';
+import { type Call, type Log, type LogRoute, param } from '../call.ts';
 import { WAIT_S_MAX } from '../settings.ts';
 import { isRecordId } from './entries.ts';
 

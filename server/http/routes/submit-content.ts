@@ -7,12 +7,12 @@
 import { parseUtf8 } from '../../core/bytes.ts';
 import { malformed, SteleError, shown } from '../../core/errors.ts';
 import { DISCLOSURE_BYTES_MAX, DISCLOSURES_MAX } from '../../core/limits.ts';
-import { parseRecord, RECORD_TYPE } from '../../core/record.ts';
-import type { Admitted, Log } from '../../log/log.ts';
+import type { Record as AuditRecord } from '../../core/record.ts';
+import type { Admitted } from '../../log/admit.ts';
 import type { Staging } from '../../vault/vault.ts';
 import type { Parts } from '../app.ts';
 import { askForBody, mediaType } from '../body.ts';
-import type { Call } from '../call.ts';
+import type { Call, Log } from '../call.ts';
 import { unsupportedType } from '../errors.ts';
 import { MultipartReader, type Part, parseBoundary } from '../multipart.ts';
 import { RequestBytes } from '../upload.ts';
@@ -31,6 +31,7 @@ export async function submitWithContent(parts: Parts, call: Call, log: Log): Pro
   const { req, res } = call.ctx;
   const boundary = parseBoundary(req.headers['content-type'] ?? '');
   const holder = call.token?.id ?? '';
+  log.checkRoom();
   parts.uploads.begin(holder);
   try {
     askForBody(req, res);
@@ -132,18 +133,22 @@ class Content {
 
   async #begin(): Promise<Staging> {
     if (this.staging !== undefined) return this.staging;
-    const { entry } = this.#admitted;
-    const record =
-      entry.payloadType === RECORD_TYPE ? parseRecord(entry.payload, this.#log.origin) : undefined;
-    if (record === undefined || !('commitments' in record)) {
+    const { record } = this.#admitted;
+    const commitments = record && commitmentsOf(record);
+    if (record === undefined || commitments === undefined) {
       throw malformed('multipart', 'content came with an entry that has no commitments');
     }
     const vault = await this.#parts.vaults(this.#log.name);
     const key = { source: record.source.id, recordId: record.record_id };
-    const commitments = new Map(Object.entries(record.commitments.fields));
     this.staging = await vault.begin(key, commitments);
     return this.staging;
   }
+}
+
+/** A record's commitments by name; nothing for a record of a kind that has none. */
+export function commitmentsOf(record: AuditRecord): ReadonlyMap<string, string> | undefined {
+  if (!('commitments' in record) || record.commitments === undefined) return undefined;
+  return new Map(Object.entries(record.commitments.fields));
 }
 
 /** The whole part, which may have at most `max` bytes. */

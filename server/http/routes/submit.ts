@@ -1,24 +1,27 @@
 /** POST LOG/v1/entries: one entry in, one receipt out. */
 
-import { decodeEntry, type Entry, parseEnvelopeJson } from '../../core/entry.ts';
+import {
+  DSSE_JSON_TYPE,
+  decodeEntry,
+  ENVELOPE_JSON_TYPE,
+  type Entry,
+  parseEnvelopeJson,
+} from '../../core/entry.ts';
 import { malformed, SteleError } from '../../core/errors.ts';
 import { ENTRY_BYTES_MAX } from '../../core/limits.ts';
-import type { Log } from '../../log/log.ts';
 import { RECEIPT_TYPE, sendFresh } from '../answer.ts';
 import type { Parts } from '../app.ts';
 import { judgeBodyHeaders, readBody } from '../body.ts';
-import type { Call, LogRoute } from '../call.ts';
+import type { Call, Log, LogRoute } from '../call.ts';
 import { ENVELOPE_BYTES_MAX } from '../settings.ts';
 import { submitWithContent } from './submit-content.ts';
 
-export const DSSE_TYPE = 'application/vnd.dsse.envelope.v1+json';
-export const ENVELOPE_TYPE = 'application/vnd.stele.envelope.v1+json';
 export const PROTOBUF_TYPES = [
   'application/protobuf',
   'application/x-protobuf',
   'application/octet-stream',
 ];
-export const JSON_TYPES = [DSSE_TYPE, ENVELOPE_TYPE, 'application/json'];
+export const JSON_TYPES = [DSSE_JSON_TYPE, ENVELOPE_JSON_TYPE, 'application/json'];
 const MULTIPART_TYPE = 'multipart/form-data';
 const TYPES = [...PROTOBUF_TYPES, ...JSON_TYPES, MULTIPART_TYPE];
 
@@ -41,6 +44,7 @@ async function postEntry(parts: Parts, call: Call, log: Log): Promise<void> {
     await submitWithContent(parts, call, log);
     return;
   }
+  log.checkRoom();
   const bytesMax = entryBytesMax(type);
   judgeBodyHeaders(req, TYPES, bytesMax);
   const { bodyTimeoutMs: timeoutMs } = parts.settings;
@@ -58,11 +62,7 @@ export function entryBytesMax(type: string): number {
 export function parseEntryBody(body: Uint8Array, type: string): Entry {
   if (body.length === 0) throw malformed('body', 'is empty where an entry is needed');
   if (PROTOBUF_TYPES.includes(type)) return decodeEntry(body);
-  const entry = parseEnvelopeJson(body);
-  if (type === DSSE_TYPE && entry.signatures.some((signature) => signature.window !== undefined)) {
-    throw malformed('envelope', `a window needs ${ENVELOPE_TYPE}`);
-  }
-  return entry;
+  return parseEnvelopeJson(body, { windows: type !== DSSE_JSON_TYPE });
 }
 
 /** The receipt, 201 or for a repeat 200; or throws why there is none. */

@@ -1,8 +1,7 @@
 /** GET LOG/tile/{L}/{N}[.p/{W}] and LOG/tile/entries/{N}[.p/{W}] [C2SP tlog-tiles]. */
 import { parseTilePath } from '../../core/tile.ts';
-import type { Log } from '../../log/log.ts';
 import { BYTES_TYPE, sendImmutable } from '../answer.ts';
-import { type Call, type LogRoute, param } from '../call.ts';
+import { type Call, type Log, type LogRoute, param } from '../call.ts';
 
 export const tileRoutes: readonly LogRoute[] = [
   { on: 'log', method: 'GET', pattern: '/tile/{path*}', access: 'heads', handle: getHashes },
