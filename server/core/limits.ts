@@ -37,6 +37,21 @@ export const JSON_DEPTH_MAX = 32;
 /** Items of a list inside a record; a longer list becomes one commitment and a count. */
 export const RECORD_LIST_MAX = 64;
 
+/**
+ * Characters of a text inside a record: identifiers, names and versions, never prose. The longest met
+ * in the wild are model ARNs and response ids of some hundred.
+ */
+export const RECORD_TEXT_MAX = 1_024;
+
+/** Characters of a source's id: it is an index key, a metric label and a column in reports. */
+export const SOURCE_ID_MAX = 128;
+
+/** Characters of a reason that a person gave for reading or erasing content. */
+export const REASON_MAX = 500;
+
+/** Verifier keys that one log has at once: three purposes, each with its successor. */
+export const LOG_KEYS_MAX = 8;
+
 /** Commitments in one record, and so disclosures in one submission. */
 export const DISCLOSURES_MAX = 64;
 
