@@ -50,6 +50,9 @@ const BATCH_BYTES_MAX = 1_048_576;
 const DEPTH_MAX = 2;
 const DEEP_JOBS_MIN = 32;
 
+/** Threads that may die one after the other without an answer between; then what waits is given up. */
+const DEATHS_MAX = 8;
+
 /** Keys that a thread remembers; then it forgets all and starts again. */
 const KEYS_MAX = 4096;
 
@@ -79,6 +82,8 @@ export class VerifierPool {
   #head = 0;
   #bytes = 0;
   #open = 0;
+  /** Threads that died since the last answer. */
+  #deaths = 0;
   #closing: (() => void)[] | undefined;
 
   constructor(options: VerifierPoolOptions = {}) {
@@ -223,6 +228,7 @@ export class VerifierPool {
   #settle(thread: Thread, reply: BatchReply): void {
     const batch = thread.batches.shift();
     invariant(batch !== undefined, 'a reply answers a batch');
+    this.#deaths = 0;
     if (thread.batches.length === 0) thread.worker.unref();
     const failures = new Map(reply.failures.map(([i, code, text]) => [i, { code, text }]));
     // The thread works while the callers are told.
@@ -242,17 +248,32 @@ export class VerifierPool {
   /** A thread ended. Unless the pool ended it, its jobs go back to the front, or are given up. */
   #bury(thread: Thread): void {
     if (!this.#threads.delete(thread)) return;
+    this.#deaths++;
     const [running = [], ...behind] = thread.batches;
-    const again: Waiting[] = [];
-    for (const waiting of running) {
-      if (!waiting.retried) again.push({ ...waiting, retried: true });
-      else this.#finish(waiting, pushback('two threads died of this signature', thread.failure));
-    }
+    const guilty = running.filter((waiting) => waiting.retried);
+    const again = running.filter((waiting) => !waiting.retried);
     // Only what it was working on can be the cause; the rest waits as before.
-    again.push(...behind.flat());
-    this.#queue = [...again, ...this.#queue.slice(this.#head)];
+    this.#queue = [
+      ...again.map((waiting) => ({ ...waiting, retried: true })),
+      ...behind.flat(),
+      ...this.#queue.slice(this.#head),
+    ];
     this.#head = 0;
+    for (const waiting of guilty) {
+      this.#finish(waiting, pushback('two threads died of this signature', thread.failure));
+    }
+    if (this.#deaths >= DEATHS_MAX) this.#giveUp(thread.failure);
     this.#dispatch();
+  }
+
+  /** Where no thread lives, nothing is checked: callers are told, and the next call tries again. */
+  #giveUp(cause: unknown): void {
+    const waiting = this.#queue.slice(this.#head);
+    this.#queue = [];
+    this.#head = 0;
+    this.#deaths = 0;
+    for (const one of waiting)
+      this.#finish(one, pushback('no signature thread stays alive', cause));
   }
 }
 

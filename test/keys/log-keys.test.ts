@@ -1,0 +1,85 @@
+/**
+ * A log's keys sign notes that readers open.
+ */
+import { generateKeyPairSync } from 'node:crypto';
+import { describe, expect, test } from 'vitest';
+import { sha256, utf8 } from '../../server/core/bytes.ts';
+import { formatCheckpoint, openCheckpoint } from '../../server/core/checkpoint.ts';
+import { SteleError } from '../../server/core/errors.ts';
+import { parsePublicKey } from '../../server/core/keys.ts';
+import { formatNote, parseVerifierKey } from '../../server/core/note.ts';
+import { treeSize } from '../../server/core/units.ts';
+import { checkSignatureNative } from '../../server/keys/engine.ts';
+import { KeyObjectSigner } from '../../server/keys/key-object.ts';
+import { anchorVerifierKey, identityVerifierKey, signNote } from '../../server/keys/log-keys.ts';
+import type { Signer } from '../../server/keys/signer.ts';
+
+function made(alg: 'ed25519' | 'ecdsa-p256'): Signer {
+  const { publicKey, privateKey } =
+    alg === 'ed25519'
+      ? generateKeyPairSync('ed25519')
+      : generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
+  const spki = new Uint8Array(publicKey.export({ format: 'der', type: 'spki' }));
+  return new KeyObjectSigner(privateKey, parsePublicKey(alg, spki));
+}
+
+const origin = 'example.com/logs/audit';
+const identity = made('ed25519');
+const anchor = made('ecdsa-p256');
+const identityKey = identityVerifierKey(origin, identity);
+const anchorKey = anchorVerifierKey(origin, anchor);
+const text = formatCheckpoint({ origin, size: treeSize(7), root: sha256(utf8('root')) });
+
+describe('a note by a log', () => {
+  test('has a line of each key and opens with either, on either engine', async () => {
+    const note = await signNote(text, [
+      { key: identityKey, signer: identity },
+      { key: anchorKey, signer: anchor },
+    ]);
+    const bytes = utf8(formatNote(note));
+    for (const options of [{}, { check: checkSignatureNative }]) {
+      const opened = openCheckpoint(bytes, origin, [identityKey, anchorKey], options);
+      expect(opened.verified).toEqual([identityKey, anchorKey]);
+      expect(opened.signatures).toEqual(note.signatures);
+      expect(openCheckpoint(bytes, origin, [anchorKey], options).verified).toEqual([anchorKey]);
+    }
+  });
+
+  test('is not made when one of the signers fails', async () => {
+    const broken: Signer = {
+      publicKey: anchor.publicKey,
+      sign: () => Promise.reject(new SteleError('storage', 'the key service is away')),
+      close: async () => {},
+    };
+    await expect(
+      signNote(text, [
+        { key: identityKey, signer: identity },
+        { key: anchorKey, signer: broken },
+      ]),
+    ).rejects.toThrow('the key service is away');
+  });
+
+  test('is not made with the key of another signer, or of a text without its line feed', async () => {
+    await expect(signNote(text, [{ key: identityKey, signer: anchor }])).rejects.toThrow(
+      'a verifier key and its signer are one key',
+    );
+    await expect(
+      signNote(text.slice(0, -1), [{ key: identityKey, signer: identity }]),
+    ).rejects.toThrow('ends with a line feed');
+  });
+});
+
+test('the verifier keys are what readers parse', () => {
+  expect(parseVerifierKey(identityKey.text)).toEqual(identityKey);
+  expect(parseVerifierKey(anchorKey.text)).toEqual(anchorKey);
+  expect([identityKey.type, anchorKey.type]).toEqual([1, 2]);
+  expect(identityKey.publicKey?.keyid).toBe(identity.publicKey.keyid);
+  expect(anchorKey.publicKey?.keyid).toBe(anchor.publicKey.keyid);
+});
+
+test('a key serves only its purpose, under an origin that may be one', () => {
+  expect(() => identityVerifierKey(origin, anchor)).toThrow('only an ed25519 key has a raw form');
+  expect(() => anchorVerifierKey(origin, identity)).toThrow('an anchor key is ECDSA P-256');
+  expect(() => identityVerifierKey('a b', identity)).toThrow('origin: ');
+  expect(() => anchorVerifierKey('a+b', anchor)).toThrow('origin: ');
+});
