@@ -10,10 +10,10 @@
  *
  * Reading says that the form is right. What the parts are worth is for `verify/` to say.
  */
-import { parseBase64, parseUtf8, toBase64, utf8 } from './bytes.ts';
-import { canonicalize } from './canonical.ts';
-import { malformed, SteleError } from './errors.ts';
-import { type Json, parseJson } from './json.ts';
+import { parseBase64, toBase64, utf8 } from './bytes.ts';
+import { canonicalize, parseCanonical } from './canonical.ts';
+import { SteleError } from './errors.ts';
+import type { Json } from './json.ts';
 import {
   DISCLOSURE_BYTES_MAX,
   DISCLOSURES_MAX,
@@ -113,15 +113,12 @@ export function parseReceipt(bytes: Uint8Array): Receipt {
       `${WHAT}: ${bytes.length} bytes where at most ${RECEIPT_BYTES_MAX} are allowed`,
     );
   }
-  const json = parseJson(bytes, WHAT);
+  const json = parseCanonical(bytes, WHAT, { tail: '\n' });
   const { format, checkpoint, origin, anchors, keys, disclosures, ...own } = read(
     SHAPE,
     json,
     WHAT,
   );
-  if (`${canonicalize(json)}\n` !== parseUtf8(bytes, WHAT)) {
-    throw malformed(WHAT, 'not in its one spelling: RFC 8785 and one line feed');
-  }
   return {
     origin,
     ...parseIncluded(own),

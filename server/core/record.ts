@@ -11,10 +11,10 @@
  *     gap heartbeat access erasure
  *     hold annotation report        everything beside the calls                    record/companion.ts
  */
-import { parseUtf8, utf8 } from './bytes.ts';
-import { canonicalize } from './canonical.ts';
+import { utf8 } from './bytes.ts';
+import { canonicalize, parseCanonical } from './canonical.ts';
 import { malformed, shown } from './errors.ts';
-import { isJsonObject, type Json, parseJson } from './json.ts';
+import { isJsonObject, type Json } from './json.ts';
 import { contradiction } from './record/commitments.ts';
 import {
   type AccessRecord,
@@ -91,11 +91,7 @@ const WHAT = 'record';
  * With `log`, a record made for another log is refused.
  */
 export function parseRecord(payload: Uint8Array, log?: string): Record {
-  const json = parseJson(payload, WHAT, { integersOnly: true });
-  const record = checked(json);
-  if (canonicalize(json) !== parseUtf8(payload, WHAT)) {
-    throw malformed(WHAT, 'not in its canonical spelling (RFC 8785)');
-  }
+  const record = checked(parseCanonical(payload, WHAT, { integersOnly: true }));
   if (log !== undefined && record.log !== log) {
     throw malformed(WHAT, `it was made for log ${shown(record.log)} and not for ${shown(log)}`);
   }

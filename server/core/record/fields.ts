@@ -7,7 +7,6 @@
 import { LOG_KEYS_MAX, RECORD_TEXT_MAX, SOURCE_ID_MAX } from '../limits.ts';
 import {
   base64,
-  base64url,
   bool,
   constant,
   int,
@@ -22,7 +21,6 @@ import {
   text,
   where,
 } from '../schema.ts';
-import { HASH_BYTES } from '../units.ts';
 import { isKeyName } from '../verifier-key.ts';
 
 export const SCHEMA = 'stele.record/1';
@@ -32,8 +30,12 @@ export const CONTROL_SOURCE = '_log';
 
 export const str = text(RECORD_TEXT_MAX);
 
-/** 32 bytes in base64url without padding: 43 characters. */
-export const dig = base64url(HASH_BYTES, true);
+/** 32 bytes in base64url without padding: 43 characters, of which the last has two bits that are zero. */
+export const dig = pattern(
+  /^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$/,
+  '32 bytes in unpadded base64url',
+  43,
+);
 
 /** Lower case, words joined by "-", "_" or ".": values that reports count and group by. */
 export const token = pattern(
