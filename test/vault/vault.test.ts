@@ -1,0 +1,506 @@
+import { readdirSync, readlinkSync } from 'node:fs';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { equalBytes } from '../../server/core/bytes.ts';
+import { makeDisclosure } from '../../server/core/disclosure.ts';
+import { DISCLOSURE_BYTES_MAX } from '../../server/core/limits.ts';
+import { CHUNK_BYTES } from '../../server/vault/chunks.ts';
+import { SqliteKeys } from '../../server/vault/keys.ts';
+import { Vault } from '../../server/vault/vault.ts';
+import {
+  bodyValue,
+  content,
+  contentFiles,
+  gather,
+  holds,
+  isWhole,
+  makeFolder,
+  openVault,
+  plain,
+  stage,
+  store,
+  stream,
+} from './fixture.ts';
+
+const code = (name: string) => expect.objectContaining({ code: name });
+
+let folder: string;
+let vault: Vault;
+beforeEach(async () => {
+  folder = makeFolder();
+  vault = await openVault(folder);
+});
+afterEach(() => vault.close());
+
+describe('stored content', () => {
+  test.each([0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES + 7])(
+    'of %i bytes comes back after a restart',
+    async (length) => {
+      const record = content('r1', { 'input.raw': plain(length), 'principal.id': 'alice' });
+      await store(vault, record);
+      await vault.close();
+      vault = await openVault(folder);
+      expect(await isWhole(vault, record)).toBe(true);
+      const { value } = await vault.body(record.key, 'input.raw');
+      expect(value).toEqual(bodyValue(plain(length)));
+      expect(await vault.fields(record.key)).toEqual([
+        { field: 'input.raw', bodyBytes: length },
+        { field: 'principal.id' },
+      ]);
+    },
+  );
+
+  test('is one file for a record, whatever its names are', async () => {
+    const hostile = ['../../../etc/passwd', 'a/b', '', '\u0000', '.', 'x'.repeat(300)];
+    for (const name of hostile) {
+      const record = content(name, { 'input.raw': plain(10), b: 1, c: 2 }, `../${name}`);
+      await store(vault, record);
+      expect(await isWhole(vault, record)).toBe(true);
+    }
+    const files = contentFiles(folder).map((path) => path.slice(`${folder}/vault/default/`.length));
+    expect(files).toHaveLength(hostile.length);
+    for (const name of files) expect(name).toMatch(/^000\/000\/[0-9a-f]{64}$/);
+  });
+
+  test('is kept apart by source', async () => {
+    const a = content('r1', { f: 'one' }, 'source-a');
+    const b = content('r1', { f: 'two' }, 'source-b');
+    await store(vault, a);
+    await store(vault, b);
+    expect(await vault.disclosure(a.key, 'f')).toBe(a.disclosures.get('f'));
+    expect(await vault.disclosure(b.key, 'f')).toBe(b.disclosures.get('f'));
+    await vault.erase(a.key);
+    expect(await isWhole(vault, b)).toBe(true);
+  });
+
+  test('is not found where there is none', async () => {
+    const record = content('r1', { 'input.raw': plain(5), f: 1 });
+    await expect(vault.disclosure(record.key, 'f')).rejects.toEqual(code('not_found'));
+    expect(await vault.fields(record.key)).toEqual([]);
+    await store(vault, record, ['f']);
+    await expect(vault.disclosure(record.key, 'input.raw')).rejects.toEqual(code('not_found'));
+    await expect(vault.body(record.key, 'input.raw')).rejects.toEqual(code('not_found'));
+    await expect(vault.body(record.key, 'f')).rejects.toEqual(code('not_found'));
+  });
+
+  test('is seen only after its commit', async () => {
+    const record = content('r1', { f: 1 });
+    const staging = await stage(vault, record);
+    expect(await vault.fields(record.key)).toEqual([]);
+    await staging.seal();
+    expect(await vault.fields(record.key)).toEqual([]);
+    await vault.commitAll([staging]);
+    expect(await isWhole(vault, record)).toBe(true);
+  });
+
+  test('of a batch is committed together', async () => {
+    const records = Array.from({ length: 20 }, (_, i) => content(`r${i}`, { f: plain(i * 100) }));
+    const stagings = await Promise.all(records.map((record) => stage(vault, record)));
+    await vault.commitAll(stagings);
+    for (const record of records) expect(await isWhole(vault, record)).toBe(true);
+  });
+
+  test('never touches the disk in the clear, nor does its digest', async () => {
+    const body = plain(2 * CHUNK_BYTES + 99, 'planted');
+    const record = content('r1', { 'input.raw': body, 'principal.id': 'alice@planted.example' });
+    const staging = await vault.begin(record.key, record.commitments);
+    const secrets = [
+      'planted',
+      'principal.id',
+      ...record.disclosures.values(),
+      bodyValue(body).sha256,
+    ];
+    const check = () => {
+      for (const secret of secrets) expect(holds(folder, secret)).toBe(false);
+    };
+    for (const text of record.disclosures.values()) await staging.addDisclosure(text);
+    async function* watched() {
+      for await (const piece of stream(body, 700_000)) {
+        yield piece;
+        check();
+      }
+    }
+    await staging.addBody('input.raw', watched());
+    check();
+    await staging.seal();
+    check();
+    await vault.commitAll([staging]);
+    check();
+    // The search itself finds what is there: names of records are not secret.
+    expect(holds(folder, 'r1')).toBe(true);
+    await vault.erase(record.key);
+    check();
+  });
+
+  test('is read in pieces, and a reader that stops early leaves nothing open', async () => {
+    const record = content('r1', { f: plain(5 * CHUNK_BYTES) });
+    await store(vault, record);
+    for (let round = 0; round < 3; round++) {
+      const { chunks } = await vault.body(record.key, 'f');
+      for await (const chunk of chunks) {
+        expect(chunk.length).toBe(CHUNK_BYTES);
+        break;
+      }
+    }
+    await vault.body(record.key, 'f');
+    expect(openFiles().filter((path) => path.includes(`${folder}/vault/`))).toEqual([]);
+  });
+});
+
+/** The files that this process has open, as Linux names them. */
+function openFiles(): string[] {
+  return readdirSync('/proc/self/fd').flatMap((fd) => {
+    try {
+      return [readlinkSync(`/proc/self/fd/${fd}`)];
+    } catch {
+      // The descriptor that listed the folder is closed by now.
+      return [];
+    }
+  });
+}
+
+describe('a staging refuses', () => {
+  const body = plain(CHUNK_BYTES + 5);
+  const record = content('r1', { 'input.raw': body, f: 'value' });
+  const other = content('r1', { 'input.raw': body, f: 'other', g: 1 });
+  const changed = body.with(CHUNK_BYTES, 0);
+
+  const refusals: Record<string, [string, (vault: Vault) => Promise<void>]> = {
+    'a disclosure of a name that is not committed': ['unverified', (v) => disclose(v, other, 'g')],
+    'a disclosure with another digest': ['unverified', (v) => disclose(v, other, 'f')],
+    'text that is no disclosure': ['malformed', (v) => add(v, (s) => s.addDisclosure('!'))],
+    'a disclosure that is too long': [
+      'too_large',
+      (v) => add(v, (s) => s.addDisclosure('A'.repeat(DISCLOSURE_BYTES_MAX + 1))),
+    ],
+    'a body before its disclosure': [
+      'unverified',
+      (v) => add(v, (s) => s.addBody('input.raw', stream(body))),
+    ],
+    'a body for a field that names none': [
+      'unverified',
+      (v) =>
+        add(v, async (s) => {
+          await s.addDisclosure(record.disclosures.get('f') ?? '');
+          await s.addBody('f', stream(body));
+        }),
+    ],
+    'a body for a field that is not committed': [
+      'unverified',
+      (v) => add(v, (s) => s.addBody('h', stream(body))),
+    ],
+    'a body with a byte changed': ['unverified', (v) => send(v, changed)],
+    'a body cut short': ['unverified', (v) => send(v, body.subarray(0, -1))],
+    'an empty body': ['unverified', (v) => send(v, body.subarray(0, 0))],
+    'a body with a byte more': [
+      'unverified',
+      (v) => send(v, Buffer.concat([body, body.slice(0, 1)])),
+    ],
+    'a body over the limit': ['too_large', (v) => send(v, body, body.length - 1)],
+  };
+
+  async function add(
+    vault: Vault,
+    work: (staging: Awaited<ReturnType<Vault['begin']>>) => Promise<void>,
+  ): Promise<void> {
+    await work(await vault.begin(record.key, record.commitments));
+  }
+  const disclose = (v: Vault, from: typeof other, field: string) =>
+    add(v, (s) => s.addDisclosure(from.disclosures.get(field) ?? ''));
+  const send = (v: Vault, bytes: Uint8Array, bytesMax?: number) =>
+    add(v, async (s) => {
+      await s.addDisclosure(record.disclosures.get('input.raw') ?? '');
+      await s.addBody('input.raw', stream(bytes), bytesMax === undefined ? {} : { bytesMax });
+    });
+
+  test.each(Object.keys(refusals))('%s, and leaves nothing', async (name) => {
+    const [expected, attempt] = refusals[name] ?? ['', async () => {}];
+    await expect(attempt(vault)).rejects.toEqual(code(expected));
+    expect(contentFiles(folder)).toEqual([]);
+    expect(await vault.fields(record.key)).toEqual([]);
+    await store(vault, record);
+    expect(await isWhole(vault, record)).toBe(true);
+  });
+
+  test('a body whose stream breaks, with the reason of the break', async () => {
+    async function* broken() {
+      yield body.subarray(0, CHUNK_BYTES);
+      throw new Error('connection reset');
+    }
+    const attempt = add(vault, async (s) => {
+      await s.addDisclosure(record.disclosures.get('input.raw') ?? '');
+      await s.addBody('input.raw', broken());
+    });
+    await expect(attempt).rejects.toThrow('connection reset');
+    expect(contentFiles(folder)).toEqual([]);
+  });
+
+  test('a body of the exact limit not', async () => {
+    await send(vault, body, body.length);
+    expect(contentFiles(folder)).toHaveLength(1);
+  });
+
+  test('an endless body as soon as it is too long', async () => {
+    let given = 0;
+    async function* endless() {
+      for (;;) {
+        given += 65_536;
+        yield new Uint8Array(65_536);
+      }
+    }
+    const attempt = add(vault, async (s) => {
+      await s.addDisclosure(record.disclosures.get('input.raw') ?? '');
+      await s.addBody('input.raw', endless());
+    });
+    await expect(attempt).rejects.toEqual(code('unverified'));
+    expect(given).toBeLessThan(body.length + 3 * 65_536);
+  });
+
+  test('anything after a failure, a seal or a discard', async () => {
+    const text = record.disclosures.get('f') ?? '';
+    const failed = await vault.begin(record.key, record.commitments);
+    await expect(failed.addDisclosure('!')).rejects.toEqual(code('malformed'));
+    await expect(failed.addDisclosure(text)).rejects.toThrow('broken invariant');
+    await expect(vault.commitAll([failed])).rejects.toThrow('broken invariant');
+    const sealed = await stage(vault, record);
+    await sealed.seal();
+    await expect(sealed.addDisclosure(text)).rejects.toThrow('broken invariant');
+    await sealed.discard();
+    await sealed.discard();
+    await expect(vault.commitAll([sealed])).rejects.toThrow('broken invariant');
+    expect(contentFiles(folder)).toEqual([]);
+  });
+
+  test('to be outlived by a discard in the middle of a body', async () => {
+    const staging = await vault.begin(record.key, record.commitments);
+    await staging.addDisclosure(record.disclosures.get('input.raw') ?? '');
+    async function* leaving() {
+      yield body.subarray(0, CHUNK_BYTES);
+      await staging.discard();
+      yield body.subarray(CHUNK_BYTES);
+    }
+    await expect(staging.addBody('input.raw', leaving())).rejects.toEqual(code('storage'));
+    expect(contentFiles(folder)).toEqual([]);
+  });
+});
+
+describe('a repeat', () => {
+  const record = content('r1', { 'input.raw': plain(3000, 'in'), 'output.raw': plain(10), f: 1 });
+
+  test('supplies what is missing, and keeps what is there', async () => {
+    await store(vault, record, ['f']);
+    const first = contentFiles(folder);
+    await store(vault, record, ['f', 'input.raw']);
+    expect(contentFiles(folder)).toEqual(expect.arrayContaining(first));
+    expect(contentFiles(folder)).toHaveLength(2);
+    await store(vault, record);
+    expect(await isWhole(vault, record)).toBe(true);
+    expect(contentFiles(folder).filter((path) => /\.[12]$/.test(path))).toHaveLength(2);
+  });
+
+  test('with nothing new stores nothing, but is still checked', async () => {
+    await store(vault, record);
+    const before = contentFiles(folder);
+    for (let round = 0; round < 40; round++) await store(vault, record);
+    expect(contentFiles(folder)).toEqual(before);
+    const staging = await vault.begin(record.key, record.commitments);
+    const wrong = stream(plain(3000, 'ni'));
+    await expect(staging.addBody('input.raw', wrong)).rejects.toEqual(code('unverified'));
+    expect(await isWhole(vault, record)).toBe(true);
+  });
+
+  test('may send only the body, where the disclosure is stored', async () => {
+    const disclosed = await vault.begin(record.key, record.commitments);
+    await disclosed.addDisclosure(record.disclosures.get('input.raw') ?? '');
+    await vault.commitAll([disclosed]);
+    expect(await vault.fields(record.key)).toEqual([{ field: 'input.raw' }]);
+    const staging = await vault.begin(record.key, record.commitments);
+    await staging.addBody('input.raw', stream(plain(3000, 'in')));
+    await vault.commitAll([staging]);
+    expect(await vault.fields(record.key)).toEqual([{ field: 'input.raw', bodyBytes: 3000 }]);
+  });
+
+  test('that comes while the first is under way is stored once', async () => {
+    const both = [await stage(vault, record), await stage(vault, record)];
+    const later = await stage(vault, record);
+    await vault.commitAll(both);
+    await vault.commitAll([later]);
+    expect(contentFiles(folder)).toHaveLength(1);
+    expect(await isWhole(vault, record)).toBe(true);
+  });
+
+  test('is refused when the record has its 16 files', async () => {
+    const names = Array.from({ length: 17 }, (_, i) => `f${i}`);
+    const many = content('r2', Object.fromEntries(names.map((name) => [name, name])));
+    for (const name of names.slice(0, 16)) await store(vault, many, [name]);
+    await expect(store(vault, many, ['f16'])).rejects.toEqual(code('conflict'));
+    await store(vault, many, ['f3']);
+    expect(contentFiles(folder)).toHaveLength(16);
+  });
+
+  test('of which too many come at once is pushed back', async () => {
+    const open = [];
+    for (let i = 0; i < 16; i++) open.push(await stage(vault, record, ['f']));
+    await expect(stage(vault, record, ['f'])).rejects.toEqual(code('pushback'));
+    await vault.commitAll(open);
+    await store(vault, record);
+    expect(await isWhole(vault, record)).toBe(true);
+  });
+
+  test('of a record whose first statement was never logged replaces nothing, and is what is read', async () => {
+    const never = content('r1', { f: 'first statement', 'input.raw': plain(20) });
+    await store(vault, never);
+    await store(vault, record);
+    expect(await isWhole(vault, record)).toBe(true);
+    const digest = never.commitments.get('f') ?? '';
+    expect(await vault.disclosure(never.key, 'f', digest)).toBe(never.disclosures.get('f'));
+    const { chunks } = await vault.body(never.key, 'input.raw', never.commitments.get('input.raw'));
+    expect(equalBytes(await gather(chunks), plain(20))).toBe(true);
+  });
+});
+
+describe('an erasure', () => {
+  const record = content('r1', { 'input.raw': plain(3000), f: 1 });
+
+  test('leaves no file, no key, and no way back', async () => {
+    await store(vault, record, ['f']);
+    await store(vault, record);
+    await vault.erase(record.key);
+    expect(contentFiles(folder)).toEqual([]);
+    expect(await vault.fields(record.key)).toEqual([]);
+    await expect(vault.disclosure(record.key, 'f')).rejects.toEqual(code('not_found'));
+    const again = vault.begin(record.key, record.commitments);
+    await expect(again).rejects.toEqual(code('conflict'));
+    await vault.close();
+    vault = await openVault(folder);
+    const later = vault.begin(record.key, record.commitments);
+    await expect(later).rejects.toEqual(code('conflict'));
+    await vault.erase(record.key);
+  });
+
+  test('leaves no byte of the wrapped key in the database or its log', async () => {
+    const seen: Uint8Array[] = [];
+    await vault.close();
+    vault = await Vault.open({
+      dir: `${folder}/vault/default`,
+      keysDb: `${folder}/vault-keys/default.db`,
+      kek: new Uint8Array(32).fill(9),
+      origin: 'log.example/logs/default',
+      openKeys: (options) => {
+        const keys = SqliteKeys.open(options);
+        const add = keys.add.bind(keys);
+        keys.add = (files, touched, now) => {
+          seen.push(...files.map(({ wrapped }) => wrapped));
+          return add(files, touched, now);
+        };
+        return keys;
+      },
+    });
+    await store(vault, record);
+    const wrapped = seen[0] ?? new Uint8Array();
+    expect(wrapped).toHaveLength(80);
+    expect(holds(folder, wrapped)).toBe(true);
+    await vault.erase(record.key);
+    expect(holds(folder, wrapped)).toBe(false);
+    expect(holds(folder, wrapped.subarray(32, 64))).toBe(false);
+  });
+
+  test('of a record without content refuses what would come later', async () => {
+    await vault.erase(record.key);
+    const begin = vault.begin(record.key, record.commitments);
+    await expect(begin).rejects.toEqual(code('conflict'));
+  });
+
+  test('wins over a staging that is under way', async () => {
+    const staging = await stage(vault, record);
+    const other = content('r2', { f: 1 });
+    const beside = await stage(vault, other);
+    await vault.erase(record.key);
+    await vault.commitAll([staging, beside]);
+    expect(await vault.fields(record.key)).toEqual([]);
+    expect(await isWhole(vault, other)).toBe(true);
+    expect(contentFiles(folder)).toHaveLength(1);
+  });
+});
+
+describe('the sweep', () => {
+  const logged = content('logged', { f: plain(9) });
+  const orphan = content('orphan', { f: plain(9) });
+  const isLogged = async ({ recordId }: { recordId: string }) => recordId === 'logged';
+
+  test('removes content without an entry once it is old enough, and nothing else', async () => {
+    await store(vault, logged);
+    await store(vault, orphan);
+    expect(await vault.sweep(isLogged, 3_600_000, 3_600_999)).toBe(0);
+    expect(await isWhole(vault, orphan)).toBe(true);
+    expect(await vault.sweep(isLogged, 3_600_000, 3_601_000)).toBe(1);
+    expect(await isWhole(vault, orphan)).toBe(false);
+    expect(await isWhole(vault, logged)).toBe(true);
+    expect(contentFiles(folder)).toHaveLength(1);
+  });
+
+  test('asks about each record once', async () => {
+    const records = Array.from({ length: 600 }, (_, i) => content(`logged-${i}`, { f: i }));
+    const stagings = [];
+    for (const record of records) stagings.push(await stage(vault, record));
+    await vault.commitAll(stagings);
+    const asked: string[] = [];
+    const ask = async ({ recordId }: { recordId: string }) => asked.push(recordId) > 0;
+    expect(await vault.sweep(ask, 0, 2_000)).toBe(0);
+    expect(new Set(asked).size).toBe(600);
+    expect(asked).toHaveLength(600);
+    await vault.sweep(ask, 0, 2_000);
+    expect(asked).toHaveLength(600);
+  });
+
+  test('spares what a repeat under way relies on, and what a commit just relied on', async () => {
+    let time = 1_000;
+    await vault.close();
+    vault = await openVault(folder, { now: () => time });
+    await store(vault, orphan);
+    const repeat = await stage(vault, orphan);
+    expect(await vault.sweep(isLogged, 0, 9_000)).toBe(0);
+    time = 10_000;
+    await vault.commitAll([repeat]);
+    expect(await vault.sweep(isLogged, 1_000, 10_999)).toBe(0);
+    expect(await isWhole(vault, orphan)).toBe(true);
+    expect(await vault.sweep(isLogged, 1_000, 11_000)).toBe(1);
+    expect(await isWhole(vault, orphan)).toBe(false);
+  });
+});
+
+describe('a vault', () => {
+  test('does not open with another key-encryption key, or for another log', async () => {
+    await vault.close();
+    const kek = new Uint8Array(32).fill(8);
+    await expect(openVault(folder, { kek })).rejects.toEqual(code('unverified'));
+    await expect(openVault(folder, { origin: 'x/logs/y' })).rejects.toEqual(code('conflict'));
+    vault = await openVault(folder);
+  });
+
+  test('discards what is staged when it closes', async () => {
+    const record = content('r1', { f: plain(2 * CHUNK_BYTES) });
+    await stage(vault, record);
+    expect(contentFiles(folder)).toHaveLength(1);
+    await vault.close();
+    expect(contentFiles(folder)).toEqual([]);
+    vault = await openVault(folder);
+  });
+
+  test('takes at most 64 commitments', async () => {
+    const many = new Map(Array.from({ length: 65 }, (_, i) => [`f${i}`, '']));
+    const begin = vault.begin({ source: 's', recordId: 'r' }, many);
+    await expect(begin).rejects.toEqual(code('too_large'));
+  });
+
+  test('takes a disclosure at the limit', async () => {
+    const salt = new Uint8Array(16);
+    const room = Math.floor((DISCLOSURE_BYTES_MAX * 3) / 4) - 40;
+    const { disclosure, digest } = makeDisclosure('f', 'v'.repeat(room), salt);
+    expect(disclosure.length).toBeLessThanOrEqual(DISCLOSURE_BYTES_MAX);
+    const key = { source: 's', recordId: 'r' };
+    const staging = await vault.begin(key, new Map([['f', digest]]));
+    await staging.addDisclosure(disclosure);
+    await vault.commitAll([staging]);
+    expect(await vault.disclosure(key, 'f')).toBe(disclosure);
+  });
+});
