@@ -8,9 +8,8 @@
  */
 import { createHash } from 'node:crypto';
 import { parseBase64url, toHex, utf8 } from '../core/bytes.ts';
-import { type BodyValue, parseDisclosure } from '../core/disclosure.ts';
+import { type BodyValue, bodyValueOf, parseDisclosure } from '../core/disclosure.ts';
 import { invariant, SteleError, shown, unverified } from '../core/errors.ts';
-import { DISCLOSURE_BYTES_MAX } from '../core/limits.ts';
 import { type ContentWriter, type Section, type SectionKind, sectionName } from './content-file.ts';
 
 /** Which record: `record_id` is unique only within its source. */
@@ -93,10 +92,6 @@ export class OpenStaging implements Staging {
 
   addDisclosure(text: string): Promise<void> {
     return this.#work(async () => {
-      if (text.length > DISCLOSURE_BYTES_MAX) {
-        const rule = `${text.length} bytes; a disclosure has at most ${DISCLOSURE_BYTES_MAX}`;
-        throw new SteleError('too_large', `disclosure: ${rule}`);
-      }
       const { name, value, digest } = parseDisclosure(text);
       const committed = this.#commitments.get(name);
       if (committed === undefined) {
@@ -105,7 +100,7 @@ export class OpenStaging implements Staging {
       if (committed !== digest) {
         throw unverified(`disclosure ${shown(name)}`, `its digest ${digest} is not ${committed}`);
       }
-      const body = parseBodyValue(value);
+      const body = bodyValueOf(value);
       if (body !== undefined) this.#values.set(name, body);
       await this.#add('disclosure', name, digest, [utf8(text)]);
     });
@@ -220,25 +215,12 @@ export class OpenStaging implements Staging {
     const digest = this.#commitments.get(field);
     const text =
       digest === undefined ? undefined : await this.#host.storedDisclosure(field, digest);
-    const stored = text === undefined ? undefined : parseBodyValue(parseDisclosure(text).value);
+    const stored = text === undefined ? undefined : bodyValueOf(parseDisclosure(text).value);
     if (stored === undefined) {
       throw unverified(`body ${shown(field)}`, 'no disclosure that names a body came before it');
     }
     return stored;
   }
-}
-
-/** The value of a disclosure that stands for a body; nothing for any other value. */
-export function parseBodyValue(value: unknown): BodyValue | undefined {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined;
-  const { bytes, media_type, content_encoding, sha256, ...rest } = value as Record<string, unknown>;
-  if (Object.keys(rest).length > 0) return undefined;
-  if (typeof bytes !== 'number' || !Number.isSafeInteger(bytes) || bytes < 0) return undefined;
-  if (typeof media_type !== 'string' || typeof sha256 !== 'string') return undefined;
-  if (!/^[A-Za-z0-9_-]{43}$/.test(sha256)) return undefined;
-  if (content_encoding === undefined) return { bytes, media_type, sha256 };
-  if (typeof content_encoding !== 'string') return undefined;
-  return { bytes, media_type, content_encoding, sha256 };
 }
 
 /** Passes a body on, and throws `unverified` as soon as it is not the one that `value` names. */

@@ -9,7 +9,7 @@
 import { randomBytes } from 'node:crypto';
 import { dirname } from 'node:path';
 import { toHex } from '../core/bytes.ts';
-import { type BodyValue, parseDisclosure } from '../core/disclosure.ts';
+import { type BodyValue, bodyValueOf, parseDisclosure } from '../core/disclosure.ts';
 import { invariant, SteleError, shown } from '../core/errors.ts';
 import { DISCLOSURES_MAX } from '../core/limits.ts';
 import { associatedData } from './chunks.ts';
@@ -20,14 +20,7 @@ import { type KeyTable, type KeyTableOptions, SqliteKeys, STATE } from './keys.t
 import { Layout, recordHash } from './layout.ts';
 import { all, type Disk, ensureFolder, Placer, removeFiles, type Sealed, Turns } from './place.ts';
 import { absent, Shelf } from './shelf.ts';
-import {
-  checked,
-  OpenStaging,
-  parseBodyValue,
-  type RecordKey,
-  type Staging,
-  type StagingFile,
-} from './staging.ts';
+import { checked, OpenStaging, type RecordKey, type Staging, type StagingFile } from './staging.ts';
 import { sweep } from './sweep.ts';
 
 export type { BodyLimits, RecordKey, Staging } from './staging.ts';
@@ -223,7 +216,7 @@ export class Vault {
     digest?: string,
   ): Promise<{ value: BodyValue; chunks: AsyncIterable<Uint8Array> }> {
     const disclosure = parseDisclosure(await this.disclosure(key, field, digest));
-    const value = parseBodyValue(disclosure.value);
+    const value = bodyValueOf(disclosure.value);
     const stored = value && (await this.#shelf.find(key, 'body', field, disclosure.digest));
     if (value === undefined || stored === undefined) throw absent(key, field, 'no body');
     const chunks = this.#shelf.chunks(key, stored);
