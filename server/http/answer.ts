@@ -19,7 +19,6 @@ export const JSON_TYPE = 'application/json';
 export const BYTES_TYPE = 'application/octet-stream';
 export const ENTRY_TYPE = 'application/protobuf';
 export const TEXT_TYPE = 'text/plain; charset=utf-8';
-export const RECEIPT_TYPE = 'application/vnd.stele.receipt.v1+json';
 
 /** For what will never be anything else, under a path that says all there is to ask. */
 export function sendImmutable(call: Call, type: string, body: string | Uint8Array): void {

@@ -5,14 +5,12 @@
  * handler translates and nothing else.
  */
 import type Koa from 'koa';
-import type { Log as AnyLog } from '../log/log.ts';
+import type { Log } from '../log/log.ts';
 import type { TokenRow } from '../storage/instance.ts';
-import type { Staging } from '../vault/vault.ts';
 import type { Query } from './path.ts';
 import type { Access } from './roles.ts';
 
-/** A log whose content goes to a vault. */
-export type Log = AnyLog<Staging>;
+export type { Log };
 
 export interface Call {
   readonly ctx: Koa.Context;

@@ -3,8 +3,11 @@ import * as v from 'valibot';
 import { parseBase64, parseHex, toBase64 } from '../../core/bytes.ts';
 import { hasCode, malformed, SteleError, shown } from '../../core/errors.ts';
 import { parsePublicKey } from '../../core/keys.ts';
+import { RECORD_LIST_MAX } from '../../core/limits.ts';
+import { CONTINUITIES } from '../../core/record/control.ts';
 import { HASH_BYTES } from '../../core/units.ts';
 import { timestamp } from '../../log/clock.ts';
+import { LOG_NAME } from '../../log/logs.ts';
 import type { RegisteredKey } from '../../log/registry.ts';
 import { sendJson } from '../answer.ts';
 import type { Parts } from '../app.ts';
@@ -13,18 +16,29 @@ import { unknownLog } from '../errors.ts';
 import { isBound } from '../roles.ts';
 import { readObject } from './admin-body.ts';
 
-const LOG_NAME = /^[a-z0-9][a-z0-9-]{0,62}$/;
+/** Like those of a genesis record, which judges them again. */
+const PayloadTypes = v.pipe(
+  v.array(v.pipe(v.string(), v.regex(/^[\x21-\x7e]{1,255}$/, 'not a payload type'))),
+  v.minLength(1),
+  v.maxLength(RECORD_LIST_MAX),
+  v.check((types) => new Set(types).size === types.length, 'the same payload type twice'),
+);
 
 const NewLog = v.strictObject({
   name: v.pipe(v.string(), v.regex(LOG_NAME, `not a name of the form ${LOG_NAME.source}`)),
-  visibility: v.optional(v.picklist(['public', 'proofs', 'private'])),
-  rules: v.optional(v.record(v.string(), v.unknown())),
+  visibility: v.exactOptional(v.picklist(['public', 'proofs', 'private'])),
+  rules: v.exactOptional(
+    v.strictObject({
+      payload_types: v.exactOptional(PayloadTypes),
+      continuity: v.exactOptional(v.picklist(CONTINUITIES)),
+    }),
+  ),
 });
 
 const NewGateway = v.strictObject({
   alg: v.string(),
   spki: v.string(),
-  source: v.optional(v.string()),
+  source: v.exactOptional(v.string()),
 });
 
 export function adminLogRoutes(parts: Parts): readonly InstanceRoute[] {
@@ -84,15 +98,12 @@ export function adminLogRoutes(parts: Parts): readonly InstanceRoute[] {
 }
 
 async function createLog(parts: Parts, call: Call): Promise<void> {
-  const { name, visibility, rules } = await readObject(parts, call, NewLog);
+  const wanted = await readObject(parts, call, NewLog);
+  const { name } = wanted;
   if (call.token === undefined || !isBound(call.token, name)) {
     throw new SteleError('forbidden', `token ${call.token?.id} is not bound to log ${name}`);
   }
-  const log = await parts.logs.create({
-    name,
-    ...(visibility === undefined ? {} : { visibility }),
-    ...(rules === undefined ? {} : { rules: rules as never }),
-  });
+  const log = await parts.logs.create(wanted);
   sendJson(call, describe(log), 201);
 }
 
@@ -143,9 +154,9 @@ function describe(log: Log) {
 
 async function registerGateway(parts: Parts, call: Call): Promise<void> {
   const log = await openBound(parts, call);
-  const { alg, spki, source } = await readObject(parts, call, NewGateway);
+  const { alg, spki, ...options } = await readObject(parts, call, NewGateway);
   const key = parsePublicKey(alg, parseSpki(spki));
-  const index = await log.registerGateway(key, source === undefined ? {} : { source });
+  const index = await log.registerGateway(key, options);
   sendJson(call, { keyid: key.keyid, alg: key.alg, index }, 201);
 }
 
@@ -183,8 +194,7 @@ async function listKeys(parts: Parts, call: Call): Promise<void> {
 }
 
 function describeKey(key: RegisteredKey) {
-  const { purpose, registered, revoked } = key;
-  const { keyid, alg, spki } = key.key;
+  const { keyid, alg, spki, purpose, registered, revoked } = key;
   return {
     keyid,
     alg,

@@ -29,7 +29,7 @@ const NewToken = v.strictObject({
     v.minLength(1),
     v.maxLength(LIST_MAX),
   ),
-  expires: v.optional(v.pipe(v.string(), v.regex(TIME, 'not an RFC 3339 time in UTC'))),
+  expires: v.exactOptional(v.pipe(v.string(), v.regex(TIME, 'not an RFC 3339 time in UTC'))),
 });
 
 export function adminTokenRoutes(parts: Parts): readonly InstanceRoute[] {

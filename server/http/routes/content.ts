@@ -8,7 +8,7 @@ import { Readable } from 'node:stream';
 import { parseUtf8 } from '../../core/bytes.ts';
 import { decodeEntry } from '../../core/entry.ts';
 import { malformed, SteleError, shown } from '../../core/errors.ts';
-import { parseRecord } from '../../core/record.ts';
+import { commitmentsOf, parseRecord } from '../../core/record.ts';
 import type { RecordKey, Vault } from '../../vault/vault.ts';
 import { BYTES_TYPE, sendFresh, TEXT_TYPE } from '../answer.ts';
 import type { Parts } from '../app.ts';
@@ -16,7 +16,6 @@ import { type Call, type Log, type LogRoute, param } from '../call.ts';
 import { ACCESS_SUFFIX } from '../roles.ts';
 import { REASON_CHARS_MAX } from '../settings.ts';
 import { parseRecordId } from './entries.ts';
-import { commitmentsOf } from './submit-content.ts';
 
 export function contentRoutes(parts: Parts): readonly LogRoute[] {
   return [
@@ -74,7 +73,7 @@ async function openContent(parts: Parts, call: Call, log: Log, body: boolean): P
   const recordId = parseRecordId(param(call, 0));
   const field = param(call, 1);
   const record = await findRecord(log, recordId, call.query.get('source'));
-  const digest = commitmentsOf(record)?.get(field);
+  const digest = commitmentsOf(record).get(field);
   const key = { source: record.source.id, recordId };
   const vault = await parts.vaults(log.name);
   const stored = (await vault.fields(key)).find((known) => known.field === field);
@@ -82,8 +81,14 @@ async function openContent(parts: Parts, call: Call, log: Log, body: boolean): P
     const what = body ? 'body' : 'disclosure';
     throw new SteleError('not_found', `content: record ${recordId} has no ${what} ${shown(field)}`);
   }
-  const holder = call.token?.holder ?? '';
-  await parts.logs.recordAccess(log.name, { record_id: recordId, fields: [field], reason, holder });
+  const note = {
+    record_id: recordId,
+    source: key.source,
+    fields: [field],
+    reason,
+    holder: call.token?.holder ?? '',
+  };
+  await parts.logs.recordAccess(log.name, note);
   return { vault, key, field, digest };
 }
 
@@ -101,9 +106,9 @@ function parseReason(header: string | readonly string[] | undefined): string {
     throw malformed('x-stele-reason', 'is missing: reading content needs a reason');
   }
   const reason = parseUtf8(Buffer.from(header, 'latin1'), 'x-stele-reason').trim();
-  const characters = [...reason].length;
-  if (characters < 1 || characters > REASON_CHARS_MAX) {
-    throw malformed('x-stele-reason', `has ${characters} characters, not 1 to ${REASON_CHARS_MAX}`);
+  if (reason.length < 1 || reason.length > REASON_CHARS_MAX) {
+    const rule = `has ${reason.length} characters, not 1 to ${REASON_CHARS_MAX}`;
+    throw malformed('x-stele-reason', rule);
   }
   if (/\p{Cc}/u.test(reason)) throw malformed('x-stele-reason', 'has a control character');
   return reason;

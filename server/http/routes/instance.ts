@@ -1,7 +1,8 @@
 /** What runs here: `/v1/logs`, `/v1/keys`, `/.well-known/stele`, `/healthz`, `/readyz`. */
 import { RECORD_TYPE } from '../../core/entry.ts';
 import { DSSE_JSON_TYPE, ENVELOPE_JSON_TYPE } from '../../core/envelope.ts';
-import { RECEIPT_TYPE, sendJson } from '../answer.ts';
+import { RECEIPT_TYPE } from '../../core/receipt.ts';
+import { sendJson } from '../answer.ts';
 import type { Parts } from '../app.ts';
 import type { Call, InstanceRoute } from '../call.ts';
 import { Refusal } from '../errors.ts';

@@ -7,8 +7,9 @@
 import { parseHex } from '../../core/bytes.ts';
 import { parseDecimal } from '../../core/decimal.ts';
 import { hasCode, malformed, SteleError, shown } from '../../core/errors.ts';
+import { RECEIPT_TYPE } from '../../core/receipt.ts';
 import { HASH_BYTES, hash, type LeafIndex, leafIndex } from '../../core/units.ts';
-import { RECEIPT_TYPE, sendFresh } from '../answer.ts';
+import { sendFresh } from '../answer.ts';
 import type { Parts } from '../app.ts';
 import { type Call, type Log, type LogRoute, param } from '../call.ts';
 import { WAIT_S_MAX } from '../settings.ts';

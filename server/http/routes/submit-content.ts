@@ -7,7 +7,7 @@
 import { parseUtf8 } from '../../core/bytes.ts';
 import { malformed, SteleError, shown } from '../../core/errors.ts';
 import { DISCLOSURE_BYTES_MAX, DISCLOSURES_MAX } from '../../core/limits.ts';
-import type { Record as AuditRecord } from '../../core/record.ts';
+import { commitmentsOf } from '../../core/record.ts';
 import type { Admitted } from '../../log/admit.ts';
 import type { Staging } from '../../vault/vault.ts';
 import type { Parts } from '../app.ts';
@@ -135,7 +135,7 @@ class Content {
     if (this.staging !== undefined) return this.staging;
     const { record } = this.#admitted;
     const commitments = record && commitmentsOf(record);
-    if (record === undefined || commitments === undefined) {
+    if (record === undefined || commitments === undefined || commitments.size === 0) {
       throw malformed('multipart', 'content came with an entry that has no commitments');
     }
     const vault = await this.#parts.vaults(this.#log.name);
@@ -143,12 +143,6 @@ class Content {
     this.staging = await vault.begin(key, commitments);
     return this.staging;
   }
-}
-
-/** A record's commitments by name; nothing for a record of a kind that has none. */
-export function commitmentsOf(record: AuditRecord): ReadonlyMap<string, string> | undefined {
-  if (!('commitments' in record) || record.commitments === undefined) return undefined;
-  return new Map(Object.entries(record.commitments.fields));
 }
 
 /** The whole part, which may have at most `max` bytes. */

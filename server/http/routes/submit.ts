@@ -9,7 +9,8 @@ import {
 } from '../../core/entry.ts';
 import { malformed, SteleError } from '../../core/errors.ts';
 import { ENTRY_BYTES_MAX } from '../../core/limits.ts';
-import { RECEIPT_TYPE, sendFresh } from '../answer.ts';
+import { RECEIPT_TYPE } from '../../core/receipt.ts';
+import { sendFresh } from '../answer.ts';
 import type { Parts } from '../app.ts';
 import { judgeBodyHeaders, readBody } from '../body.ts';
 import type { Call, Log, LogRoute } from '../call.ts';
