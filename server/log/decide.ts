@@ -64,7 +64,9 @@ export async function decide(
       const index = leafIndex(next);
       if (admitted.link !== undefined) {
         const owner = ports.registry.ownerOf(admitted.link.source);
-        await ports.draft.check(admitted.link, ports.registry.rules.continuity, owner);
+        // Before genesis there are no rules, and control records come in order anyway.
+        const continuity = admitted.control ? 'flag' : ports.registry.rules.continuity;
+        await ports.draft.check(admitted.link, continuity, owner);
         await ports.draft.add(admitted.link, index);
       }
       taken.set(keyOf(admitted), { admitted, index });
