@@ -142,7 +142,8 @@ export class VerifierPool {
   }
 
   #start(): void {
-    const worker = new Worker(this.#program);
+    // Without this program's own arguments: some, such as --input-type, end a thread that has a file.
+    const worker = new Worker(this.#program, { execArgv: [] });
     const thread: Thread = { worker, numbers: new Map(), batches: [] };
     this.#threads.add(thread);
     worker.on('message', (reply: BatchReply) => this.#settle(thread, reply));

@@ -1,18 +1,19 @@
 /**
  * A log's keys sign notes that readers open.
  */
-import { generateKeyPairSync } from 'node:crypto';
+import { createPrivateKey, createPublicKey, generateKeyPairSync } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
-import { sha256, utf8 } from '../../server/core/bytes.ts';
+import { parseBase64, sha256, utf8 } from '../../server/core/bytes.ts';
 import { formatCheckpoint, openCheckpoint } from '../../server/core/checkpoint.ts';
 import { SteleError } from '../../server/core/errors.ts';
 import { parsePublicKey } from '../../server/core/keys.ts';
-import { formatNote, parseVerifierKey } from '../../server/core/note.ts';
+import { formatNote, openNote, parseVerifierKey } from '../../server/core/note.ts';
 import { treeSize } from '../../server/core/units.ts';
 import { checkSignatureNative } from '../../server/keys/engine.ts';
 import { KeyObjectSigner } from '../../server/keys/key-object.ts';
 import { anchorVerifierKey, identityVerifierKey, signNote } from '../../server/keys/log-keys.ts';
 import type { Signer } from '../../server/keys/signer.ts';
+import { sharedJson, sharedMissing } from '../shared.ts';
 
 function made(alg: 'ed25519' | 'ecdsa-p256'): Signer {
   const { publicKey, privateKey } =
@@ -82,4 +83,31 @@ test('a key serves only its purpose, under an origin that may be one', () => {
   expect(() => anchorVerifierKey(origin, identity)).toThrow('an anchor key is ECDSA P-256');
   expect(() => identityVerifierKey('a b', identity)).toThrow('origin: ');
   expect(() => anchorVerifierKey('a+b', anchor)).toThrow('origin: ');
+});
+
+interface SignerVector {
+  readonly skey: string;
+  readonly vkey: string;
+  readonly text?: string;
+  readonly signedNote?: string;
+}
+
+describe.skipIf(sharedMissing)('published signer keys', () => {
+  const { cases } = (
+    sharedMissing ? { cases: [] } : sharedJson('vectors', 'tlog-notes', 'signer-keys.json')
+  ) as { cases: SignerVector[] };
+
+  test.each(cases)('$vkey', async (vector) => {
+    const secret = parseBase64(vector.skey.split('+').slice(4).join('+'), 'signer key').subarray(1);
+    // [RFC 8410 §7] the private key of a seed, in PKCS#8.
+    const der = Buffer.concat([Buffer.from('302e020100300506032b657004220420', 'hex'), secret]);
+    const privateKey = createPrivateKey({ key: der, format: 'der', type: 'pkcs8' });
+    const spki = createPublicKey(privateKey).export({ format: 'der', type: 'spki' });
+    const publicKey = parsePublicKey('ed25519', new Uint8Array(spki));
+    const signer = new KeyObjectSigner(privateKey, publicKey);
+    const key = parseVerifierKey(vector.vkey);
+    const note = await signNote(vector.text ?? 'text\n', [{ key, signer }]);
+    if (vector.signedNote !== undefined) expect(formatNote(note)).toBe(vector.signedNote);
+    expect(openNote(utf8(formatNote(note)), [key]).verified).toEqual([key]);
+  });
 });

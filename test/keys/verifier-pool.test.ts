@@ -1,10 +1,12 @@
 /**
  * The pool of verifying threads: the engine's verdicts, in order, whatever dies.
  */
+import { execFile } from 'node:child_process';
 import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { afterEach, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
-import { concat, utf8 } from '../../server/core/bytes.ts';
+import { concat, toHex, utf8 } from '../../server/core/bytes.ts';
 import { hasCode } from '../../server/core/errors.ts';
 import { parsePublicKey } from '../../server/core/keys.ts';
 import { KeyObjectSigner } from '../../server/keys/key-object.ts';
@@ -43,6 +45,10 @@ function poolOf(options: VerifierPoolOptions = {}): VerifierPool {
   const pool = new VerifierPool({ threads: 2, ...options });
   onTestFinished(() => pool.close());
   return pool;
+}
+
+function moduleOf(path: string): string {
+  return new URL(`../../${path}`, import.meta.url).href;
 }
 
 const mortal = new URL('./workers/mortal.ts', import.meta.url);
@@ -165,6 +171,27 @@ describe('the pool', () => {
     await closed;
     await pool.close();
   });
+});
+
+test('a pool that nobody closed does not keep a program alive, a waiting answer does', async () => {
+  const job = await jobOf(utf8('last words'));
+  const program = `
+    import { VerifierPool } from ${JSON.stringify(moduleOf('server/keys/verifier-pool.ts'))};
+    import { parsePublicKey } from ${JSON.stringify(moduleOf('server/core/keys.ts'))};
+    const [spki, message, signature] = ${JSON.stringify(
+      [job.key.spki, job.message, job.signature].map((bytes) => toHex(bytes)),
+    )}.map((hex) => new Uint8Array(Buffer.from(hex, 'hex')));
+    const key = parsePublicKey('ed25519', spki);
+    new VerifierPool({ threads: 2 })
+      .check([{ key, message, signature }])
+      .then((verdicts) => console.log(JSON.stringify(verdicts)));
+  `;
+  const { stdout } = await promisify(execFile)(
+    process.execPath,
+    ['--input-type=module', '--eval', program],
+    { timeout: 30_000 },
+  );
+  expect(stdout).toBe('[null]\n');
 });
 
 describe('a thread that dies', () => {
