@@ -41,7 +41,7 @@ export interface Staging {
    * where it was not done; doing it earlier keeps this fsync out of the log's batch.
    */
   seal(): Promise<void>;
-  /** Deletes what was staged. Harmless after a commit, a failure, or a discard. */
+  /** Deletes what was staged. Does nothing once a commit has begun, after a failure, or twice. */
   discard(): Promise<void>;
 }
 
@@ -77,6 +77,8 @@ export class OpenStaging implements Staging {
   readonly #added = new Set<string>();
   #file: StagingFile | undefined;
   #state: 'open' | 'busy' | 'sealed' | 'ended' = 'open';
+  /** A commit is under way: who began the staging can no longer discard it. */
+  #held = false;
 
   constructor(
     key: RecordKey,
@@ -131,7 +133,7 @@ export class OpenStaging implements Staging {
   }
 
   async discard(): Promise<void> {
-    if (this.#state === 'ended') return;
+    if (this.#state === 'ended' || this.#held) return;
     const sealed = this.#state === 'sealed';
     this.end();
     try {
@@ -152,6 +154,17 @@ export class OpenStaging implements Staging {
 
   get isSealed(): boolean {
     return this.#state === 'sealed';
+  }
+
+  /** Makes the staging the commit's own, until `end` or `drop`. */
+  hold(): void {
+    this.#held = true;
+  }
+
+  /** Discards a staging that was held. */
+  drop(): Promise<void> {
+    this.#held = false;
+    return this.discard();
   }
 
   /** Ends a sealed staging whose file has its name now. */

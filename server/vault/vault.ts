@@ -159,6 +159,7 @@ export class Vault {
       return member;
     });
     try {
+      for (const { staging } of members) staging.hold();
       const open = members.filter(({ staging }) => !staging.isSealed);
       await all(open.map(({ staging }) => staging.seal()));
       await this.#turns.run(() => this.#place(members));
@@ -166,7 +167,7 @@ export class Vault {
       this.#note(error);
       // After a failed fsync nothing may be touched any more: the next start cleans up.
       if (!(error instanceof FsyncFailed)) {
-        await all(members.map(({ staging }) => staging.discard()));
+        await all(members.map(({ staging }) => staging.drop()));
       }
       throw error;
     }
@@ -306,7 +307,7 @@ export class Vault {
       if (placed[i] === true) member.staging.end();
       else spare.push(member);
     }
-    await all(spare.map(({ staging }) => staging.discard()));
+    await all(spare.map(({ staging }) => staging.drop()));
   }
 
   async #create(key: RecordKey, record: Uint8Array, path: string): Promise<StagingFile> {

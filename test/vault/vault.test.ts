@@ -270,6 +270,17 @@ describe('a staging refuses', () => {
     expect(contentFiles(folder)).toEqual([]);
   });
 
+  test('to be taken out of a commit that has begun', async () => {
+    const staging = await stage(vault, record);
+    const sealed = await stage(vault, content('r2', { f: 1 }));
+    await sealed.seal();
+    const commit = vault.commitAll([staging, sealed]);
+    await Promise.all([staging.discard(), sealed.discard()]);
+    await commit;
+    expect(await isWhole(vault, record)).toBe(true);
+    expect(contentFiles(folder)).toHaveLength(2);
+  });
+
   test('to be outlived by a discard in the middle of a body', async () => {
     const staging = await vault.begin(record.key, record.commitments);
     await staging.addDisclosure(record.disclosures.get('input.raw') ?? '');
