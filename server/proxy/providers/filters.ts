@@ -1,0 +1,72 @@
+/**
+ * What did Azure's content filters find?
+ *
+ * Results come per prompt, per choice and again with every chunk of a stream. One event is kept for each
+ * stage and category: the gravest. Everything that was looked at is kept, also where nothing was found:
+ * that a filter was on is part of the evidence.
+ */
+import type { PolicyEvent } from './provider.ts';
+import { items, members, wordOf } from './values.ts';
+
+/** More categories than any filter has. */
+const EVENTS_MAX = 64;
+
+const SEVERITIES = ['clear', 'safe', 'low', 'medium', 'high', 'detected'];
+
+export class Filters {
+  readonly #events = new Map<string, PolicyEvent>();
+
+  /** `{hate: {filtered, severity}, jailbreak: {filtered, detected}, …}` */
+  read(stage: PolicyEvent['stage'], results: unknown): void {
+    for (const [name, value] of Object.entries(members(results))) {
+      const category = wordOf(name);
+      const { filtered, detected, severity } = members(value);
+      const isResult = [filtered, detected, severity].some((member) => member !== undefined);
+      if (category === undefined || !isResult) continue;
+      const verdict =
+        wordOf(severity) ?? (detected === true || filtered === true ? 'detected' : 'clear');
+      const action = filtered === true ? 'block' : 'allow';
+      this.#keep({ rule: 'azure.content_filter', stage, verdict, action, category });
+    }
+  }
+
+  /** Chat: `prompt_filter_results` beside the choices, `content_filter_results` in each. */
+  readChat(chunk: unknown): void {
+    const { prompt_filter_results, prompt_annotations, choices } = members(chunk);
+    for (const prompt of items(prompt_filter_results ?? prompt_annotations)) {
+      this.read('input', members(prompt).content_filter_results);
+    }
+    for (const choice of items(choices)) {
+      this.read('output', members(choice).content_filter_results);
+    }
+  }
+
+  /** Responses: a list of its own, each with where the text came from. */
+  readResponses(response: unknown): void {
+    for (const filter of items(members(response).content_filters)) {
+      const { source_type, content_filter_results } = members(filter);
+      this.read(source_type === 'prompt' ? 'input' : 'output', content_filter_results);
+    }
+  }
+
+  /** A prompt that was refused: status 400, with the results inside the error. */
+  readError(error: unknown): void {
+    const inner = members(members(error).innererror);
+    this.read('input', inner.content_filter_result ?? inner.content_filter_results);
+  }
+
+  events(): PolicyEvent[] {
+    return [...this.#events.values()];
+  }
+
+  #keep(event: PolicyEvent): void {
+    const key = `${event.stage} ${event.category}`;
+    const known = this.#events.get(key);
+    if (known === undefined && this.#events.size >= EVENTS_MAX) return;
+    if (known === undefined || gravity(event) > gravity(known)) this.#events.set(key, event);
+  }
+}
+
+function gravity(event: PolicyEvent): number {
+  return (event.action === 'block' ? 100 : 0) + SEVERITIES.indexOf(event.verdict);
+}
