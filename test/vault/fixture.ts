@@ -11,6 +11,7 @@ import type { Json } from '../../server/core/json.ts';
 import { type Files, FsyncFailed, nodeFiles } from '../../server/vault/files.ts';
 import { type KeyTable, type KeyTableOptions, SqliteKeys } from '../../server/vault/keys.ts';
 import { type RecordKey, type Staging, Vault } from '../../server/vault/vault.ts';
+import { PowerCut } from './power.ts';
 
 export const ORIGIN = 'log.example/logs/default';
 const KEK = new Uint8Array(32).fill(9);
@@ -153,17 +154,20 @@ export function holds(folder: string, bytes: string | Uint8Array): boolean {
 /** The process died here, as far as the code under test can tell. */
 export class Killed extends Error {}
 
-export type FaultKind = 'killed before' | 'killed after' | 'failing before' | 'failing after';
-export const FAULT_KINDS: readonly FaultKind[] = [
+export const FAULT_KINDS = [
   'killed before',
   'killed after',
+  'without power before',
+  'without power after',
   'failing before',
   'failing after',
-];
+] as const;
+export type FaultKind = (typeof FAULT_KINDS)[number];
 
 /** Counts every step that a vault asks of the disk, and stops one of them. */
 export class Faults {
   readonly steps: string[] = [];
+  readonly power = new PowerCut();
   #plan: { readonly at: number; readonly kind: FaultKind } | undefined;
   #dead = false;
   #keys: KeyTable | undefined;
@@ -178,13 +182,15 @@ export class Faults {
     return this.#dead;
   }
 
-  /** What the death of a process does to what it has open. */
+  /** What the death of a process does to what it has open, and a power failure to what is not synced. */
   async bury(): Promise<void> {
     this.#keys?.close();
     for (const close of this.#open) await close();
+    if (this.#plan?.kind.startsWith('without power') === true) this.power.cut();
   }
 
-  files(real: Files): Files {
+  files(disk: Files): Files {
+    const real = this.power.files(disk);
     const wrap = this.#step.bind(this);
     return {
       makeFolder: (path) => wrap('make folder', () => real.makeFolder(path)),
@@ -249,7 +255,7 @@ export class Faults {
   }
 
   #stop(name: string, kind: FaultKind): never {
-    if (kind.startsWith('killed')) {
+    if (!kind.startsWith('failing')) {
       this.#dead = true;
       throw new Killed(name);
     }
