@@ -1,0 +1,32 @@
+/**
+ * The two hashes of a Merkle tree [RFC 6962 §2.1].
+ *
+ * A leaf and a node hash begin with different bytes, so that no leaf can pass for a node. Nothing here
+ * knows about positions: see `geometry.ts` for which nodes there are.
+ */
+import { sha256 } from './bytes.ts';
+import type { Hash } from './units.ts';
+
+const LEAF_PREFIX = 0x00;
+const NODE_PREFIX = 0x01;
+
+/** The root of the empty tree: SHA-256 of nothing. Not the hash of an empty leaf. */
+export const EMPTY_ROOT: Hash = sha256(new Uint8Array(0));
+
+/** SHA-256(0x00 ‖ entry). */
+export function leafHash(entry: Uint8Array): Hash {
+  const bytes = new Uint8Array(entry.length + 1);
+  bytes[0] = LEAF_PREFIX;
+  bytes.set(entry, 1);
+  return sha256(bytes);
+}
+
+/** One allocation for all nodes: hashing is synchronous and nobody else sees it. */
+const pair = new Uint8Array(65).fill(NODE_PREFIX, 0, 1);
+
+/** SHA-256(0x01 ‖ left ‖ right). */
+export function nodeHash(left: Hash, right: Hash): Hash {
+  pair.set(left, 1);
+  pair.set(right, 33);
+  return sha256(pair);
+}
