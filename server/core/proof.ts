@@ -11,6 +11,7 @@ import { trailingZeros } from './bits.ts';
 import { equalBytes } from './bytes.ts';
 import { invariant, malformed, unverified } from './errors.ts';
 import { compactRange, type NodeId, splitPoint } from './geometry.ts';
+import { PROOF_HASHES_MAX } from './limits.ts';
 import { EMPTY_ROOT, nodeHash } from './merkle.ts';
 import { HASH_BYTES, type Hash, type LeafIndex, type TreeSize } from './units.ts';
 
@@ -103,7 +104,7 @@ export interface InclusionClaim {
 export function rootFromInclusion({ index, size, leafHash, proof }: InclusionClaim): Hash {
   if (index >= size)
     throw unverified('inclusion proof', `leaf ${index} is not in a tree of ${size}`);
-  checkHashes('inclusion proof', [leafHash, ...proof]);
+  checkHashes('inclusion proof', proof, leafHash);
   let fn: number = index;
   let sn: number = size - 1;
   let root = leafHash;
@@ -127,7 +128,7 @@ export function rootFromInclusion({ index, size, leafHash, proof }: InclusionCla
 
 /** Throws `unverified` unless the leaf is at `index` in the tree of `size` with this root. */
 export function checkInclusion(claim: InclusionClaim & { readonly root: Hash }): void {
-  checkHashes('inclusion proof', [claim.root]);
+  checkHashes('inclusion proof', [], claim.root);
   if (!equalBytes(rootFromInclusion(claim), claim.root)) {
     throw unverified(
       'inclusion proof',
@@ -149,7 +150,7 @@ export function checkConsistency({ from, to, fromRoot, toRoot, proof }: Consiste
   const what = 'consistency proof';
   if (from < 1 || from > to)
     throw unverified(what, `sizes ${from} and ${to} are not 0 < from ≤ to`);
-  checkHashes(what, [fromRoot, toRoot, ...proof]);
+  checkHashes(what, proof, fromRoot, toRoot);
   if (from === to) {
     if (proof.length > 0) throw unverified(what, `${proof.length} hashes between equal sizes`);
     if (!equalBytes(fromRoot, toRoot)) throw unverified(what, `two roots of size ${from}`);
@@ -186,11 +187,19 @@ export function checkConsistency({ from, to, fromRoot, toRoot, proof }: Consiste
   if (!equalBytes(sr, toRoot)) throw unverified(what, `it does not lead to the root of ${to}`);
 }
 
-/** A public test vector passes the bare algorithm with two empty strings: lengths come first. */
-function checkHashes(what: string, hashes: readonly Uint8Array[]): void {
-  for (const hash of hashes) {
-    if (hash.length !== HASH_BYTES) {
-      throw unverified(what, `a hash of ${hash.length} bytes where ${HASH_BYTES} are needed`);
-    }
+/**
+ * A public test vector passes the bare algorithm with two empty strings: lengths come first. How many
+ * hashes a proof may have exactly comes out of the algorithm; the bound keeps a stranger's list short.
+ */
+function checkHashes(what: string, proof: readonly Hash[], ...others: readonly Hash[]): void {
+  if (proof.length > PROOF_HASHES_MAX) {
+    throw unverified(
+      what,
+      `${proof.length} hashes are too many: ${PROOF_HASHES_MAX} is the most of any proof`,
+    );
+  }
+  for (const { length } of [...others, ...proof]) {
+    if (length === HASH_BYTES) continue;
+    throw unverified(what, `a hash of ${length} bytes where ${HASH_BYTES} are needed`);
   }
 }

@@ -72,7 +72,7 @@ export function tileOfNode(node: NodeId): {
   readonly offset: number;
 } {
   const row = node.level % TILE_HEIGHT;
-  const perTile = TILE_WIDTH / 2 ** row;
+  const perTile = rowLength(row);
   return {
     tile: {
       level: Math.floor(node.level / TILE_HEIGHT),
@@ -86,6 +86,10 @@ export function tileOfNode(node: NodeId): {
 /** First hash of each row in an expanded tile: 256 of row 0, 128 of row 1 … 2 of row 7. */
 const ROW_STARTS = Array.from({ length: TILE_HEIGHT }, (_, row) => 512 - 512 / 2 ** row);
 const EXPANDED_HASHES = 510;
+
+function rowLength(row: number): number {
+  return TILE_WIDTH / 2 ** row;
+}
 
 /** A full tile with all inner nodes of its seven upper rows: 16,320 bytes. */
 export class ExpandedTile {
@@ -102,7 +106,7 @@ export class ExpandedTile {
     hashes.set(bytes);
     const tile = new ExpandedTile(hashes);
     for (let row = 1; row < TILE_HEIGHT; row++) {
-      for (let i = 0; i < TILE_WIDTH / 2 ** row; i++) {
+      for (let i = 0; i < rowLength(row); i++) {
         const parent = nodeHash(tile.node(row - 1, 2 * i), tile.node(row - 1, 2 * i + 1));
         hashes.set(parent, ((ROW_STARTS[row] ?? 0) + i) * HASH_BYTES);
       }
@@ -112,13 +116,16 @@ export class ExpandedTile {
 
   /** From rows that are hashed already: 256, 128 … 2 hashes. */
   static fromRows(rows: readonly (readonly Hash[])[]): ExpandedTile {
+    invariant(rows.length === TILE_HEIGHT, 'a full tile has 8 rows');
     const hashes = new Uint8Array(EXPANDED_HASHES * HASH_BYTES);
     let at = 0;
-    for (const hash of rows.flat()) {
-      hashes.set(hash, at);
-      at += HASH_BYTES;
+    for (const [i, row] of rows.entries()) {
+      invariant(row.length === rowLength(i), 'each row of a full tile has half of the row below');
+      for (const hash of row) {
+        hashes.set(hash, at);
+        at += HASH_BYTES;
+      }
     }
-    invariant(at === hashes.length, 'a full tile has 510 nodes');
     return new ExpandedTile(hashes);
   }
 
@@ -127,8 +134,15 @@ export class ExpandedTile {
     return this.#hashes.subarray(0, TILE_WIDTH * HASH_BYTES);
   }
 
+  /** A view of one node: row 0 is the tile's bottom, row 7 has two nodes. */
   node(row: number, offset: number): Hash {
-    const at = ((ROW_STARTS[row] ?? 0) + offset) * HASH_BYTES;
+    const start = ROW_STARTS[row];
+    // Without this a node past the end of its row would be the first of the row above.
+    invariant(
+      start !== undefined && offset >= 0 && offset < rowLength(row),
+      'a full tile has the node that is asked for',
+    );
+    const at = (start + offset) * HASH_BYTES;
     return this.#hashes.subarray(at, at + HASH_BYTES) as Hash;
   }
 

@@ -15,7 +15,7 @@ import { compactRange, type NodeId } from './geometry.ts';
 import { TILE_HEIGHT, TILE_WIDTH } from './limits.ts';
 import { EMPTY_ROOT, nodeHash } from './merkle.ts';
 import { ExpandedTile, tileOfNode } from './tile.ts';
-import { HASH_BYTES, type Hash, type TreeSize, treeSize } from './units.ts';
+import { HASH_BYTES, type Hash, hash as hashOf, type TreeSize, treeSize } from './units.ts';
 
 export interface FullTile {
   readonly level: number;
@@ -57,7 +57,7 @@ export class Tree {
         );
       }
       const rows = emptyRows();
-      for (const hash of hashes) push(rows, hash);
+      for (const hash of hashes) push(rows, hashOf(hash, 'right edge'));
       levels.push(rows);
     }
     if (edge.length > levels.length) {
@@ -77,7 +77,10 @@ export class Tree {
     return root ?? EMPTY_ROOT;
   }
 
-  /** The tree with `leaves` after its own, and the tiles that they completed, lower levels first. */
+  /**
+   * The tree with `leaves` after its own, and the tiles that they completed, lower levels first. The
+   * hashes are kept as they are: whoever made them does not write into them again.
+   */
   append(leaves: readonly Hash[]): { readonly tree: Tree; readonly tiles: readonly FullTile[] } {
     const size = treeSize(this.size + leaves.length);
     const edge = [...this.#edge];
@@ -89,11 +92,11 @@ export class Tree {
       if (rows.length === 0) rows = emptyRows();
       const above: Hash[] = [];
       for (const hash of arriving) {
-        push(rows, hash);
-        if (rows[0]?.length !== TILE_WIDTH) continue;
+        const root = push(rows, hash);
+        if (root === undefined) continue;
         const expanded = ExpandedTile.fromRows(rows);
         tiles.push({ level, index, bytes: expanded.bytes, expanded });
-        above.push(expanded.root());
+        above.push(root);
         index++;
         rows = emptyRows();
       }
@@ -115,7 +118,7 @@ export class Tree {
     const hashes = this.#edge[level]?.[0] ?? [];
     invariant(width > 0 && width <= hashes.length, 'a partial tile has the hashes asked for');
     const bytes = new Uint8Array(width * HASH_BYTES);
-    for (let i = 0; i < width; i++) bytes.set(hashes[i] ?? EMPTY_ROOT, i * HASH_BYTES);
+    for (const [i, hash] of hashes.slice(0, width).entries()) bytes.set(hash, i * HASH_BYTES);
     return bytes;
   }
 }
@@ -144,12 +147,16 @@ function emptyRows(): Hash[][] {
   return Array.from({ length: TILE_HEIGHT }, () => []);
 }
 
-/** Adds a hash to the bottom row and every perfect node above that it completes. */
-function push(rows: readonly Hash[][], hash: Hash): void {
+/**
+ * Adds a hash to the bottom row and every perfect node above that it completes. Gives the node above
+ * the tile once the tile is full, and nothing before.
+ */
+function push(rows: readonly Hash[][], hash: Hash): Hash | undefined {
   let arriving = hash;
   for (const row of rows) {
     row.push(arriving);
-    if (row.length % 2 === 1) return;
+    if (row.length % 2 === 1) return undefined;
     arriving = nodeHash(row[row.length - 2] as Hash, arriving);
   }
+  return arriving;
 }
