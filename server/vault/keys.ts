@@ -9,6 +9,9 @@
  * Each method is one transaction and on disk when it returns: `synchronous = FULL`. Deleted keys are
  * overwritten in the file (`secure_delete`), and `erase` empties the write-ahead log, which still
  * held them.
+ *
+ * Known hole: transactions run on the calling thread, so the fsync of one (for each batch with content)
+ * stops HTTP for as long as it takes. A writer thread, as the log's store has, would close it.
  */
 import { SteleError, shown } from '../core/errors.ts';
 import { type Db, openForWriting, storageError } from '../storage/sqlite/database.ts';

@@ -10,6 +10,7 @@ import {
   bodyValue,
   content,
   contentFiles,
+  Faults,
   gather,
   holds,
   isWhole,
@@ -97,6 +98,21 @@ describe('stored content', () => {
     const stagings = await Promise.all(records.map((record) => stage(vault, record)));
     await vault.commitAll(stagings);
     for (const record of records) expect(await isWhole(vault, record)).toBe(true);
+  });
+
+  test('of a batch costs an fsync for each file, one for their folder, and one transaction', async () => {
+    await vault.close();
+    const faults = new Faults();
+    vault = await openVault(folder, { faults });
+    await store(vault, content('first', { f: 1 }));
+    const records = Array.from({ length: 20 }, (_, i) => content(`r${i}`, { f: i, g: plain(9) }));
+    const before = faults.steps.length;
+    await vault.commitAll(await Promise.all(records.map((record) => stage(vault, record))));
+    const count = (name: string) => faults.steps.slice(before).filter((s) => s === name).length;
+    expect(count('write')).toBe(20);
+    expect(count('fsync file')).toBe(20);
+    expect(count('fsync folder')).toBe(1);
+    expect(count('add keys')).toBe(1);
   });
 
   test('never touches the disk in the clear, nor does its digest', async () => {
