@@ -120,6 +120,28 @@ describe.each(CURVES)('$alg', ({ alg, curve, digest, wrong, width, n }) => {
     });
   });
 
+  test('takes r and s from 1 to the order less 1, and says so', () => {
+    expect(parseEcdsaSignature(alg, der(1n, n - 1n))).toHaveLength(2 * width);
+    for (const [a, b] of [
+      [0n, 1n],
+      [1n, 0n],
+      [n, 1n],
+      [1n, n],
+    ] as const) {
+      expect(() => parseEcdsaSignature(alg, der(a, b))).toThrow('r and s must be from 1 to');
+    }
+  });
+
+  test('wants a zero before an INTEGER exactly where its first bit is set', () => {
+    for (const first of [0x7f, 0x80]) {
+      const plain = Uint8Array.of(0x30, 7, 2, 2, first, 1, 2, 1, 1);
+      const padded = Uint8Array.of(0x30, 8, 2, 3, 0, first, 1, 2, 1, 1);
+      const [good, bad] = first === 0x7f ? [plain, padded] : [padded, plain];
+      expect(parseEcdsaSignature(alg, good)).toHaveLength(2 * width);
+      expect(() => parseEcdsaSignature(alg, bad)).toThrow('not DER: ');
+    }
+  });
+
   test('reads back every DER that it would print, and nothing else', () => {
     const below = fc.bigInt({ min: 1n, max: n - 1n });
     fc.assert(

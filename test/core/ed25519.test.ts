@@ -151,6 +151,17 @@ describe.each(enginesFor('ed25519'))('$name', (engine) => {
     expect(holds(engine, key, message, signature)).toBe(false);
   });
 
+  test('says itself, and not its library, what is wrong with a form', () => {
+    const reason =
+      (name: string): (() => void) =>
+      () =>
+        engine.check(key, message, spoiled[name] ?? honest);
+    expect(reason('S plus the group order')).toThrow('S is not below the group order');
+    expect(reason('R not canonical')).toThrow('R is not canonical');
+    expect(reason('one byte short')).toThrow('63 bytes where a signature has 64');
+    expect(reason('one bit of S')).toThrow('does not fit the message and key');
+  });
+
   test('refuses another message and another key', () => {
     const other = parsePublicKey('ed25519', ed25519Spki(getPublicKey(new Uint8Array(32).fill(8))));
     expect(holds(engine, key, utf8('a leaf.'), honest)).toBe(false);

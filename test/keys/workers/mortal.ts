@@ -3,12 +3,16 @@
  *
  *     0xdd   every thread dies of it
  *     0xd1   only the first does; the file named in STELE_MORTAL remembers that it died
+ *
+ * Each that starts adds a byte to the file of that name with `.starts`.
  */
-import { existsSync, writeFileSync } from 'node:fs';
+import { appendFileSync, existsSync, writeFileSync } from 'node:fs';
 import { type MessagePort, parentPort } from 'node:worker_threads';
 import { type BatchRequest, unpackJobs } from '../../../server/keys/verifier-batch.ts';
 
 const memory = process.env.STELE_MORTAL ?? '';
+appendFileSync(`${memory}.starts`, '.');
+
 const port = parentPort as MessagePort;
 const listen = port.on.bind(port);
 
