@@ -8,7 +8,7 @@ import type { Exchange } from './replay.ts';
 
 const PATHS: readonly (readonly [RegExp, string])[] = [
   [/^(?:anthropic\/|synthetic\/anthropic-|anthropic-)/, '/v1/messages'],
-  [/^(?:openai-responses\/|synthetic\/responses-|responses-)/, '/v1/responses'],
+  [/^(?:openai-responses\/|synthetic\/responses-|responses[-.])/, '/v1/responses'],
   [/^openai\/embedding/, '/v1/embeddings'],
   [/^openai\/completion-/, '/v1/completions'],
   [/^/, '/v1/chat/completions'],

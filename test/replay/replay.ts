@@ -152,7 +152,9 @@ function choose(
   const found = exchanges.find(
     (e) => (e.method ?? 'POST') === method && e.path === path && (e.when?.(value) ?? true),
   );
-  return found ?? { path, status: 404, body: `{"error":{"message":"nothing recorded for ${path}"}}` };
+  return (
+    found ?? { path, status: 404, body: `{"error":{"message":"nothing recorded for ${path}"}}` }
+  );
 }
 
 function jsonOf(body: Uint8Array): unknown {

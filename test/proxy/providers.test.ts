@@ -1,0 +1,406 @@
+import { gzipSync } from 'node:zlib';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { canonicalize } from '../../server/core/canonical.ts';
+import { providerFor } from '../../server/proxy/providers/index.ts';
+import type { ResponseFacts } from '../../server/proxy/providers/provider.ts';
+import { ownBytes } from '../replay/exchanges.ts';
+import { feed, PIECES, piecesOf, readerFor, textsOf } from './reading.ts';
+
+function readOwn(name: string, size = 4096): ResponseFacts {
+  return feed(readerFor(name), piecesOf(ownBytes(name), size)).facts;
+}
+
+const STREAMS = [
+  'openai-chat.sse',
+  'openai-chat-crlf.sse',
+  'openai-chat-cr.sse',
+  'openai-chat-tools.sse',
+  'openai-chat-error.sse',
+  'anthropic-messages.sse',
+  'anthropic-messages-no-blank-line.sse',
+  'anthropic-overloaded.sse',
+  'responses.sse',
+];
+
+describe('a stream', () => {
+  test.each(STREAMS)('%s says the same in pieces of any size, and at every split', (name) => {
+    const bytes = ownBytes(name);
+    const whole = feed(readerFor(name), [bytes]);
+    expect(whole.facts.parsed).toBe(true);
+    expect(whole.cuts).toHaveLength(1);
+    for (const size of PIECES) expect(feed(readerFor(name), piecesOf(bytes, size))).toEqual(whole);
+    for (let at = 1; at < bytes.length; at++) {
+      const halves = [bytes.subarray(0, at), bytes.subarray(at)];
+      const { cuts, facts } = feed(readerFor(name), halves);
+      expect(cuts).toEqual(whole.cuts);
+      expect(facts.finishReasons).toEqual(whole.facts.finishReasons);
+    }
+  });
+
+  test.each(['openai-chat.sse', 'openai-chat-crlf.sse', 'openai-chat-cr.sse'])(
+    'is cut at the line end of [DONE] (%s)',
+    (name) => {
+      const bytes = Buffer.from(ownBytes(name));
+      expect(feed(readerFor(name), [bytes]).cuts).toEqual([bytes.indexOf('[DONE]') + 6]);
+    },
+  );
+
+  test.each([
+    ['message_stop by its type', 'data: {"type":"message_stop"}', 1],
+    ['message_stop by its name', 'event: message_stop\ndata: {}', 1],
+    ['a name behind its data', 'data: {"x":1}\nevent: message_stop', 1],
+    ['a terminal event over several lines', 'data: {"type":\ndata: "response.failed"}', 1],
+    ['a bracket inside a text', 'data: {"a":"}\\"}",\ndata: "type": "error"\ndata: }', 1],
+    ['an error without a type', 'data: {"error":{"message":"x"}}', 1],
+    ['response.incomplete', 'data: {"type":"response.incomplete","response":{}}', 1],
+    ['[DONE] with spaces', 'data:  [DONE] ', 1],
+    ['an error of null', 'data: {"error":null}', 0],
+    ['a comment', ': [DONE]', 0],
+    ['a text that speaks of it', 'data: {"a":"[DONE]","b":"message_stop"}', 0],
+  ])('is cut for %s as often as it should', (_, text, count) => {
+    const bytes = Buffer.from(`${text}\n\n`);
+    for (const name of ['openai-chat.sse', 'anthropic-x.sse', 'responses-x.sse']) {
+      const { cuts } = feed(readerFor(name), piecesOf(bytes, 1));
+      expect(cuts).toEqual(count === 0 ? [] : [text.length]);
+    }
+  });
+
+  test('is cut for a terminal event that is too large to be read', () => {
+    const text = `data: {"type":"response.completed","x":"${'y'.repeat(17_000_000)}"}`;
+    const { cuts, facts } = feed(readerFor('responses.sse'), [Buffer.from(`${text}\n\n`)]);
+    expect(cuts).toEqual([text.length]);
+    expect(facts).toMatchObject({ complete: true, flags: ['event-too-large'], toolCalls: [] });
+    expect(facts.normalized).toBeUndefined();
+  });
+
+  test('reads an event of very many lines in time that grows with its length', () => {
+    const text = `data: {"a":[\n${'data: {},\n'.repeat(100_000)}data: 1]}\n\ndata: [DONE]\n\n`;
+    const { facts } = feed(readerFor('openai-chat.sse'), [Buffer.from(text)]);
+    expect(facts.stream).toEqual({ events: 2, terminated: 'done' });
+  });
+
+  test('says when it was compressed that nothing can be cut, and is read all the same', () => {
+    const bytes = gzipSync(ownBytes('openai-chat.sse'));
+    const reader = readerFor('openai-chat.sse', 200, { 'content-encoding': 'gzip' });
+    expect(reader.isStream).toBe(false);
+    const { facts, cuts } = feed(reader, piecesOf(bytes, 7));
+    expect(cuts).toEqual([]);
+    expect(facts).toEqual(readOwn('openai-chat.sse'));
+  });
+
+  test('is one where the client asked for it, whatever the content type says', () => {
+    const provider = providerFor('openai', 'POST', '/v1/chat/completions');
+    const request = provider.request(Buffer.from('{"stream":true}'));
+    const typed = (type: string) =>
+      provider.response({ status: 200, headers: { 'content-type': type }, request }).isStream;
+    expect([typed('text/plain'), typed('application/octet-stream')]).toEqual([true, true]);
+    expect(typed('application/json; charset=utf-8')).toBe(false);
+  });
+});
+
+describe('an answer by OpenAI', () => {
+  test('streamed', () => {
+    const facts = readOwn('openai-chat.sse');
+    expect(facts).toMatchObject({
+      parsed: true,
+      id: 'chatcmpl-own1',
+      served: 'own-model-2026-01-01',
+      systemFingerprint: 'fp_own',
+      choices: 1,
+      finishReasons: ['stop'],
+      refused: false,
+      usage: { inputTokens: 9, outputTokens: 4, cacheReadInputTokens: 2, reasoningOutputTokens: 1 },
+      stream: { events: 6, terminated: 'done' },
+      complete: true,
+      flags: [],
+    });
+    expect(facts.normalized).toEqual({
+      messages: [
+        { role: 'assistant', parts: [{ type: 'text', text: 'Héllo →' }], finish_reason: 'stop' },
+      ],
+    });
+  });
+
+  test('in one piece', () => {
+    const facts = readOwn('openai-chat.json');
+    expect(textsOf(facts.normalized)).toEqual(['Hello']);
+    expect(facts).toMatchObject({
+      complete: true,
+      serviceTier: 'default',
+      finishReasons: ['stop'],
+    });
+    expect(facts.stream).toBeUndefined();
+  });
+
+  test('with two tool calls whose fragments interleave and whose index starts at 1', () => {
+    expect(readOwn('openai-chat-tools.sse').toolCalls).toEqual([
+      { id: 'call_a', name: 'f', arguments: '{"x": 1.0}' },
+      { id: 'call_b', name: 'g', arguments: '{"y":2}' },
+    ]);
+  });
+
+  test.each(['eof', 'cut'] as const)('that broke off (%s) is not complete', (how) => {
+    const bytes = ownBytes('openai-chat-truncated.sse');
+    const { facts } = feed(readerFor('openai-chat.sse'), [bytes], how);
+    expect(facts.stream).toEqual({
+      events: 2,
+      terminated: how === 'eof' ? 'eof-clean' : 'eof-cut',
+    });
+    expect(facts.complete).toBe(false);
+    expect(textsOf(facts.normalized)).toEqual(['Hel']);
+  });
+
+  test('with an error in mid-stream', () => {
+    const facts = readOwn('openai-chat-error.sse');
+    expect(facts).toMatchObject({
+      complete: false,
+      stream: { events: 2, terminated: 'error-event' },
+      error: { type: 'server_error', message: 'The server had an error' },
+    });
+  });
+
+  test('by Responses', () => {
+    const facts = readOwn('responses.sse');
+    expect(facts).toMatchObject({
+      id: 'resp_own1',
+      finishReasons: ['completed'],
+      usage: { inputTokens: 10, outputTokens: 1 },
+      stream: { events: 5, terminated: 'response.completed' },
+      flags: [],
+    });
+    expect(textsOf(facts.normalized)).toEqual(['Hello']);
+  });
+
+  test('by Responses whose pieces do not add up: the final event counts, and it is said', () => {
+    const text = Buffer.from(ownBytes('responses.sse'))
+      .toString()
+      .replace('"delta":"Hel"', '"delta":"Hal"');
+    const { facts } = feed(readerFor('responses.sse'), [Buffer.from(text)]);
+    expect(facts.flags).toEqual(['deltas-mismatch']);
+    expect(textsOf(facts.normalized)).toEqual(['Hello']);
+  });
+
+  test('by Responses that broke off is put together from its pieces', () => {
+    const bytes = Buffer.from(ownBytes('responses.sse'));
+    const end = bytes.indexOf('event: response.completed');
+    const { facts } = feed(readerFor('responses.sse'), [bytes.subarray(0, end)], 'cut');
+    expect(textsOf(facts.normalized)).toEqual(['Hello']);
+    expect(facts).toMatchObject({ complete: false, finishReasons: [] });
+  });
+
+  test('with a total that is not the sum', () => {
+    const text =
+      '{"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":2,"total_tokens":9}}';
+    expect(feed(readerFor('x.json'), [Buffer.from(text)]).facts.flags).toEqual(['usage-mismatch']);
+  });
+
+  test('with the gravest verdict of each of Azure’s filters', () => {
+    const result = (filtered: boolean, severity: string) => ({ hate: { filtered, severity } });
+    const chunks = [
+      {
+        choices: [],
+        prompt_filter_results: [
+          { content_filter_results: { jailbreak: { filtered: false, detected: false } } },
+        ],
+      },
+      { choices: [{ index: 0, delta: {}, content_filter_results: result(false, 'safe') }] },
+      { choices: [{ index: 0, delta: {}, content_filter_results: result(true, 'high') }] },
+      { choices: [{ index: 0, delta: {}, content_filter_results: result(false, 'low') }] },
+    ];
+    const text = chunks.map((chunk) => `data: ${JSON.stringify(chunk)}\n\n`).join('');
+    const rule = 'azure.content_filter';
+    expect(feed(readerFor('openai-chat.sse'), [Buffer.from(text)]).facts.policyEvents).toEqual([
+      { rule, stage: 'input', verdict: 'clear', action: 'allow', category: 'jailbreak' },
+      { rule, stage: 'output', verdict: 'high', action: 'block', category: 'hate' },
+    ]);
+  });
+});
+
+describe('an answer by Anthropic', () => {
+  test('streamed, with thinking, text and a tool call that stops in mid-JSON', () => {
+    const facts = readOwn('anthropic-messages.sse');
+    expect(facts).toMatchObject({
+      id: 'msg_own1',
+      finishReasons: ['max_tokens'],
+      // 11 of its own, 5 read from the cache, 3 written to it.
+      usage: {
+        inputTokens: 19,
+        outputTokens: 57,
+        cacheReadInputTokens: 5,
+        cacheWriteInputTokens: 3,
+      },
+      stream: { events: 16, terminated: 'message_stop' },
+      toolCalls: [{ id: 'toolu_own1', name: 'look', arguments: '{"id": 12' }],
+      complete: true,
+      flags: [],
+    });
+    expect(textsOf(facts.normalized)).toEqual(['Hello']);
+    expect(facts.reasoning).toEqual({
+      messages: [
+        { role: 'assistant', parts: [{ type: 'reasoning', text: 'Hm.', signature: 'c2ln' }] },
+      ],
+    });
+  });
+
+  test('in one piece', () => {
+    const facts = readOwn('anthropic-messages.json');
+    expect(textsOf(facts.normalized)).toEqual(['Hello']);
+    expect(facts).toMatchObject({ usage: { inputTokens: 11, outputTokens: 4 }, complete: true });
+  });
+
+  test('without the final blank line is read, and it is said', () => {
+    const facts = readOwn('anthropic-messages-no-blank-line.sse');
+    expect(facts).toEqual({
+      ...readOwn('anthropic-messages.sse'),
+      flags: ['final-event-without-blank-line'],
+    });
+  });
+
+  test('overloaded in mid-stream', () => {
+    expect(readOwn('anthropic-overloaded.sse')).toMatchObject({
+      complete: false,
+      stream: { terminated: 'error-event' },
+      error: { type: 'overloaded_error', message: 'Overloaded' },
+    });
+  });
+});
+
+describe('an error', () => {
+  test.each([
+    [
+      'openai-error-429.json',
+      429,
+      { type: 'requests', code: 'rate_limit_exceeded', message: 'Rate limit reached' },
+    ],
+    ['anthropic-error-529.json', 529, { type: 'overloaded_error', message: 'Overloaded' }],
+  ])('%s is read', (name, status, error) => {
+    const { facts } = feed(readerFor(name, status), [ownBytes(name)]);
+    expect(facts).toMatchObject({ parsed: true, complete: true, error, finishReasons: [] });
+  });
+
+  test('page by somebody in between is whole and says nothing', () => {
+    const reader = readerFor('openai-chat.sse', 502, { 'content-type': 'text/html' });
+    const { facts } = feed(reader, [ownBytes('bad-gateway.html')]);
+    expect(facts).toMatchObject({ parsed: false, complete: true, error: {} });
+    expect(facts.normalized).toBeUndefined();
+  });
+
+  test('by Azure names what its filter found in the prompt', () => {
+    const body = {
+      error: {
+        code: 'content_filter',
+        message: 'filtered',
+        innererror: { content_filter_result: { violence: { filtered: true, severity: 'medium' } } },
+      },
+    };
+    const { facts } = feed(readerFor('x.json', 400), [Buffer.from(JSON.stringify(body))]);
+    expect(facts.policyEvents).toMatchObject([
+      { stage: 'input', verdict: 'medium', action: 'block' },
+    ]);
+  });
+});
+
+describe('what has no normalized form', () => {
+  test('is text with a lone surrogate', () => {
+    const text = '{"choices":[{"message":{"content":"\\ud800"},"finish_reason":"stop"}]}';
+    const { facts } = feed(readerFor('x.json'), [Buffer.from(text)]);
+    expect(facts).toMatchObject({ parsed: true, flags: ['not-normalizable'] });
+    expect(facts.normalized).toBeUndefined();
+  });
+
+  test('is text that is no UTF-8', () => {
+    const head = Buffer.from('{"choices":[{"message":{"content":"');
+    const bytes = Buffer.concat([head, Buffer.of(0xff), Buffer.from('"}}]}')]);
+    const { facts } = feed(readerFor('x.json'), [bytes]);
+    expect(facts.flags).toEqual(['invalid-utf8']);
+    expect(facts.normalized).toBeUndefined();
+  });
+
+  test('is more text than is kept', () => {
+    const chunk = `data: {"choices":[{"index":0,"delta":{"content":"${'x'.repeat(1_000_000)}"}}]}\n\n`;
+    const pieces = Array.from({ length: 18 }, () => Buffer.from(chunk));
+    const { facts } = feed(readerFor('openai-chat.sse'), pieces);
+    expect(facts).toMatchObject({ flags: ['normalized-too-large'], stream: { events: 18 } });
+    expect(facts.normalized).toBeUndefined();
+  });
+});
+
+test.each([
+  ['openai', 'POST', '/v1/chat/completions', 'openai.chat', 'openai', 'chat'],
+  [
+    'openai',
+    'POST',
+    '/v1/completions?x=/messages',
+    'openai.completions',
+    'openai',
+    'text_completion',
+  ],
+  ['openai', 'POST', '/v1/responses', 'openai.responses', 'openai', 'chat'],
+  ['openai', 'POST', '/v1/embeddings/', 'openai.embeddings', 'openai', 'embeddings'],
+  ['anthropic', 'POST', '/v1/messages', 'anthropic.messages', 'anthropic', 'chat'],
+  ['anthropic', 'POST', '/v1/chat/completions', 'openai.chat', 'anthropic', 'chat'],
+  [
+    'az',
+    'POST',
+    '/openai/deployments/d/chat/completions?api-version=1',
+    'openai.chat',
+    'azure.ai.openai',
+    'chat',
+  ],
+  ['anthropic', 'POST', '/v1/messages/count_tokens', 'opaque', 'anthropic', 'unknown'],
+  ['openai', 'POST', '/v1/threads/t1/messages', 'opaque', 'openai', 'unknown'],
+  ['openai', 'GET', '/v1/responses', 'opaque', 'openai', 'unknown'],
+])('%s %s %s is %s', (upstream, method, path, format, provider, operation) => {
+  expect(providerFor(upstream, method, path)).toMatchObject({ format, provider, operation });
+});
+
+describe('no bytes at all', () => {
+  const names = [
+    'openai-chat.sse',
+    'anthropic-x.sse',
+    'responses.sse',
+    'x.json',
+    'openai/embedding.json',
+    'openai/completion-x.sse',
+  ];
+  const mutated = fc
+    .tuple(
+      fc.constantFrom(...STREAMS, 'openai-chat.json', 'anthropic-messages.json'),
+      fc.array(fc.tuple(fc.nat(), fc.constantFrom('"', '{', '}', '[', '\n', '1', 'null', '\\')), {
+        maxLength: 6,
+      }),
+    )
+    .map(([name, edits]) => {
+      let text = Buffer.from(ownBytes(name)).toString('latin1');
+      for (const [at, put] of edits) {
+        const place = at % text.length;
+        text = text.slice(0, place) + put + text.slice(place + (at % 3));
+      }
+      return Buffer.from(text, 'latin1') as Uint8Array;
+    });
+  const values = fc.json().map((json) => Buffer.from(`data: ${json}\n\n`) as Uint8Array);
+
+  test('make a reader throw, lose or reorder anything', () => {
+    const any = fc.oneof(fc.uint8Array({ maxLength: 300 }), mutated, values);
+    const statuses = fc.constantFrom(200, 400, 502);
+    fc.assert(
+      fc.property(
+        any,
+        fc.constantFrom(...names),
+        statuses,
+        fc.integer({ min: 1, max: 50 }),
+        (bytes, name, status, size) => {
+          const reading = feed(readerFor(name, status), piecesOf(bytes, size), 'cut');
+          const { cuts, facts } = reading;
+          expect(feed(readerFor(name, status), [bytes], 'cut')).toEqual(reading);
+          expect(cuts).toEqual([...new Set(cuts)].sort((a, b) => a - b));
+          for (const cut of cuts) expect([10, 13]).toContain(bytes[cut]);
+          if (facts.normalized !== undefined) canonicalize(facts.normalized);
+          if (facts.reasoning !== undefined) canonicalize(facts.reasoning);
+        },
+      ),
+      { numRuns: 400 },
+    );
+  });
+});
