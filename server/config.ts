@@ -102,11 +102,6 @@ export const SETTINGS = {
     'Milliseconds that an entry may wait before others are asked to try again later.',
   ),
   'limits.connections': setting(whole(1, 1_000_000), 10_000, 'Connections open at one time.'),
-  'limits.spool_bytes': setting(
-    whole(1_048_576, 1024 * GIB),
-    16 * GIB,
-    'Bytes of calls that the proxy holds on disk until they are logged.',
-  ),
   'limits.shutdown_ms': setting(
     whole(0, 600_000),
     10_000,
@@ -123,9 +118,9 @@ export const UPSTREAM = {
   url: setting(url({ withPath: true }), undefined, 'Base URL, its /v1 included.'),
   log: setting(LOG_NAME, 'default', 'The log its calls go to.'),
   posture: setting(
-    oneOf('enforce', 'log'),
+    oneOf('enforce', 'observe'),
     'enforce',
-    'enforce: a call that cannot be recorded fails. log: it goes through, and a gap is recorded.',
+    'enforce: a call that cannot be recorded fails. observe: it goes through, and a gap is recorded.',
   ),
 } as const;
 
@@ -142,7 +137,7 @@ export interface Upstream {
   readonly name: string;
   readonly url: string;
   readonly log: string;
-  readonly posture: 'enforce' | 'log';
+  readonly posture: 'enforce' | 'observe';
 }
 
 export interface Config {
@@ -162,7 +157,6 @@ export interface Config {
     readonly queueBytes: number;
     readonly queueAgeMs: number;
     readonly connections: number;
-    readonly spoolBytes: number;
     readonly shutdownMs: number;
   };
 }
@@ -238,7 +232,6 @@ function build(
       queueBytes: need(values['limits.queue_bytes']),
       queueAgeMs: need(values['limits.queue_age_ms']),
       connections: need(values['limits.connections']),
-      spoolBytes: need(values['limits.spool_bytes']),
       shutdownMs: need(values['limits.shutdown_ms']),
     },
   };

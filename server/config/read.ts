@@ -79,9 +79,13 @@ function isGroup({ keys }: Table, key: string): boolean {
   return first === 'upstreams' && name !== undefined && more.length === 0 && isUpstreamName(name);
 }
 
-/** A name that ended in -log or -posture would share its variable with another upstream's member. */
+/**
+ * A name that ended in -log or -posture would share its variable with another upstream's member; the
+ * others are paths of the proxy's own.
+ */
 function isUpstreamName(name: string): boolean {
-  return /^[a-z0-9][a-z0-9-]{0,30}$/.test(name) && !/-(log|posture)$/.test(name);
+  if (/-(log|posture)$/.test(name) || /^(healthz|readyz|metrics)$/.test(name)) return false;
+  return /^[a-z0-9][a-z0-9-]{0,30}$/.test(name);
 }
 
 export function readVariables(table: Table, env: Variables): Written[] {

@@ -81,14 +81,14 @@ describe('which value holds', () => {
   });
 
   test('a variable replaces one member of an upstream and leaves the others', () => {
-    const yaml = 'upstreams: {local: {url: "http://127.0.0.1:9/v1", log: team, posture: log}}';
+    const yaml = 'upstreams: {local: {url: "http://127.0.0.1:9/v1", log: team, posture: observe}}';
     const env = { STELE_UPSTREAM_LOCAL: 'http://127.0.0.1:8/v1', STELE_UPSTREAM_OPENAI_LOG: 'b' };
     const { upstreams } = load(yaml, env);
     expect(upstreams.find((u) => u.name === 'local')).toEqual({
       name: 'local',
       url: 'http://127.0.0.1:8/v1',
       log: 'team',
-      posture: 'log',
+      posture: 'observe',
     });
     expect(upstreams.find((u) => u.name === 'openai')?.log).toBe('b');
   });

@@ -1,0 +1,242 @@
+/**
+ * What can be wrong with an installation, looked at from the files and from outside. Each check says
+ * what it saw and, where that is not good, what to do about it. Nothing is changed.
+ */
+import { existsSync, readdirSync, statfsSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { InstanceClient } from '../client/instance.ts';
+import type { Config } from '../config.ts';
+import { utf8 } from '../core/bytes.ts';
+import { openCheckpoint, parseCheckpoint } from '../core/checkpoint.ts';
+import { hasCode, SteleError } from '../core/errors.ts';
+import { parseNote } from '../core/note.ts';
+import { parseTrust, TRUST_BYTES_MAX } from '../core/trust.ts';
+import { openKeyFile } from '../keys/file.ts';
+import { anchorVerifierKey, identityVerifierKey } from '../keys/log-keys.ts';
+import { checkPlace, lockFolder } from '../log/guard.ts';
+import { HighWater } from '../log/high-water.ts';
+import { InstanceStore } from '../storage/instance.ts';
+import { SqliteStore } from '../storage/sqlite/log-store.ts';
+import type { Head } from '../storage/store.ts';
+import { readRunning } from './running.ts';
+import { readBytes } from './where.ts';
+
+export type Health = 'ok' | 'warn' | 'fail';
+
+export interface Finding {
+  readonly check: string;
+  readonly health: Health;
+  /** What was seen, and what to do if it is not good. */
+  readonly detail: string;
+}
+
+interface Subject {
+  readonly config: Config;
+  readonly now: number;
+  readonly version: string;
+}
+
+export async function examine(subject: Subject): Promise<readonly Finding[]> {
+  const { config } = subject;
+  const findings = [versions(subject), folder(config)];
+  if (findings.at(-1)?.health === 'fail') return findings;
+  findings.push(disk(config), permissions(config), ...(await logs(subject)));
+  findings.push(trust(config), place(config), ...(await server(subject)));
+  return findings;
+}
+
+function ok(check: string, detail: string): Finding {
+  return { check, health: 'ok', detail };
+}
+
+function warn(check: string, detail: string): Finding {
+  return { check, health: 'warn', detail };
+}
+
+function fail(check: string, detail: string): Finding {
+  return { check, health: 'fail', detail };
+}
+
+/** Before this release was made no clock can be: 2026-11-01. */
+const RELEASED_MS = Date.UTC(2026, 10, 1);
+
+function versions({ version, now }: Subject): Finding {
+  const seen = `stele ${version}, node ${process.versions.node}, ${new Date(now).toISOString()}`;
+  if (now < RELEASED_MS) return fail('clock', `${seen}: the clock is behind; set it (NTP)`);
+  return ok('versions', seen);
+}
+
+function folder({ data }: Config): Finding {
+  if (existsSync(join(data, 'stele.db'))) return ok('data', data);
+  return fail('data', `${data} is no data folder: name one with --data, or make one: stele up`);
+}
+
+function disk({ data, limits }: Config): Finding {
+  const { bavail, bsize } = statfsSync(data);
+  const free = bavail * bsize;
+  const floor = limits.diskFloorBytes;
+  const seen = `${mib(free)} MiB free, nothing is accepted below ${mib(floor)} MiB`;
+  if (free < floor) return fail('disk', `${seen}: make room`);
+  return free < 4 * floor ? warn('disk', `${seen}: make room soon`) : ok('disk', seen);
+}
+
+function mib(bytes: number): number {
+  return Math.floor(bytes / 1_048_576);
+}
+
+/** Keys and tokens are for their owner alone, and so are the folders that hold them. */
+function permissions({ data }: Config): Finding {
+  if (process.platform === 'win32') return ok('permissions', 'files have no modes here');
+  const loose = ['keys', 'tokens']
+    .filter((name) => existsSync(join(data, name)))
+    .flatMap((name) => [name, ...filesIn(data, name)])
+    .filter((name) => (statSync(join(data, name)).mode & 0o077) !== 0);
+  if (loose.length === 0) return ok('permissions', 'keys and tokens are their owner’s alone');
+  return fail('permissions', `others can get at ${loose.join(', ')}: chmod -R go= on it`);
+}
+
+function filesIn(data: string, name: string): string[] {
+  const found = readdirSync(join(data, name), { recursive: true, encoding: 'utf8' });
+  return found.map((file) => join(name, file));
+}
+
+async function logs(subject: Subject): Promise<Finding[]> {
+  const folder = join(subject.config.data, 'logs');
+  const names = existsSync(folder)
+    ? readdirSync(folder).flatMap((file) => (file.endsWith('.db') ? [file.slice(0, -3)] : []))
+    : [];
+  if (names.length === 0) return [fail('logs', 'there is none: start the server once (stele up)')];
+  return Promise.all(names.sort().map((name) => oneLog(subject, name)));
+}
+
+/** The keys on disk must be those that sign the head, and the head the newest that is remembered. */
+async function oneLog({ config, now }: Subject, name: string): Promise<Finding> {
+  const check = `log ${name}`;
+  const store = SqliteStore.openReadOnly(join(config.data, 'logs', `${name}.db`));
+  try {
+    const head = await store.readHead();
+    if (head === undefined)
+      return warn(check, 'it is empty: its creation was cut short; start the server');
+    const { origin } = parseCheckpoint(parseNote(utf8(head.checkpoint)).text);
+    await checkKeys(config.data, name, origin, head);
+    if (head.timeMs > now + 60_000) {
+      const time = new Date(head.timeMs).toISOString();
+      return fail(check, `its head is of ${time}, ahead of this clock: set the clock (NTP)`);
+    }
+    const high = join(config.state, 'high-water');
+    const known = existsSync(high) ? new HighWater(high, origin).read() : undefined;
+    if (known !== undefined && known.size > head.size) {
+      return fail(
+        check,
+        `it has ${head.size} entries, and ${known.size} were signed: bring back newer data`,
+      );
+    }
+    const size = `${head.size} entries, keys and head fit`;
+    return known === undefined
+      ? warn(
+          check,
+          `${size}; no high-water file in ${config.state}: is STELE_STATE set for the server only?`,
+        )
+      : ok(check, size);
+  } catch (error) {
+    if (error instanceof SteleError) return fail(check, error.message);
+    throw error;
+  } finally {
+    await store.close();
+  }
+}
+
+async function checkKeys(data: string, name: string, origin: string, head: Head): Promise<void> {
+  const folder = join(data, 'keys', 'logs', name);
+  const identity = await openKeyFile(join(folder, 'identity.pem'));
+  const anchor = await openKeyFile(join(folder, 'anchor.pem'));
+  openCheckpoint(utf8(head.checkpoint), origin, [identityVerifierKey(origin, identity)]);
+  anchorVerifierKey(origin, anchor);
+  await openKeyFile(join(data, 'keys', 'operator.pem'));
+}
+
+function trust({ data }: Config): Finding {
+  const path = join(data, 'trust.json');
+  if (!existsSync(path))
+    return warn('trust', 'there is no trust.json; the next start of "stele up" makes one');
+  try {
+    const { logs: known } = parseTrust(readBytes(path, 'trust file', TRUST_BYTES_MAX));
+    return ok('trust', `trust.json knows ${known.map(({ origin }) => origin).join(', ')}`);
+  } catch (error) {
+    if (error instanceof SteleError) return fail('trust', error.message);
+    throw error;
+  }
+}
+
+/** Whether this folder may sign here. While a server runs, that server has asked. */
+function place({ data }: Config): Finding {
+  try {
+    const lock = lockFolder(data);
+    try {
+      const store = new InstanceStore(join(data, 'stele.db'));
+      try {
+        checkPlace(store);
+        return ok('guard', 'this is the place where the folder was written; no server runs');
+      } finally {
+        store.close();
+      }
+    } finally {
+      lock.release();
+    }
+  } catch (error) {
+    if (hasCode(error, 'conflict')) return ok('guard', 'a server runs on it');
+    if (error instanceof SteleError) return fail('guard', error.message);
+    throw error;
+  }
+}
+
+async function server({ config, version }: Subject): Promise<Finding[]> {
+  const running = readRunning(config.data);
+  const findings: Finding[] = [];
+  if (running === undefined) findings.push(warn('server', 'it does not run: stele up'));
+  else findings.push(await answers('server', running.server, version));
+  const { publicUrl } = config;
+  if (publicUrl === undefined) {
+    findings.push(
+      warn(
+        'public url',
+        'none is set: new origins are for trial only (public_url, STELE_PUBLIC_URL)',
+      ),
+    );
+  } else {
+    findings.push(await answers('public url', publicUrl, version));
+    if (running !== undefined) findings.push(await sameKeys(running.server, publicUrl));
+  }
+  return findings;
+}
+
+async function answers(check: string, base: string, version: string): Promise<Finding> {
+  const client = new InstanceClient({ base, timeoutMs: 5_000 });
+  try {
+    const about = await client.about();
+    if (about.name !== 'stele') return fail(check, `${base} is not a Stele server`);
+    await client.ready();
+    if (about.version === version) return ok(check, `${base} is ready`);
+    return warn(check, `${base} runs ${String(about.version)}, this is ${version}: restart it`);
+  } catch (error) {
+    if (error instanceof SteleError)
+      return fail(check, `${base} does not answer: ${error.message}`);
+    throw error;
+  }
+}
+
+/** The outside path must lead to this very server. */
+async function sameKeys(inside: string, outside: string): Promise<Finding> {
+  const check = 'outside path';
+  try {
+    const [own, seen] = await Promise.all(
+      [inside, outside].map((base) => new InstanceClient({ base, timeoutMs: 5_000 }).keys()),
+    );
+    return JSON.stringify(own) === JSON.stringify(seen)
+      ? ok(check, `${outside} leads here`)
+      : fail(check, `${outside} leads to a server with other keys`);
+  } catch (error) {
+    if (error instanceof SteleError) return fail(check, error.message);
+    throw error;
+  }
+}

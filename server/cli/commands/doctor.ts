@@ -1,0 +1,34 @@
+/** `stele doctor`: is this installation in order? */
+import { Command } from 'commander';
+import { loadConfig } from '../../config.ts';
+import { examine } from '../checkup.ts';
+import { FAILS, HOLDS } from '../exit.ts';
+import type { Cli } from '../program.ts';
+import { oneLine, table, voiceOf } from '../terminal.ts';
+
+interface Options {
+  readonly data?: string;
+  readonly config?: string;
+  readonly json?: true;
+}
+
+export function command(cli: Cli): Command {
+  return new Command('doctor')
+    .description('Looks at an installation and says what is wrong with it. Changes nothing.')
+    .option('--data <dir>', 'the data folder [STELE_DATA, ./stele-data]')
+    .option('--config <file>', 'settings [STELE_CONFIG, stele.yaml in the data folder]')
+    .option('--json', 'print JSON')
+    .addHelpText('after', '\nExample:\n  $ stele doctor --data ./stele-data')
+    .action(
+      cli.action(async ({ data, config: file, json }: Options) => {
+        const { world, starters } = cli;
+        const config = loadConfig({ env: world.env, cwd: world.cwd, data, file });
+        const findings = await examine({ config, now: world.now(), version: starters.version });
+        const fails = findings.some(({ health }) => health === 'fail');
+        const voice = voiceOf(world, json === true);
+        voice.say(...table(findings.map((f) => [f.health, f.check, oneLine(f.detail)])));
+        voice.json({ healthy: !fails, findings });
+        return fails ? FAILS : HOLDS;
+      }),
+    );
+}

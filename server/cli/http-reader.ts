@@ -1,0 +1,91 @@
+/**
+ * Reading a log for an audit over HTTP: the checkpoint, bundles of entries and tiles, as any C2SP
+ * client reads them. A few requests are under way at once, so that the network is not waited for one
+ * by one; what comes back is bounded by the client.
+ */
+import type { LogClient } from '../client/client.ts';
+import { retrying } from '../client/retrying.ts';
+import { decodeBundle } from '../core/bundle.ts';
+import { hasCode, unverified } from '../core/errors.ts';
+import { TILE_WIDTH } from '../core/limits.ts';
+import type { LeafIndex, TreeSize } from '../core/units.ts';
+import type { AuditReader, TileWanted } from '../log/audit/reader.ts';
+
+/** Requests under way: each answer is at most 16 MiB, and usually a quarter of one. */
+const AHEAD = 4;
+
+export class HttpReader implements AuditReader {
+  readonly hasPartialTiles = true;
+  readonly #client: LogClient;
+  readonly #signal: AbortSignal;
+
+  constructor(client: LogClient, signal: AbortSignal) {
+    this.#client = client;
+    this.#signal = signal;
+  }
+
+  checkpoint(): Promise<Uint8Array> {
+    return this.#try(() => this.#client.checkpoint());
+  }
+
+  async otherHeads(): Promise<readonly Uint8Array[]> {
+    return [];
+  }
+
+  async *entries(begin: LeafIndex, end: TreeSize): AsyncGenerator<readonly Uint8Array[]> {
+    const last = Math.ceil(end / TILE_WIDTH);
+    const ahead: Promise<readonly Uint8Array[]>[] = [];
+    let next = Math.floor(begin / TILE_WIDTH);
+    for (let at = next; at < last; at++) {
+      for (; next < Math.min(last, at + AHEAD); next++) {
+        const bundle = this.#bundle(next, end);
+        // Whoever waits for it gets the reason; one that nobody waits for any more is let go.
+        bundle.catch(() => undefined);
+        ahead.push(bundle);
+      }
+      const entries = await ahead.shift();
+      yield (entries ?? []).slice(Math.max(0, begin - at * TILE_WIDTH));
+    }
+  }
+
+  async tiles(wanted: readonly TileWanted[]): Promise<readonly (Uint8Array | undefined)[]> {
+    const tiles: (Uint8Array | undefined)[] = [];
+    for (let at = 0; at < wanted.length; at += AHEAD) {
+      const part = wanted.slice(at, at + AHEAD);
+      tiles.push(...(await Promise.all(part.map((tile) => this.#tile(tile)))));
+    }
+    return tiles;
+  }
+
+  async control(): Promise<undefined> {}
+
+  async #bundle(index: number, end: TreeSize): Promise<readonly Uint8Array[]> {
+    const width = Math.min(TILE_WIDTH, end - index * TILE_WIDTH);
+    const path = { kind: 'entries', level: 0, index, width } as const;
+    const bytes = await this.#try(() => this.#client.tile(path));
+    const first = index * TILE_WIDTH;
+    try {
+      const entries = decodeBundle(bytes);
+      if (entries.length === width) return entries;
+      throw unverified(`bundle ${index}`, `${entries.length} entries where it has ${width}`);
+    } catch (error) {
+      // A damaged bundle is a finding, and not a failed read.
+      if (!hasCode(error, 'malformed')) throw error;
+      const place = `entries ${first} to ${first + width - 1}`;
+      throw unverified(place, error.message, { cause: error });
+    }
+  }
+
+  async #tile({ level, index, width }: TileWanted): Promise<Uint8Array | undefined> {
+    try {
+      return await this.#try(() => this.#client.tile({ kind: 'hashes', level, index, width }));
+    } catch (error) {
+      if (hasCode(error, 'not_found')) return undefined;
+      throw error;
+    }
+  }
+
+  #try<T>(work: () => Promise<T>): Promise<T> {
+    return retrying(work, { attempts: 5, signal: this.#signal });
+  }
+}

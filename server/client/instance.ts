@@ -1,0 +1,137 @@
+/**
+ * The instance over HTTP: its logs, gateways, tokens and keys, for whoever has a token for that.
+ */
+import { utf8 } from '../core/bytes.ts';
+import { parseJson } from '../core/json.ts';
+import { type JsonObject, list, object, segment } from './client.ts';
+import { type Question, Transport, type TransportOptions } from './transport.ts';
+
+export interface NewLog {
+  readonly name: string;
+  readonly visibility?: string;
+  readonly rules?: NewRules;
+}
+
+export interface NewRules {
+  /** What the log takes beside audit records is listed too. */
+  readonly payload_types?: readonly string[];
+  readonly continuity?: 'flag' | 'require';
+}
+
+export interface NewGateway {
+  readonly alg: string;
+  /** PEM, or base64 of the DER. */
+  readonly spki: string;
+  readonly source?: string;
+}
+
+export interface NewToken {
+  readonly holder: string;
+  readonly roles: readonly string[];
+  readonly logs: readonly string[];
+  /** RFC 3339. */
+  readonly expires?: string;
+}
+
+/**
+ * What can be administered. The answers are the JSON of `/v1/admin`, whether a server gave them or the
+ * files did.
+ */
+export interface Administration {
+  createLog(log: NewLog): Promise<JsonObject>;
+  listLogs(): Promise<readonly JsonObject[]>;
+  showLog(name: string): Promise<JsonObject>;
+  registerGateway(log: string, gateway: NewGateway): Promise<JsonObject>;
+  listGateways(log: string): Promise<readonly JsonObject[]>;
+  revokeGateway(log: string, keyid: string): Promise<JsonObject>;
+  createToken(token: NewToken): Promise<JsonObject>;
+  listTokens(): Promise<readonly JsonObject[]>;
+  revokeToken(id: string): Promise<JsonObject>;
+  listKeys(): Promise<readonly JsonObject[]>;
+  close(): Promise<void>;
+}
+
+export class InstanceClient implements Administration {
+  readonly #http: Transport;
+
+  /** `base` is the server's address, such as http://127.0.0.1:8080. */
+  constructor(options: TransportOptions) {
+    this.#http = new Transport(options);
+  }
+
+  createLog(log: NewLog): Promise<JsonObject> {
+    return this.#send('/v1/admin/logs', { ...log });
+  }
+
+  async listLogs(): Promise<readonly JsonObject[]> {
+    return list((await this.#ask('/v1/admin/logs')).logs, 'logs');
+  }
+
+  showLog(name: string): Promise<JsonObject> {
+    return this.#ask(`/v1/admin/logs/${segment(name)}`);
+  }
+
+  registerGateway(log: string, gateway: NewGateway): Promise<JsonObject> {
+    return this.#send(`/v1/admin/logs/${segment(log)}/gateways`, { ...gateway });
+  }
+
+  async listGateways(log: string): Promise<readonly JsonObject[]> {
+    return list((await this.#ask(`/v1/admin/logs/${segment(log)}/gateways`)).gateways, 'gateways');
+  }
+
+  revokeGateway(log: string, keyid: string): Promise<JsonObject> {
+    return this.#ask(`/v1/admin/logs/${segment(log)}/gateways/${segment(keyid)}`, {
+      method: 'DELETE',
+    });
+  }
+
+  createToken(token: NewToken): Promise<JsonObject> {
+    return this.#send('/v1/admin/tokens', { ...token });
+  }
+
+  async listTokens(): Promise<readonly JsonObject[]> {
+    return list((await this.#ask('/v1/admin/tokens')).tokens, 'tokens');
+  }
+
+  revokeToken(id: string): Promise<JsonObject> {
+    return this.#ask(`/v1/admin/tokens/${segment(id)}`, { method: 'DELETE' });
+  }
+
+  async listKeys(): Promise<readonly JsonObject[]> {
+    return list((await this.#ask('/v1/admin/keys')).keys, 'keys');
+  }
+
+  /** The logs that the token, or anybody, may see. */
+  async visibleLogs(): Promise<readonly JsonObject[]> {
+    return list((await this.#ask('/v1/logs')).logs, 'logs');
+  }
+
+  /** The verifier keys of the logs that may be seen. */
+  async keys(): Promise<readonly JsonObject[]> {
+    return list((await this.#ask('/v1/keys')).keys, 'keys');
+  }
+
+  /** `name`, `version`, and where things are. */
+  about(): Promise<JsonObject> {
+    return this.#ask('/.well-known/stele');
+  }
+
+  async ready(): Promise<JsonObject> {
+    return this.#ask('/readyz');
+  }
+
+  async close(): Promise<void> {}
+
+  #send(path: string, body: object): Promise<JsonObject> {
+    return this.#ask(path, {
+      method: 'POST',
+      body: utf8(JSON.stringify(body)),
+      headers: { 'content-type': 'application/json' },
+    });
+  }
+
+  async #ask(path: string, question: Question = {}): Promise<JsonObject> {
+    const { bytes } = await this.#http.ask(path, question);
+    return object(parseJson(bytes, 'answer'), 'answer');
+  }
+}

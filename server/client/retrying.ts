@@ -1,0 +1,61 @@
+/**
+ * Trying again what another moment may allow.
+ *
+ * A submission may be repeated as often as one likes: the same statement by the same key gets the first
+ * entry's index (P3). So a lost answer is asked for again, not given up.
+ */
+import { SteleError } from '../core/errors.ts';
+
+export interface RetryOptions {
+  /** Attempts in all. */
+  readonly attempts?: number;
+  /** The longest wait between two of them. */
+  readonly maxWaitMs?: number;
+  readonly signal?: AbortSignal | undefined;
+  readonly wait?: (ms: number) => Promise<void>;
+  /** From 0 to 1. */
+  readonly random?: () => number;
+}
+
+const FIRST_WAIT_MS = 100;
+
+/** Codes of refusals that pass. */
+const PASSING = new Set<string>(['pushback', 'storage', 'not_yet']);
+
+/**
+ * Runs `work` until it succeeds, fails for good, or has had its attempts. Waits twice as long each
+ * time, at random within that (or a crowd that was refused together comes back together), and never
+ * less than the server asked for.
+ */
+export async function retrying<T>(work: () => Promise<T>, options: RetryOptions = {}): Promise<T> {
+  const { attempts = 6, maxWaitMs = 10_000, random = Math.random, signal } = options;
+  const wait = options.wait ?? ((ms) => sleep(ms, signal));
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await work();
+    } catch (error) {
+      const passes = error instanceof SteleError && PASSING.has(error.code);
+      if (!passes || attempt >= attempts || signal?.aborted) throw error;
+      const backOff = FIRST_WAIT_MS * 2 ** (attempt - 1) * (0.5 + random());
+      const asked = (error.retryAfterS ?? 0) * 1000;
+      await wait(Math.max(asked, Math.min(backOff, maxWaitMs)));
+    }
+  }
+}
+
+/** Ends early, without an error, when `signal` is aborted: the next attempt sees it. */
+export function sleep(ms: number, signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal?.aborted) {
+      resolve();
+      return;
+    }
+    const timer = setTimeout(end, ms);
+    function end(): void {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', end);
+      resolve();
+    }
+    signal?.addEventListener('abort', end);
+  });
+}

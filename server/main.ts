@@ -1,0 +1,90 @@
+/**
+ * The composition root: names the concrete parts and puts them together, and holds no logic.
+ *
+ * `server/cli/stele.js` calls `main` once it has seen that this Node is new enough.
+ */
+import { readFileSync } from 'node:fs';
+import { runCli, type Starters } from './cli/program.ts';
+import type { World } from './cli/terminal.ts';
+import { FileAdministration } from './main/administer.ts';
+import { openInstance } from './main/instance.ts';
+import { runProxy } from './main/proxy.ts';
+import { loggerOf, type Program, run, settingsOf } from './main/start.ts';
+import { useNativePrimitives } from './native.ts';
+
+export async function main(): Promise<void> {
+  useNativePrimitives();
+  const program = { version: readVersion(), fatal: endAtOnce };
+  process.exitCode = await runCli(process.argv.slice(2), thisProcess(), startersOf(program));
+}
+
+/** What the commands need, from the parts that know how. */
+export function startersOf(program: Program): Starters {
+  return {
+    version: program.version,
+    up: (options, world) => run(program, options, world, { proxy: true }),
+    serve: (options, world) => run(program, options, world, { proxy: false }),
+    proxy: (options, world) => runProxy(program, options, world),
+    administer: async (data, world) => {
+      const config = settingsOf({ data, flags: { log_level: 'warn' } }, world);
+      const logger = loggerOf(config, world);
+      return new FileAdministration(
+        await openInstance({ config, logger, mustExist: true, ...program }),
+      );
+    },
+    restore: async (data, world) => {
+      const config = settingsOf({ data, flags: { log_level: 'warn' } }, world);
+      const logger = loggerOf(config, world);
+      const options = { config, logger, mustExist: true, accept: true, ...program };
+      const instance = await openInstance(options);
+      try {
+        const logs = await Promise.all(
+          instance.logs.list().map(({ name }) => instance.logs.get(name)),
+        );
+        return logs.flatMap(({ stopped }) => (stopped === undefined ? [] : [stopped.message]));
+      } finally {
+        await instance.close();
+      }
+    },
+  };
+}
+
+export function readVersion(): string {
+  const text = readFileSync(new URL('../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(text) as { version: string }).version;
+}
+
+/** A failed fsync: nobody goes on from here (P9). */
+function endAtOnce(error: Error): void {
+  process.stderr.write(`stele: ${error.message}\n`);
+  process.exit(2);
+}
+
+function thisProcess(): World {
+  let interrupted: AbortSignal | undefined;
+  return {
+    env: process.env,
+    cwd: process.cwd(),
+    isTerminal: process.stderr.isTTY === true,
+    out: (text) => process.stdout.write(text),
+    err: (text) => process.stderr.write(text),
+    stdin: () => process.stdin,
+    now: () => Date.now(),
+    get interrupted() {
+      interrupted ??= untilInterrupted();
+      return interrupted;
+    },
+  };
+}
+
+/** Aborted at the first Ctrl-C or SIGTERM; the second ends the process. */
+function untilInterrupted(): AbortSignal {
+  const controller = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.on(signal, () => {
+      if (controller.signal.aborted) process.exit(signal === 'SIGINT' ? 130 : 143);
+      controller.abort();
+    });
+  }
+  return controller.signal;
+}

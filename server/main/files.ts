@@ -1,0 +1,94 @@
+/** Small files and folders of a data folder, whole or not there at all. */
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  statfsSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname } from 'node:path';
+import { SteleError } from '../core/errors.ts';
+import { createKeyFile, openKeyFile } from '../keys/file.ts';
+import type { Signer } from '../keys/signer.ts';
+
+/** Writes a file under a name of its own, syncs it, and gives it its real name. */
+export function writeWhole(path: string, text: string, mode: number): void {
+  const draft = `${path}.new`;
+  const file = openSync(draft, 'w', mode);
+  try {
+    writeFileSync(file, text);
+    fsyncSync(file);
+  } finally {
+    closeSync(file);
+  }
+  // A crash before this leaves a draft that the next start writes over.
+  renameSync(draft, path);
+  syncFolder(dirname(path));
+}
+
+export function syncFolder(path: string): void {
+  const folder = openSync(path, 'r');
+  try {
+    fsyncSync(folder);
+  } finally {
+    closeSync(folder);
+  }
+}
+
+/** Makes a folder that only its owner can look into. */
+export function ensureFolder(path: string): void {
+  try {
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+  } catch (cause) {
+    const code = (cause as NodeJS.ErrnoException).code;
+    throw new SteleError('storage', `${path}: the folder cannot be made (${code})`, { cause });
+  }
+}
+
+/**
+ * Opens a key file. Where there is none it is made, but only if `mayCreate`: beside a log that has
+ * entries, a missing key means that something was lost, and a new one would not be the same key.
+ */
+export async function openKey(
+  path: string,
+  alg: 'ed25519' | 'ecdsa-p256',
+  mayCreate: boolean,
+): Promise<Signer> {
+  if (existsSync(path)) return openKeyFile(path);
+  if (!mayCreate) throw lost(path);
+  ensureFolder(dirname(path));
+  return createKeyFile(path, alg);
+}
+
+export function lost(path: string): SteleError {
+  return new SteleError(
+    'not_found',
+    `${path}: this key is missing, and the log has entries that need it: bring it back from a backup`,
+  );
+}
+
+/** Milliseconds for which one look at the disk counts. */
+const LOOK_MS = 200;
+
+/** A check that throws `storage` while the disk of `folder` has less than `floor` bytes free (P9). */
+export function spaceCheck(folder: string, floor: number, now: () => number): () => void {
+  let free = Number.POSITIVE_INFINITY;
+  let lookedMs = Number.NEGATIVE_INFINITY;
+  return () => {
+    if (now() - lookedMs >= LOOK_MS) {
+      const { bavail, bsize } = statfsSync(folder);
+      free = bavail * bsize;
+      lookedMs = now();
+    }
+    if (free < floor) {
+      throw new SteleError(
+        'storage',
+        `the disk has ${free} bytes free, and nothing is accepted below ${floor} (limits.disk_floor_bytes)`,
+        { retryAfterS: 30 },
+      );
+    }
+  };
+}

@@ -1,0 +1,217 @@
+/**
+ * A data folder, opened: the lock, the guard, the keys, the logs, the vaults. Everything that runs on
+ * one folder begins here and ends with `close`.
+ */
+import { randomBytes } from 'node:crypto';
+import { existsSync, readdirSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import type { Logger } from 'pino';
+import type { Config } from '../config.ts';
+import { hasCode, SteleError } from '../core/errors.ts';
+import { VerifierPool } from '../keys/verifier-pool.ts';
+import { systemClock } from '../log/clock.ts';
+import { acceptPlace, checkPlace, lockFolder, placeOf } from '../log/guard.ts';
+import { Logs } from '../log/logs.ts';
+import { InstanceStore } from '../storage/instance.ts';
+import { FsyncFailed } from '../storage/sqlite/database.ts';
+import { SqliteStore } from '../storage/sqlite/log-store.ts';
+import { WriterPool } from '../storage/sqlite/writer-pool.ts';
+import { createKek, openKek } from '../vault/keyring.ts';
+import type { RecordKey, Staging } from '../vault/vault.ts';
+import { Vaults } from '../vault/vaults.ts';
+import { ensureFolder, lost, openKey, spaceCheck } from './files.ts';
+
+export interface InstanceOptions {
+  readonly config: Config;
+  readonly version: string;
+  readonly logger: Logger;
+  /** What is on disk is no longer known: the process must end. */
+  readonly fatal: (error: Error) => void;
+  /** `restore --accept`: the place is not checked but made the folder's own. */
+  readonly accept?: boolean;
+  /** Nothing is set up: there must be a data folder. */
+  readonly mustExist?: boolean;
+}
+
+export interface Instance {
+  readonly data: string;
+  readonly store: InstanceStore;
+  readonly logs: Logs;
+  readonly vaults: Vaults;
+  /** Nothing was ever logged here. */
+  readonly isNew: boolean;
+  close(): Promise<void>;
+}
+
+/** What lies in a data folder; anything else in it, where no log was ever made, is a wrong path. */
+const OWN_FILES =
+  /^(stele\.(yaml|db).*|lock\.db.*|keys|logs|vault|vault-keys|tokens|trust\.json.*|running\.json|proxy|lost\+found|\..*)$/;
+
+export async function openInstance(options: InstanceOptions): Promise<Instance> {
+  const { config } = options;
+  const { data } = config;
+  checkFolder(data, options.mustExist === true);
+  ensureFolder(data);
+  const lock = lockFolder(data);
+  const closing: (() => Promise<void> | void)[] = [() => lock.release()];
+  const close = async () => {
+    // Last opened, first closed; the lock goes last, so that nobody else comes in before.
+    for (const step of closing.reverse()) await step();
+  };
+  try {
+    const store = new InstanceStore(join(data, 'stele.db'));
+    closing.push(() => store.close());
+    if (store.identity() === undefined) {
+      store.setIdentity({ originBase: newOriginBase(config), ...placeOf(store.path) });
+    } else if (options.accept === true) acceptPlace(store);
+    else checkPlace(store);
+    const isNew = store.logs().length === 0;
+    const parts = await openLogs(options, store, closing);
+    return { data, store, isNew, ...parts, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+async function openLogs(
+  { config, version, logger, fatal }: InstanceOptions,
+  store: InstanceStore,
+  closing: (() => Promise<void> | void)[],
+) {
+  const { data } = config;
+  const keys = join(data, 'keys');
+  const isNew = store.logs().every(({ state }) => state === 'creating');
+  ensureFolder(join(data, 'logs'));
+  const operator = await openKey(join(keys, 'operator.pem'), 'ed25519', isNew);
+  const access = await openKey(join(keys, 'access.pem'), 'ed25519', isNew);
+  const vaults = new Vaults({
+    data,
+    kek: await openVaultKey(join(keys, 'vault.kek'), isNew),
+    originOf: (name) => originOf(store, name),
+  });
+  closing.push(() => vaults.close());
+  const { verifyThreads } = config;
+  const pool = new VerifierPool(verifyThreads === undefined ? {} : { threads: verifyThreads });
+  closing.push(() => pool.close());
+  const writers = new WriterPool();
+  closing.push(() => writers.close());
+  const logs = new Logs({
+    data,
+    stateFolder: join(config.state, 'high-water'),
+    originBase: hostOf(config.publicUrl) ?? store.identity()?.originBase ?? '',
+    instance: store,
+    openStore: async (path) => {
+      ensureFolder(dirname(path));
+      return SqliteStore.open(path, writers);
+    },
+    openKey: (path, alg) => openKey(path, alg, isBeingCreated(store, path)),
+    operator,
+    access,
+    // Every staging of this process comes from these vaults.
+    commitContent: (name, contents) => vaults.commitAll(name, contents as readonly Staging[]),
+    checker: pool,
+    clock: systemClock,
+    random: (length) => new Uint8Array(randomBytes(length)),
+    instanceId: randomBytes(8).toString('hex'),
+    software: `stele/${version}`,
+    limits: { queueBytes: config.limits.queueBytes, queueAgeMs: config.limits.queueAgeMs },
+    checkSpace: spaceCheck(data, config.limits.diskFloorBytes, systemClock.now),
+    fatal,
+    warn: (message, error) => logger.warn({ err: error }, message),
+  });
+  closing.push(() => logs.close());
+  // A creation that was cut short is completed before anything else is asked of the logs.
+  await logs.recover();
+  closing.push(sweeping(vaults, logs, { logger, fatal }));
+  return { logs, vaults };
+}
+
+/** A first run on a wrong path must not begin a second history beside somebody's files. */
+function checkFolder(data: string, mustExist: boolean): void {
+  if (existsSync(join(data, 'stele.db'))) return;
+  if (mustExist) {
+    throw new SteleError(
+      'not_found',
+      `${data} is no data folder: name one with --data, or make one with "stele up"`,
+    );
+  }
+  if (!existsSync(data)) return;
+  const foreign = readdirSync(data).find((name) => !OWN_FILES.test(name));
+  if (foreign === undefined) return;
+  throw new SteleError(
+    'conflict',
+    `${data}: it holds ${JSON.stringify(foreign)} and is no data folder: name an empty or a new one`,
+  );
+}
+
+/** Origins are made from the public address, or from a name that nobody else will have. */
+function newOriginBase(config: Config): string {
+  return hostOf(config.publicUrl) ?? `localhost/${randomBytes(4).toString('hex')}`;
+}
+
+function hostOf(url: string | undefined): string | undefined {
+  return url === undefined ? undefined : new URL(url).host;
+}
+
+async function openVaultKey(path: string, mayCreate: boolean): Promise<Uint8Array> {
+  if (existsSync(path)) return openKek(path);
+  if (!mayCreate) throw lost(path);
+  return createKek(path);
+}
+
+function originOf(store: InstanceStore, name: string): string {
+  const row = store.log(name);
+  if (row === undefined) throw new SteleError('not_found', `there is no log ${name}`);
+  return row.origin;
+}
+
+/** Whether the key file is of a log whose creation is under way: `…/keys/logs/NAME[.access]/…`. */
+function isBeingCreated(store: InstanceStore, path: string): boolean {
+  const name = dirname(path)
+    .slice(dirname(dirname(path)).length + 1)
+    .replace(/\.access$/, '');
+  return store.log(name)?.state === 'creating';
+}
+
+const SWEEP_EVERY_MS = 600_000;
+const ORPHAN_AGE_MS = 3_600_000;
+
+/** Removes content whose entry never came, from time to time. Returns how to stop it. */
+function sweeping(
+  vaults: Vaults,
+  logs: Logs,
+  { logger, fatal }: Pick<InstanceOptions, 'logger' | 'fatal'>,
+): () => Promise<void> {
+  let running: Promise<void> = Promise.resolve();
+  const timer = setInterval(() => {
+    running = running
+      .then(() => sweepAll(vaults, logs))
+      .catch((error: unknown) => {
+        if (error instanceof FsyncFailed) fatal(error);
+        logger.warn({ err: error }, 'orphaned content was not swept; it is tried again');
+      });
+  }, SWEEP_EVERY_MS);
+  timer.unref();
+  return async () => {
+    clearInterval(timer);
+    await running;
+  };
+}
+
+async function sweepAll(vaults: Vaults, logs: Logs): Promise<void> {
+  for (const { name } of logs.list()) {
+    const log = await logs.get(name);
+    const vault = await vaults.get(name);
+    const isLogged = async ({ recordId, source }: RecordKey) => {
+      try {
+        await log.findRecord(recordId, source);
+        return true;
+      } catch (error) {
+        if (hasCode(error, 'not_found')) return false;
+        throw error;
+      }
+    };
+    await vault.sweep(isLogged, ORPHAN_AGE_MS, systemClock.now());
+  }
+}

@@ -1,0 +1,74 @@
+/**
+ * A log of this very process, for the proxy beside it: what `POST LOG/v1/entries` does, without the
+ * network and without a token.
+ */
+import type { ServedSource } from '../client/client.ts';
+import type { Content } from '../client/multipart.ts';
+import { decodeEntry } from '../core/entry.ts';
+import { invariant, malformed, SteleError } from '../core/errors.ts';
+import { commitmentsOf } from '../core/record.ts';
+import type { Admitted } from '../log/admit.ts';
+import type { Logs } from '../log/logs.ts';
+import type { LogPort } from '../proxy/proxy.ts';
+import type { Staging } from '../vault/vault.ts';
+import type { Vaults } from '../vault/vaults.ts';
+
+export interface LocalLogOptions {
+  readonly logs: Logs;
+  readonly vaults: Vaults;
+  readonly name: string;
+  /** Bytes of one body. */
+  readonly bodyBytesMax: number;
+}
+
+export class LocalLog implements LogPort {
+  readonly #options: LocalLogOptions;
+
+  constructor(options: LocalLogOptions) {
+    this.#options = options;
+  }
+
+  async submit(entry: Uint8Array, content?: Content) {
+    const log = await this.#options.logs.get(this.#options.name);
+    log.checkRoom();
+    const admitted = await log.admit(decodeEntry(entry));
+    const staging = await this.#stage(admitted, content);
+    try {
+      const item = staging === undefined ? { admitted } : { admitted, content: staging };
+      const [submitted] = await log.submit([item]);
+      invariant(submitted !== undefined, 'a submission has one outcome');
+      if (submitted instanceof SteleError) throw submitted;
+      const { index, repeat } = submitted;
+      return { receipt: await log.receipt(index), repeat };
+    } catch (error) {
+      await staging?.discard();
+      throw error;
+    }
+  }
+
+  async sources(): Promise<readonly ServedSource[]> {
+    const log = await this.#options.logs.get(this.#options.name);
+    return await log.sources();
+  }
+
+  async #stage({ record }: Admitted, content: Content | undefined): Promise<Staging | undefined> {
+    if (content === undefined || content.disclosures.length + content.bodies.length === 0) return;
+    if (record === undefined) throw malformed('content', 'it came with an entry that is no record');
+    const { vaults, name, bodyBytesMax } = this.#options;
+    const vault = await vaults.get(name);
+    const key = { source: record.source.id, recordId: record.record_id };
+    const staging = await vault.begin(key, commitmentsOf(record));
+    try {
+      for (const disclosure of content.disclosures) await staging.addDisclosure(disclosure);
+      for (const { field, open } of content.bodies) {
+        await staging.addBody(field, open(), { bytesMax: bodyBytesMax });
+      }
+      // Its fsync happens here, and not while the log's next batch waits for it.
+      await staging.seal();
+      return staging;
+    } catch (error) {
+      await staging.discard();
+      throw error;
+    }
+  }
+}

@@ -1,0 +1,198 @@
+/**
+ * The LLM proxy, put together: beside its log in one process, or alone with a log elsewhere.
+ *
+ * Alone, it must start while the log is away, so it remembers the origins of its logs:
+ *
+ *     DATA/keys/proxy.pem     the gateway key that signs the records
+ *     DATA/keys/spool.kek     what calls are sealed under until they are logged
+ *     DATA/proxy/NAME/        the journal of each log
+ *     DATA/proxy/origins.json
+ */
+
+import { createPublicKey } from 'node:crypto';
+import { existsSync, readFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { join, resolve } from 'node:path';
+import type { Logger } from 'pino';
+import type { ProxyOptions as Options } from '../cli/program.ts';
+import { removeRunning, writeRunning } from '../cli/running.ts';
+import { table, voiceOf, type World } from '../cli/terminal.ts';
+import { locate } from '../cli/where.ts';
+import { LogClient } from '../client/client.ts';
+import type { Config } from '../config.ts';
+import { hasCode, SteleError } from '../core/errors.ts';
+import type { Signer } from '../keys/signer.ts';
+import { type ProxyLog, startProxy } from '../proxy/proxy.ts';
+import { createKek, openKek } from '../vault/keyring.ts';
+import { ensureFolder, lost, openKey, writeWhole } from './files.ts';
+import type { Instance } from './instance.ts';
+import { LocalLog } from './local-log.ts';
+import {
+  aborted,
+  bound,
+  loggerOf,
+  type Program,
+  type Service,
+  settingsOf,
+  shortened,
+} from './start.ts';
+
+/** The proxy of `up`: its records go straight into the logs of this process. */
+export async function proxyOf(
+  program: Program,
+  parts: {
+    readonly instance: Instance;
+    readonly config: Config;
+    readonly logger: Logger;
+    readonly key: Signer;
+  },
+): Promise<Service> {
+  const { instance, config, logger, key } = parts;
+  const { logs, vaults } = instance;
+  const bodyBytesMax = config.limits.bodyBytes;
+  const ports = new Map<string, ProxyLog>();
+  for (const name of logNames(config)) {
+    const { origin } = await logs.get(name);
+    ports.set(name, { origin, client: new LocalLog({ logs, vaults, name, bodyBytesMax }) });
+  }
+  return start(program, { config, logger, key, logs: ports, sourceId: 'proxy' });
+}
+
+/** The proxy alone, until `world.interrupted`. */
+export async function runProxy(program: Program, options: Options, world: World): Promise<void> {
+  const config = settingsOf(options, world);
+  const logger = loggerOf(config, world);
+  const voice = voiceOf(world, false);
+  const { server, token } = locate(world, whereOf(options), 'submit');
+  if (existsSync(join(config.data, 'stele.db'))) {
+    throw new SteleError(
+      'conflict',
+      `${config.data} is the data folder of a log: run "stele up" there, or name another with --data`,
+    );
+  }
+  ensureFolder(config.data);
+  const path = options.key === undefined ? undefined : resolve(world.cwd, options.key);
+  const key = await openKey(path ?? join(config.data, 'keys', 'proxy.pem'), 'ed25519', true);
+  const logs = new Map<string, ProxyLog>();
+  for (const name of logNames(config)) {
+    const client = new LogClient({ base: `${server}/logs/${name}`, token });
+    logs.set(name, { origin: await originOf(config.data, server, name, client), client });
+  }
+  const sourceId = `proxy-${hostname()
+    .toLowerCase()
+    .replace(/[^a-z0-9-]/g, '-')
+    .slice(0, 40)}`;
+  const proxy = await start(program, { config, logger, key, logs, sourceId });
+  try {
+    writeRunning(config.data, { server, proxy: proxy.url, pid: process.pid });
+    voice.say(
+      'The proxy is running.',
+      '',
+      ...table([
+        ['proxy', config.upstreams.map(({ name }) => `${proxy.url}/${name}`).join('  ')],
+        ['log', [...logs.values()].map(({ origin }) => origin).join('  ')],
+        ['key', key.publicKey.keyid],
+      ]).map((row) => `  ${row}`),
+      '',
+      '  The log takes its records once this key is registered there: stele gateway register',
+      `  ${shortened(writePublicKey(config.data, key), world)}`,
+      '',
+      'Ctrl-C stops it.',
+    );
+    await aborted(world.interrupted);
+    voice.say('', 'Stopping: finishing calls; what is not logged yet waits on disk …');
+  } finally {
+    await proxy.close();
+    removeRunning(config.data);
+  }
+  voice.say('Stopped: everything is on disk.');
+}
+
+interface Parts {
+  readonly config: Config;
+  readonly logger: Logger;
+  readonly key: Signer;
+  readonly logs: ReadonlyMap<string, ProxyLog>;
+  readonly sourceId: string;
+}
+
+async function start(program: Program, parts: Parts): Promise<Service> {
+  const { config, logger, key, logs, sourceId } = parts;
+  const { limits } = config;
+  const kek = await openSpoolKey(config.data);
+  return bound('proxy_listen', config.proxyListen, () =>
+    startProxy({
+      listen: config.proxyListen,
+      upstreams: config.upstreams.map(({ url, ...upstream }) => ({ ...upstream, base: url })),
+      signer: key,
+      logs,
+      dir: join(config.data, 'proxy'),
+      kek,
+      sourceId,
+      software: `stele-proxy/${program.version}`,
+      timeouts: { closeMs: limits.shutdownMs },
+      limits: { requestBytes: limits.bodyBytes, floorBytes: limits.diskFloorBytes },
+      logger,
+      onFatal: program.fatal,
+    }),
+  );
+}
+
+function logNames(config: Config): Set<string> {
+  return new Set(config.upstreams.map(({ log }) => log));
+}
+
+/** What is sealed in the spool opens under this key only: beside a spool it is never made anew. */
+async function openSpoolKey(data: string): Promise<Uint8Array> {
+  const path = join(data, 'keys', 'spool.kek');
+  if (existsSync(path)) return openKek(path);
+  if (existsSync(join(data, 'proxy'))) throw lost(path);
+  ensureFolder(join(data, 'keys'));
+  return createKek(path);
+}
+
+/** The origin of a log: what it says now, or what it said the last time it could be asked. */
+async function originOf(
+  data: string,
+  server: string,
+  name: string,
+  client: LogClient,
+): Promise<string> {
+  const path = join(data, 'proxy-logs.json');
+  const known = existsSync(path)
+    ? (JSON.parse(readFileSync(path, 'utf8')) as Record<string, string>)
+    : {};
+  const remembered = known[`${server} ${name}`];
+  let origin: string;
+  try {
+    origin = (await client.head()).origin;
+  } catch (error) {
+    if (remembered !== undefined && hasCode(error, 'storage')) return remembered;
+    throw error;
+  }
+  if (remembered !== undefined && remembered !== origin) {
+    throw new SteleError(
+      'split_view',
+      `log ${name} at ${server} calls itself ${origin}, and was ${remembered} before`,
+    );
+  }
+  writeWhole(path, `${JSON.stringify({ ...known, [`${server} ${name}`]: origin })}\n`, 0o644);
+  return origin;
+}
+
+/** Writes the public half beside the settings, for whoever registers it. */
+function writePublicKey(data: string, key: Signer): string {
+  const path = join(data, 'proxy.pub');
+  const spki = Buffer.from(key.publicKey.spki);
+  const pem = createPublicKey({ key: spki, format: 'der', type: 'spki' });
+  writeWhole(path, pem.export({ format: 'pem', type: 'spki' }).toString(), 0o644);
+  return path;
+}
+
+function whereOf({ data, server, token }: Options) {
+  return {
+    ...(data === undefined ? {} : { data }),
+    ...(server === undefined ? {} : { server }),
+    ...(token === undefined ? {} : { token }),
+  };
+}

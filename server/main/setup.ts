@@ -1,0 +1,124 @@
+/**
+ * The first run: everything that a new data folder needs, made before anything listens.
+ *
+ * Every step looks whether it was done before, so that a run that was killed anywhere is completed by
+ * the next one:
+ *
+ *     stele.yaml · keys/ · log `default` (genesis is entry 0) · the proxy's key (entry 1)
+ *     · tokens/ · trust.json
+ */
+import { createHash, randomBytes } from 'node:crypto';
+import { existsSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { formatSettings } from '../config/write.ts';
+import type { Config } from '../config.ts';
+import { SteleError } from '../core/errors.ts';
+import { formatTrust } from '../core/trust.ts';
+import { mintToken } from '../http/tokens.ts';
+import type { Signer } from '../keys/signer.ts';
+import { systemClock } from '../log/clock.ts';
+import type { Log } from '../log/log.ts';
+import type { Role } from '../storage/instance.ts';
+import { ensureFolder, openKey, syncFolder, writeWhole } from './files.ts';
+import type { Instance } from './instance.ts';
+
+export const DEFAULT_LOG = 'default';
+
+/** Who holds the tokens of the first run: whoever can read the data folder. One person, all four. */
+const OWNER = 'owner';
+const FIRST_TOKENS = ['admin', 'read', 'submit', 'content'] as const satisfies readonly Role[];
+
+/** `proxy` registers the key of a proxy that runs in this process with every log it writes to. */
+export async function setUp(
+  instance: Instance,
+  config: Config,
+  options: { readonly proxy: boolean },
+): Promise<{ readonly proxyKey: Signer | undefined }> {
+  const { data, store, logs } = instance;
+  const settings = join(data, 'stele.yaml');
+  if (!existsSync(settings)) writeWhole(settings, formatSettings(), 0o644);
+  if (store.logs().length === 0) await logs.create({ name: DEFAULT_LOG });
+  const proxyKey = options.proxy ? await openProxyKey(instance, config) : undefined;
+  ensureFolder(join(data, 'tokens'));
+  for (const role of FIRST_TOKENS) makeToken(instance, role);
+  const trust = join(data, 'trust.json');
+  const isListed = store.log(DEFAULT_LOG)?.state === 'active';
+  if (isListed && !existsSync(trust)) {
+    const text = trustOf(await logs.get(DEFAULT_LOG), proxyKey);
+    writeWhole(trust, text, 0o644);
+  }
+  return { proxyKey };
+}
+
+/** The proxy's own key, registered with each log that an upstream names. */
+async function openProxyKey({ data, store, logs }: Instance, config: Config): Promise<Signer> {
+  const key = await openKey(join(data, 'keys', 'proxy.pem'), 'ed25519', true);
+  for (const name of new Set(config.upstreams.map((upstream) => upstream.log))) {
+    if (store.log(name) === undefined) {
+      const upstream = config.upstreams.find(({ log }) => log === name)?.name;
+      throw new SteleError(
+        'not_found',
+        `upstreams.${upstream}.log: there is no log ${name}: run "stele log create ${name}" first`,
+      );
+    }
+    const log = await logs.get(name);
+    const known = log.keys().find(({ keyid }) => keyid === key.publicKey.keyid);
+    if (known?.revoked !== undefined) {
+      throw new SteleError(
+        'forbidden',
+        `keys/proxy.pem was revoked in log ${name} at entry ${known.revoked}: move the file away, and a new key is made`,
+      );
+    }
+    // A log that signs nothing any more is served for reading; its calls wait in the proxy's journal.
+    if (log.stopped === undefined) await log.registerGateway(key.publicKey);
+  }
+  return key;
+}
+
+/**
+ * A token in a file of its own. The draft is on disk before the server knows the token, so a crash in
+ * between leaves nothing that nobody holds. One that was made once and taken away is not made again.
+ */
+function makeToken({ data, store }: Instance, role: Role): void {
+  const path = join(data, 'tokens', role);
+  const draft = `${path}.new`;
+  if (existsSync(path)) return;
+  const known = store
+    .listTokens()
+    .find(({ holder, roles }) => holder === OWNER && roles.length === 1 && roles[0] === role);
+  if (known !== undefined) {
+    if (existsSync(draft) && isToken(readFileSync(draft, 'utf8').trim(), known.hash)) {
+      renameSync(draft, path);
+    }
+    return;
+  }
+  rmSync(draft, { force: true });
+  const wanted = { holder: OWNER, roles: [role], logs: ['*'] };
+  const { token, row } = mintToken(
+    wanted,
+    systemClock.now(),
+    (n) => new Uint8Array(randomBytes(n)),
+  );
+  writeWhole(draft, `${token}\n`, 0o600);
+  store.insertToken(row);
+  renameSync(draft, path);
+  syncFolder(join(data, 'tokens'));
+}
+
+function isToken(token: string, hash: Uint8Array): boolean {
+  return createHash('sha256').update(token).digest().equals(hash);
+}
+
+/** What a verifier needs to know of a log, for the operator to hand out. */
+export function trustOf(log: Log, gateway: Signer | undefined): string {
+  const { identity, anchor } = log.verifierKeys();
+  return formatTrust({
+    logs: [
+      {
+        origin: log.origin,
+        keys: [{ key: identity }, { key: anchor }],
+        gateways: gateway === undefined ? [] : [gateway.publicKey],
+      },
+    ],
+  });
+}

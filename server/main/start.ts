@@ -1,0 +1,218 @@
+/**
+ * Running until told to stop: `up`, `serve` and `proxy`, from settings to the last line.
+ *
+ * Stopping is part of the job: nothing new is taken, what is under way ends, the newest head is
+ * published, files are closed, and only then is the folder's lock let go.
+ */
+import { relative } from 'node:path';
+import { type Logger, pino } from 'pino';
+import type { StartOptions } from '../cli/program.ts';
+import { readRunning, removeRunning, writeRunning } from '../cli/running.ts';
+import { table, type Voice, voiceOf, type World } from '../cli/terminal.ts';
+import { formatListen, type Listen } from '../config/kinds.ts';
+import { unknownVariables } from '../config/read.ts';
+import { type Config, loadConfig, TABLE } from '../config.ts';
+import { hasCode, SteleError } from '../core/errors.ts';
+import { createApp } from '../http/app.ts';
+import { listen } from '../http/server.ts';
+import { systemClock } from '../log/clock.ts';
+import { type Instance, openInstance } from './instance.ts';
+import { proxyOf } from './proxy.ts';
+import { DEFAULT_LOG, setUp } from './setup.ts';
+
+export interface Program {
+  readonly version: string;
+  /** Ends the process: what is on disk is no longer known. */
+  readonly fatal: (error: Error) => void;
+}
+
+/** Something that listens, and how to make it stop. */
+export interface Service {
+  readonly url: string;
+  close(): Promise<void>;
+}
+
+export function settingsOf(options: StartOptions, world: World): Config {
+  const { env, cwd } = world;
+  for (const line of unknownVariables(TABLE, env)) world.err(`stele: ${line}\n`);
+  return loadConfig({ env, cwd, data: options.data, file: options.config, flags: options.flags });
+}
+
+/** Lines for machines, on standard error. Nothing that goes in holds a secret (P10). */
+export function loggerOf(config: Config, world: World): Logger {
+  return pino({ level: config.logLevel }, { write: (line) => world.err(line) });
+}
+
+/** The log, and with `proxy` the LLM proxy beside it, until `world.interrupted`. */
+export async function run(
+  program: Program,
+  options: StartOptions,
+  world: World,
+  parts: { readonly proxy: boolean },
+): Promise<void> {
+  const config = settingsOf(options, world);
+  const logger = loggerOf(config, world);
+  const voice = voiceOf(world, false);
+  const instance = await openInstance({ config, logger, ...program }).catch((error: unknown) => {
+    throw heldBy(error, readRunning(config.data));
+  });
+  const services: Service[] = [];
+  try {
+    if (instance.isNew) voice.say(`Setting up ${shortened(config.data, world)} …`);
+    const { proxyKey } = await setUp(instance, config, parts);
+    const server = await startServer(instance, config, logger, program.version);
+    services.push(server);
+    let proxy: Service | undefined;
+    if (proxyKey !== undefined) {
+      proxy = await proxyOf(program, { instance, config, logger, key: proxyKey });
+      services.push(proxy);
+    }
+    writeRunning(config.data, { server: server.url, proxy: proxy?.url, pid: process.pid });
+    voice.say(
+      ...(await greeting(instance, config, { server: server.url, proxy: proxy?.url, world })),
+    );
+    await aborted(world.interrupted);
+  } finally {
+    await stop(instance, services, voice);
+  }
+}
+
+export async function startServer(
+  { logs, vaults, store }: Instance,
+  config: Config,
+  logger: Logger,
+  version: string,
+): Promise<Service> {
+  const stopping = new AbortController();
+  const app = createApp({
+    logs,
+    vaults: (name) => vaults.get(name),
+    instance: store,
+    clock: systemClock,
+    logger,
+    version,
+    settings: { bodyBytesMax: config.limits.bodyBytes },
+    stopping: stopping.signal,
+  });
+  return bound('listen', config.listen, () =>
+    listen(app, {
+      ...config.listen,
+      connectionsMax: config.limits.connections,
+      graceMs: config.limits.shutdownMs,
+      stopping,
+    }),
+  );
+}
+
+/** Binds an address; a failure names the setting. */
+export async function bound<T>(
+  setting: string,
+  address: Listen,
+  bind: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await bind();
+  } catch (cause) {
+    const code = (cause as NodeJS.ErrnoException).code;
+    if (code === undefined || cause instanceof SteleError) throw cause;
+    const reason = code === 'EADDRINUSE' ? 'another program listens there' : code;
+    const flag = setting.replace('_', '-');
+    throw new SteleError(
+      'storage',
+      `${setting}: ${formatListen(address)} cannot be used (${reason}): choose another with --${flag}`,
+      { cause },
+    );
+  }
+}
+
+export function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+}
+
+async function stop(instance: Instance, services: readonly Service[], voice: Voice): Promise<void> {
+  if (services.length > 0) {
+    voice.say('', 'Stopping: finishing what is under way (Ctrl-C again ends at once) …');
+  }
+  try {
+    // The proxy first: what it still has goes to the log.
+    for (const service of services.toReversed()) await service.close();
+    removeRunning(instance.data);
+  } finally {
+    await instance.close();
+  }
+  if (services.length > 0) voice.say('Stopped: everything is on disk.');
+}
+
+interface Addresses {
+  readonly server: string;
+  readonly proxy: string | undefined;
+  readonly world: World;
+}
+
+async function greeting(instance: Instance, config: Config, at: Addresses): Promise<string[]> {
+  const { server, proxy, world } = at;
+  const folder = shortened(config.data, world);
+  const rows = [['log', `${server}/logs/${DEFAULT_LOG}`]];
+  if (proxy !== undefined) {
+    rows.push(['proxy', config.upstreams.map(({ name }) => `${proxy}/${name}`).join('  ')]);
+  }
+  rows.push(['data', `${folder} (stele.yaml, tokens/, trust.json)`]);
+  const lines = ['Stele is running.', '', ...table(rows).map((row) => `  ${row}`)];
+  lines.push(...(await warnings(instance)));
+  if (proxy !== undefined && config.upstreams.some(({ name }) => name === 'openai')) {
+    lines.push('', 'Try it: a call through the proxy, then its receipt, then the check of it.', '');
+    lines.push(...sample(server, proxy, folder));
+  }
+  lines.push('', 'Ctrl-C stops it.');
+  return lines;
+}
+
+function sample(server: string, proxy: string, folder: string): string[] {
+  return [
+    `  curl -sS -D headers.txt ${proxy}/openai/v1/chat/completions \\`,
+    '    -H "authorization: Bearer $OPENAI_API_KEY" -H "content-type: application/json" \\',
+    `    -d '{"model":"gpt-4o-mini","messages":[{"role":"user","content":"Say hello."}]}' &&`,
+    `  curl -sS -o receipt.json -H "authorization: Bearer $(cat ${folder}/tokens/read)" \\`,
+    `    "${server}/logs/${DEFAULT_LOG}/v1/receipts/$(sed -n 's/^x-stele-record-id: \\([^[:space:]]*\\).*/\\1/ip' headers.txt)?wait=10" &&`,
+    `  npm run -s stele -- verify receipt.json --trust ${folder}/trust.json`,
+  ];
+}
+
+/** What an operator must not miss: origins for trial only, and logs that sign nothing. */
+async function warnings({ logs, store }: Instance): Promise<string[]> {
+  const lines: string[] = [];
+  const row = store.log(DEFAULT_LOG);
+  if (row?.origin.startsWith('localhost/') === true) {
+    lines.push(
+      '',
+      `  This log is for trial only: its origin, ${row.origin}, is written into every entry`,
+      '  and cannot be changed. For a lasting one set STELE_PUBLIC_URL before the first start.',
+    );
+  }
+  for (const { name } of logs.list()) {
+    const { stopped } = await logs.get(name);
+    if (stopped !== undefined) lines.push('', `  Log ${name} accepts nothing: ${stopped.message}`);
+  }
+  return lines;
+}
+
+export function shortened(path: string, { cwd }: World): string {
+  const short = relative(cwd, path);
+  return short === '' || short.startsWith('..') ? path : short;
+}
+
+/** Names who holds the folder, where that is known, in place of "another process". */
+export function heldBy(
+  error: unknown,
+  running: { server: string; pid: number } | undefined,
+): unknown {
+  if (!hasCode(error, 'conflict') || running === undefined) return error;
+  return new SteleError(
+    'conflict',
+    `${error.message} (it serves ${running.server}, process ${running.pid})`,
+    { cause: error },
+  );
+}
