@@ -29,7 +29,7 @@ export type { VerifierJob } from './verifier-batch.ts';
 export interface VerifierPoolOptions {
   /** Threads; as many as the machine runs at once unless said otherwise, and at most 16. */
   readonly threads?: number;
-  /** Bytes of jobs that may wait; beyond that `check` rejects with `pushback`. */
+  /** Bytes of jobs that may wait, or else one call; beyond that `check` rejects with `pushback`. */
   readonly queueBytes?: number;
   /** The thread's program. Tests give one that fails. */
   readonly worker?: URL;
@@ -39,6 +39,9 @@ const THREADS_MAX = 16;
 
 /** The largest request there is, a batch of 256 entries of 64 KiB, four times. */
 const QUEUE_BYTES = 67_108_864;
+
+/** Bytes of bookkeeping for a waiting job, so that very many small ones are bounded too. */
+const JOB_BYTES = 256;
 
 /** Jobs in a batch: some 5 ms of work, beside which the 50 µs of handing it over are nothing. */
 const BATCH_JOBS_MAX = 64;
@@ -104,14 +107,10 @@ export class VerifierPool {
     if (jobs.length === 0) return [];
     if (this.#closing !== undefined) throw pushback('the signature check is closing');
     let bytes = 0;
-    for (const job of jobs) bytes += packedBytes(job);
-    if (bytes > this.#queueBytes) {
-      throw new SteleError(
-        'too_large',
-        `${bytes} bytes of signatures and messages where ${this.#queueBytes} may wait`,
-      );
-    }
-    if (this.#bytes + bytes > this.#queueBytes) {
+    for (const job of jobs) bytes += costOf(job);
+    // Whoever asked was bounded by the size of a request, so one call that is alone always fits: to
+    // push it back would be to refuse it for ever.
+    if (this.#bytes > 0 && this.#bytes + bytes > this.#queueBytes) {
       throw pushback(`${this.#bytes} bytes already wait for their signatures to be checked`);
     }
     this.#bytes += bytes;
@@ -241,7 +240,7 @@ export class VerifierPool {
   }
 
   #finish(waiting: Waiting, verdict: SteleError | undefined): void {
-    this.#bytes -= packedBytes(waiting.job);
+    this.#bytes -= costOf(waiting.job);
     waiting.settle(verdict);
     if (this.#open === 0) for (const resolve of this.#closing ?? []) resolve();
   }
@@ -276,6 +275,11 @@ export class VerifierPool {
     for (const one of waiting)
       this.#finish(one, pushback('no signature thread stays alive', cause));
   }
+}
+
+/** What a job costs in memory while it waits. */
+function costOf(job: VerifierJob): number {
+  return packedBytes(job) + JOB_BYTES;
 }
 
 function pushback(message: string, cause?: unknown): SteleError {
