@@ -1,0 +1,245 @@
+/**
+ * Every step of an append is failed before it happens, after it happened, and after it happened while
+ * reporting that it did not. Then the log goes on, is opened again, and is held to what it answered.
+ */
+import { describe, expect, test } from 'vitest';
+import { encodeEntry } from '../../server/core/entry.ts';
+import { SteleError } from '../../server/core/errors.ts';
+import { leafIndex, treeSize } from '../../server/core/units.ts';
+import type { StagedContent } from '../../server/log/append.ts';
+import { Log, type LogOptions } from '../../server/log/log.ts';
+import { MemoryStore } from '../../server/storage/memory.ts';
+import { FsyncFailed } from '../../server/storage/sqlite/database.ts';
+import type { LogStore } from '../../server/storage/store.ts';
+import { temporaryFolder } from '../temporary.ts';
+import { checkWhole, type Gateway, logOptions, startLog, submit } from './make.ts';
+
+type Moment = 'before' | 'after' | 'after, reporting failure';
+
+/** Steps that can fail once: the next call of `step` does, at its moment. */
+class Faults {
+  #armed: { readonly step: string; readonly moment: Moment } | undefined;
+
+  arm(step: string, moment: Moment): void {
+    this.#armed = { step, moment };
+  }
+
+  async around<T>(step: string, work: () => Promise<T>): Promise<T> {
+    const armed = this.#armed?.step === step ? this.#armed : undefined;
+    if (armed === undefined) return work();
+    this.#armed = undefined;
+    const failure = new SteleError('storage', `${step} failed ${armed.moment}`);
+    if (armed.moment === 'before') throw failure;
+    const result = await work();
+    if (armed.moment === 'after') return result;
+    throw failure;
+  }
+}
+
+function faulty(store: LogStore, faults: Faults): LogStore {
+  return new Proxy(store, {
+    get(target, name: keyof LogStore) {
+      const method = target[name] as (...args: unknown[]) => Promise<unknown>;
+      return (...args: unknown[]) => faults.around(name, () => method.apply(target, args));
+    },
+  });
+}
+
+interface World {
+  readonly options: LogOptions<StagedContent>;
+  readonly faults: Faults;
+  readonly log: Log;
+  readonly gateway: Gateway;
+}
+
+async function world(): Promise<World> {
+  const faults = new Faults();
+  const base = logOptions({ stateFolder: temporaryFolder() });
+  const { identity } = base.keys;
+  const options: LogOptions<StagedContent> = {
+    ...base,
+    store: faulty(new MemoryStore(), faults),
+    warn: () => {},
+    commitContent: () => faults.around('content', async () => {}),
+    keys: {
+      ...base.keys,
+      identity: {
+        publicKey: identity.publicKey,
+        sign: (message) => faults.around('sign', () => identity.sign(message)),
+        close: () => identity.close(),
+      },
+    },
+  };
+  return { options, faults, ...(await startLog(options)) };
+}
+
+const STEPS = ['findCandidates', 'sign', 'content', 'commit', 'publish'] as const;
+const MOMENTS: readonly Moment[] = ['before', 'after', 'after, reporting failure'];
+const content: StagedContent = { discard: async () => {} };
+
+describe.each(STEPS)('when %s fails', (step) => {
+  test.each(MOMENTS)('%s, no answer is broken and nothing is lost', async (moment) => {
+    const { options, faults, log, gateway } = await world();
+    const answered = new Map<string, number>();
+    const entries = await gateway.many(6);
+    for (const [i, entry] of entries.entries()) {
+      if (i === 2) faults.arm(step, moment);
+      const admitted = await log.admit(entry);
+      const [submitted] = await log.submit([{ admitted, content }]);
+      if (submitted instanceof SteleError || submitted === undefined) {
+        expect(i).toBe(2);
+        expect(submitted?.code).toBe('storage');
+      } else {
+        answered.set(Buffer.from(encodeEntry(entry)).toString('hex'), submitted.index);
+      }
+    }
+    expect(answered.size).toBeGreaterThanOrEqual(5);
+    await checkWhole(log);
+
+    const opened = await Log.open(options);
+    await checkWhole(opened);
+    for (const [hex, index] of answered) {
+      expect(Buffer.from(await opened.entry(leafIndex(index))).toString('hex')).toBe(hex);
+    }
+    // Submitted again, everything has one place, and what was refused gets one now.
+    const again = await submit(opened, ...entries);
+    const indexes = again.map((s) => (s instanceof SteleError ? s.message : s.index));
+    expect(new Set(indexes).size).toBe(entries.length);
+    for (const [i, entry] of entries.entries()) {
+      const index = answered.get(Buffer.from(encodeEntry(entry)).toString('hex'));
+      if (index !== undefined) expect(indexes[i]).toBe(index);
+    }
+    expect(opened.head().size).toBe(2 + entries.length);
+    await checkWhole(opened);
+  });
+});
+
+describe('when the outcome of a commit cannot be read', () => {
+  test.each(['before', 'after, reporting failure'] as const)(
+    'and it failed %s, the next batch settles it first',
+    async (moment) => {
+      const { faults, log, gateway } = await world();
+      const [first, second] = await gateway.many(2);
+      const admitted = await log.admit(first!);
+      faults.arm('commit', moment);
+      const failing = log.submit([{ admitted }]);
+      // Armed again as soon as the commit has used the first: reading the head fails too.
+      queueMicrotask(function arm() {
+        faults.arm('commit', moment);
+      });
+      await failing;
+      expect(await submit(log, second!)).toMatchObject([{ repeat: false }]);
+      expect((await submit(log, first!))[0]).not.toBeInstanceOf(SteleError);
+      expect(log.head().size).toBe(4);
+      await checkWhole(log);
+    },
+  );
+
+  test('and the head cannot be read either, nothing is accepted until it can', async () => {
+    const store = new MemoryStore();
+    let unreadable = false;
+    let lying = false;
+    const broken: LogStore = new Proxy(store, {
+      get(target, name: keyof LogStore) {
+        const method = target[name] as (...args: unknown[]) => Promise<unknown>;
+        return async (...args: unknown[]) => {
+          if (name === 'readHead' && unreadable) throw new SteleError('storage', 'unreadable');
+          const result = await method.apply(target, args);
+          if (name === 'commit' && lying) throw new SteleError('storage', 'reported as failed');
+          return result;
+        };
+      },
+    });
+    const { log, gateway } = await startLog(
+      logOptions({ stateFolder: temporaryFolder(), store: broken }),
+    );
+    const [first, second] = await gateway.many(2);
+    unreadable = true;
+    lying = true;
+    expect(await submit(log, first!)).toMatchObject([{ code: 'storage' }]);
+    expect(await submit(log, second!)).toMatchObject([{ code: 'storage' }]);
+    unreadable = false;
+    lying = false;
+    expect(await submit(log, second!)).toMatchObject([{ index: 3, repeat: false }]);
+    expect(await submit(log, first!)).toMatchObject([{ index: 2, repeat: true }]);
+    await checkWhole(log);
+  });
+});
+
+describe('the log stops', () => {
+  test('for good when somebody else appended (P2), and reads go on', async () => {
+    const store = new MemoryStore();
+    const stateFolder = temporaryFolder();
+    const { log, gateway } = await startLog(logOptions({ stateFolder, store }));
+    const stranger = new Gateway('gateway-2');
+    await log.registerGateway(stranger.signer.publicKey);
+    const other = await Log.open(logOptions({ stateFolder, store }));
+    await submit(other, await gateway.next());
+    const entry = await stranger.next();
+    expect(await submit(log, entry)).toMatchObject([{ code: 'split_view' }]);
+    expect(await submit(log, entry)).toMatchObject([{ code: 'split_view' }]);
+    expect(await log.entry(leafIndex(1))).toBeInstanceOf(Uint8Array);
+    expect(log.head().size).toBe(3);
+  });
+
+  test('and the process ends after a failed fsync (P9)', async () => {
+    const store = new MemoryStore();
+    const fatal: Error[] = [];
+    const { log, gateway } = await startLog(
+      logOptions({ stateFolder: temporaryFolder(), store, fatal: (error) => fatal.push(error) }),
+    );
+    store.commit = async () => {
+      throw new FsyncFailed('log.db', { cause: new Error('EIO') });
+    };
+    const [first, second] = await gateway.many(2);
+    expect(await submit(log, first!)).toMatchObject([{ code: 'storage' }]);
+    expect(fatal).toMatchObject([{ name: 'FsyncFailed' }]);
+    expect(await submit(log, second!)).toMatchObject([{ code: 'storage' }]);
+  });
+
+  test('before signing when an entry changed since it was admitted', async () => {
+    const fatal: Error[] = [];
+    const { log, gateway } = await startLog(
+      logOptions({ stateFolder: temporaryFolder(), fatal: (error) => fatal.push(error) }),
+    );
+    const admitted = await log.admit(await gateway.next());
+    admitted.bytes[admitted.bytes.length - 1]! ^= 1;
+    expect(await log.submit([{ admitted }])).toMatchObject([{ code: 'storage' }]);
+    expect(fatal).toMatchObject([{ name: 'Bug' }]);
+    expect(log.head().size).toBe(2);
+  });
+});
+
+describe('pushback', () => {
+  test('comes before the queue outgrows its bytes, and says when to come again', async () => {
+    const { log, gateway } = await startLog(
+      logOptions({
+        stateFolder: temporaryFolder(),
+        limits: { queueBytes: 1_000, queueAgeMs: 5_000 },
+      }),
+    );
+    const admitted = await Promise.all((await gateway.many(4)).map((entry) => log.admit(entry)));
+    const waiting = log.submit(admitted.map((one) => ({ admitted: one })));
+    expect(() => log.checkRoom()).toThrowError(/bytes are waiting/);
+    expect(await waiting).toHaveLength(4);
+    expect(() => log.checkRoom()).not.toThrow();
+  });
+
+  test('a full disk refuses entries, and they are taken again when there is room (P9)', async () => {
+    let full = false;
+    const { log, gateway } = await startLog(
+      logOptions({
+        stateFolder: temporaryFolder(),
+        checkSpace: () => {
+          if (full) throw new SteleError('storage', 'the disk is full', { retryAfterS: 30 });
+        },
+      }),
+    );
+    const entry = await gateway.next();
+    full = true;
+    expect(await submit(log, entry)).toMatchObject([{ code: 'storage', retryAfterS: 30 }]);
+    expect(await log.inclusion(leafIndex(0), treeSize(2))).toHaveLength(1);
+    full = false;
+    expect(await submit(log, entry)).toMatchObject([{ index: 2 }]);
+  });
+});
