@@ -1,27 +1,13 @@
 import { gzipSync } from 'node:zlib';
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { canonicalize } from '../../server/core/canonical.ts';
 import { providerFor } from '../../server/proxy/providers/index.ts';
 import type { ResponseFacts } from '../../server/proxy/providers/provider.ts';
 import { ownBytes } from '../replay/exchanges.ts';
-import { feed, PIECES, piecesOf, readerFor, textsOf } from './reading.ts';
+import { feed, PIECES, piecesOf, readerFor, STREAMS, textsOf } from './reading.ts';
 
 function readOwn(name: string, size = 4096): ResponseFacts {
   return feed(readerFor(name), piecesOf(ownBytes(name), size)).facts;
 }
-
-const STREAMS = [
-  'openai-chat.sse',
-  'openai-chat-crlf.sse',
-  'openai-chat-cr.sse',
-  'openai-chat-tools.sse',
-  'openai-chat-error.sse',
-  'anthropic-messages.sse',
-  'anthropic-messages-no-blank-line.sse',
-  'anthropic-overloaded.sse',
-  'responses.sse',
-];
 
 describe('a stream', () => {
   test.each(STREAMS)('%s says the same in pieces of any size, and at every split', (name) => {
@@ -353,54 +339,4 @@ test.each([
   ['openai', 'GET', '/v1/responses', 'opaque', 'openai', 'unknown'],
 ])('%s %s %s is %s', (upstream, method, path, format, provider, operation) => {
   expect(providerFor(upstream, method, path)).toMatchObject({ format, provider, operation });
-});
-
-describe('no bytes at all', () => {
-  const names = [
-    'openai-chat.sse',
-    'anthropic-x.sse',
-    'responses.sse',
-    'x.json',
-    'openai/embedding.json',
-    'openai/completion-x.sse',
-  ];
-  const mutated = fc
-    .tuple(
-      fc.constantFrom(...STREAMS, 'openai-chat.json', 'anthropic-messages.json'),
-      fc.array(fc.tuple(fc.nat(), fc.constantFrom('"', '{', '}', '[', '\n', '1', 'null', '\\')), {
-        maxLength: 6,
-      }),
-    )
-    .map(([name, edits]) => {
-      let text = Buffer.from(ownBytes(name)).toString('latin1');
-      for (const [at, put] of edits) {
-        const place = at % text.length;
-        text = text.slice(0, place) + put + text.slice(place + (at % 3));
-      }
-      return Buffer.from(text, 'latin1') as Uint8Array;
-    });
-  const values = fc.json().map((json) => Buffer.from(`data: ${json}\n\n`) as Uint8Array);
-
-  test('make a reader throw, lose or reorder anything', () => {
-    const any = fc.oneof(fc.uint8Array({ maxLength: 300 }), mutated, values);
-    const statuses = fc.constantFrom(200, 400, 502);
-    fc.assert(
-      fc.property(
-        any,
-        fc.constantFrom(...names),
-        statuses,
-        fc.integer({ min: 1, max: 50 }),
-        (bytes, name, status, size) => {
-          const reading = feed(readerFor(name, status), piecesOf(bytes, size), 'cut');
-          const { cuts, facts } = reading;
-          expect(feed(readerFor(name, status), [bytes], 'cut')).toEqual(reading);
-          expect(cuts).toEqual([...new Set(cuts)].sort((a, b) => a - b));
-          for (const cut of cuts) expect([10, 13]).toContain(bytes[cut]);
-          if (facts.normalized !== undefined) canonicalize(facts.normalized);
-          if (facts.reasoning !== undefined) canonicalize(facts.reasoning);
-        },
-      ),
-      { numRuns: 400 },
-    );
-  });
 });

@@ -4,6 +4,19 @@ import { providerFor } from '../../server/proxy/providers/index.ts';
 import type { ResponseFacts, ResponseReader } from '../../server/proxy/providers/provider.ts';
 import { pathOf } from '../replay/exchanges.ts';
 
+/** Streams of our own that end in a terminal event. */
+export const STREAMS = [
+  'openai-chat.sse',
+  'openai-chat-crlf.sse',
+  'openai-chat-cr.sse',
+  'openai-chat-tools.sse',
+  'openai-chat-error.sse',
+  'anthropic-messages.sse',
+  'anthropic-messages-no-blank-line.sse',
+  'anthropic-overloaded.sse',
+  'responses.sse',
+];
+
 export const PIECES = [1, 7, 37, 4096];
 
 export function piecesOf(bytes: Uint8Array, size: number): Uint8Array[] {

@@ -93,6 +93,7 @@ test('stalls after so many bytes until the client leaves', async () => {
   expect(piece.length).toBe(100);
   answer.on('error', () => undefined);
   answer.destroy();
-  await replay.close();
+  await replay.requests[0]?.closed;
   expect(replay.requests[0]?.wasAborted()).toBe(true);
+  await replay.close();
 });

@@ -48,7 +48,9 @@ export interface ReplayRequest {
   readonly body: Uint8Array;
   /** What went out, content coding and all. */
   readonly sent: Uint8Array;
-  /** Whether the client went away before the answer was over. */
+  /** Resolves when the answer is over, or its connection is. */
+  readonly closed: Promise<void>;
+  /** Whether the connection was over before the answer was. */
   readonly wasAborted: () => boolean;
 }
 
@@ -112,7 +114,8 @@ async function serve(
     rawHeaders: req.rawHeaders,
     body,
     sent: wire,
-    wasAborted: () => res.destroyed && !res.writableFinished,
+    closed: new Promise((resolve) => res.once('close', () => resolve())),
+    wasAborted: () => res.closed && !res.writableFinished,
   });
   res.writeHead(exchange.status ?? 200, {
     'content-type': 'application/json',
