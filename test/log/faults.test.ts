@@ -12,7 +12,7 @@ import { MemoryStore } from '../../server/storage/memory.ts';
 import { FsyncFailed } from '../../server/storage/sqlite/database.ts';
 import type { LogStore } from '../../server/storage/store.ts';
 import { temporaryFolder } from '../temporary.ts';
-import { checkWhole, type Gateway, logOptions, startLog, submit } from './make.ts';
+import { checkWhole, Gateway, logOptions, startLog, submit } from './make.ts';
 
 type Moment = 'before' | 'after' | 'after, reporting failure';
 
