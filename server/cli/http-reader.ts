@@ -6,6 +6,7 @@
 import type { LogClient } from '../client/client.ts';
 import { retrying } from '../client/retrying.ts';
 import { decodeBundle } from '../core/bundle.ts';
+import { utf8 } from '../core/bytes.ts';
 import { hasCode, unverified } from '../core/errors.ts';
 import { TILE_WIDTH } from '../core/limits.ts';
 import type { LeafIndex, TreeSize } from '../core/units.ts';
@@ -24,12 +25,14 @@ export class HttpReader implements AuditReader {
     this.#signal = signal;
   }
 
-  checkpoint(): Promise<Uint8Array> {
-    return this.#try(() => this.#client.checkpoint());
+  /** The newest signed head: the published one may be a second behind what was answered. */
+  async checkpoint(): Promise<Uint8Array> {
+    const { checkpoint } = await this.#try(() => this.#client.head());
+    return checkpoint === undefined ? this.#published() : utf8(checkpoint);
   }
 
   async otherHeads(): Promise<readonly Uint8Array[]> {
-    return [];
+    return [await this.#published()];
   }
 
   async *entries(begin: LeafIndex, end: TreeSize): AsyncGenerator<readonly Uint8Array[]> {
@@ -58,6 +61,10 @@ export class HttpReader implements AuditReader {
   }
 
   async control(): Promise<undefined> {}
+
+  #published(): Promise<Uint8Array> {
+    return this.#try(() => this.#client.checkpoint());
+  }
 
   async #bundle(index: number, end: TreeSize): Promise<readonly Uint8Array[]> {
     const width = Math.min(TILE_WIDTH, end - index * TILE_WIDTH);

@@ -62,7 +62,8 @@ export async function audit(options: AuditOptions): Promise<AuditReport> {
   const { reader, known, checker } = options;
   const findings = new Findings();
   const head = await openHead(options, findings);
-  const others = await openOthers(options, head, findings);
+  // A head that was published since ours was read is newer than this audit.
+  const others = (await openOthers(options, head, findings)).filter((h) => h.size <= head.size);
   const marks = [...known, ...others];
   const tree = new TreeCheck(reader, findings);
   const entries =
