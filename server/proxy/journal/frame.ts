@@ -36,6 +36,8 @@ export const FRAME = {
   refused: 10,
   /** A call whose frames are not to be recorded by themselves: a gap covers it. */
   dropped: 11,
+  /** Sealed bytes of content that is neither body: a normalized value too large for a disclosure. */
+  content: 12,
 } as const;
 
 export type FrameType = (typeof FRAME)[keyof typeof FRAME];

@@ -26,6 +26,7 @@ import {
   isWhole,
   NO_CALL,
 } from './frame.ts';
+import { framesBetween } from './scan.ts';
 import { type Segment, Segments } from './segments.ts';
 
 export interface JournalOptions {
@@ -162,10 +163,16 @@ export class Journal {
     this.#checkOpen();
     const bytes = FRAME_HEADER_BYTES + payload.length;
     if (this.#base === undefined || this.#tail + bytes > this.#base + this.#options.segmentBytes) {
-      this.#base = this.#tail;
-      this.#enqueue(FRAME.chain, NO_CALL, this.#options.chain(), true);
+      this.#startSegment();
     }
     return this.#enqueue(type, call, payload, false);
+  }
+
+  /** Starts a fresh segment, so that the chain frame is in the journal before anything else. */
+  start(): Promise<void> {
+    this.#checkOpen();
+    this.#startSegment();
+    return this.commit();
   }
 
   /** Resolves when every frame appended so far is on disk; rejects with `storage` if one was lost. */
@@ -192,6 +199,11 @@ export class Journal {
     return { ...header, payload: bytes.subarray(FRAME_HEADER_BYTES, length) };
   }
 
+  /** Every whole frame that begins in [begin, end) and was committed. */
+  frames(begin: number, end: number): AsyncGenerator<{ frame: Frame; position: number }> {
+    return framesBetween((at, length) => this.#segments.read(at, length), begin, end);
+  }
+
   /** Deletes the segments whose every frame lies before `floor`. */
   async release(floor: number): Promise<void> {
     await this.#dropping;
@@ -213,6 +225,11 @@ export class Journal {
       await this.#running;
       await this.#segments.close();
     }
+  }
+
+  #startSegment(): void {
+    this.#base = this.#tail;
+    this.#enqueue(FRAME.chain, NO_CALL, this.#options.chain(), true);
   }
 
   #enqueue(type: FrameType, call: string, payload: Uint8Array, startsSegment: boolean): number {

@@ -76,6 +76,25 @@ export async function scanJournal(
   return { segments, damage, torn };
 }
 
+/** Every whole frame that begins in [begin, end), whatever lies between; damage was reported before. */
+export async function* framesBetween(
+  read: (position: number, length: number) => Promise<Uint8Array>,
+  begin: number,
+  end: number,
+): AsyncGenerator<{ readonly frame: Frame; readonly position: number }> {
+  const window = new Window(read, end);
+  let at = begin;
+  while (at < end) {
+    const frame = await frameAt(window, at);
+    if (frame === undefined) {
+      at = (await nextFrame(window, at + 1, end)) ?? end;
+      continue;
+    }
+    yield { frame, position: at };
+    at += FRAME_HEADER_BYTES + frame.length;
+  }
+}
+
 /** Returns where the last whole frame of the segment ends. */
 async function scanSegment(
   file: SpoolFile,
@@ -85,7 +104,7 @@ async function scanSegment(
   onFrame: OnFrame,
   onDamage: (begin: number, end: number) => void,
 ): Promise<number> {
-  const window = new Window(file, base, end);
+  const window = new Window((at, length) => file.read(at - base, length), end);
   let at = base;
   while (at < end) {
     const frame = await frameAt(window, at);
@@ -131,17 +150,15 @@ async function nextFrame(window: Window, from: number, end: number): Promise<num
 
 const WINDOW_BYTES = 1_048_576;
 
-/** Reads a file forwards in large pieces; holds one piece. */
+/** Reads forwards in large pieces; holds one piece. */
 class Window {
-  readonly #file: SpoolFile;
-  readonly #base: number;
+  readonly #read: (position: number, length: number) => Promise<Uint8Array>;
   readonly #end: number;
-  #held = new Uint8Array(0);
+  #held: Uint8Array = new Uint8Array(0);
   #heldAt = 0;
 
-  constructor(file: SpoolFile, base: number, end: number) {
-    this.#file = file;
-    this.#base = base;
+  constructor(read: (position: number, length: number) => Promise<Uint8Array>, end: number) {
+    this.#read = read;
     this.#end = end;
   }
 
@@ -151,7 +168,7 @@ class Window {
     const offset = at - this.#heldAt;
     if (offset < 0 || offset + wanted > this.#held.length) {
       const size = Math.min(Math.max(wanted, WINDOW_BYTES), this.#end - at);
-      this.#held = (await this.#file.read(at - this.#base, size)) as Uint8Array<ArrayBuffer>;
+      this.#held = await this.#read(at, size);
       this.#heldAt = at;
     }
     const start = at - this.#heldAt;

@@ -6,12 +6,12 @@
  * the division differs. The vault cuts at each MiB; the spool seals what it has whenever it writes,
  * because bytes that wait in memory for a MiB to fill would die with the process.
  *
- * The data key lies in the call's first frame, wrapped by the key-encryption key.
+ * The data key lies in the call's first frame, wrapped by the key-encryption key (`vault/keyring.ts`).
  */
 import { createCipheriv, createDecipheriv } from 'node:crypto';
 import { concat } from '../../core/bytes.ts';
 import { invariant, unverified } from '../../core/errors.ts';
-import { associatedData, deriveKey, KEY_BYTES, type Place, TAG_BYTES } from '../../vault/chunks.ts';
+import { associatedData, deriveKey, type Place, TAG_BYTES } from '../../vault/chunks.ts';
 
 const NONCE_BYTES = 12;
 
@@ -68,29 +68,6 @@ export function openFacts(dataKey: Uint8Array, place: Place, sealed: Uint8Array)
   const nonce = sealed.subarray(0, NONCE_BYTES);
   const key = fieldKey(dataKey, place.field);
   return decrypt(key, nonce, associatedData(place), sealed.subarray(NONCE_BYTES));
-}
-
-/** Keeps data keys from whoever has only the disk. */
-export interface KeyWrap {
-  wrap(dataKey: Uint8Array, place: Place): Uint8Array;
-  /** Throws `unverified` for another place or another key. */
-  unwrap(wrapped: Uint8Array, place: Place): Uint8Array;
-}
-
-/** Wraps under a key-encryption key of 32 bytes. */
-export function keyWrap(kek: Uint8Array, random: Random): KeyWrap {
-  invariant(kek.length === KEY_BYTES, `a key-encryption key has ${KEY_BYTES} bytes`);
-  const key = deriveKey(kek, 'spool data keys');
-  return {
-    wrap(dataKey, place) {
-      const nonce = random(NONCE_BYTES);
-      return concat(nonce, encrypt(key, nonce, associatedData(place), dataKey));
-    },
-    unwrap(wrapped, place) {
-      const nonce = wrapped.subarray(0, NONCE_BYTES);
-      return decrypt(key, nonce, associatedData(place), wrapped.subarray(NONCE_BYTES));
-    },
-  };
 }
 
 function fieldKey(dataKey: Uint8Array, field: string): Uint8Array {

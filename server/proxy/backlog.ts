@@ -1,0 +1,116 @@
+/**
+ * Which records are in the journal and not yet in the log, in order, when there may be millions?
+ *
+ * Only positions are kept, and of a long backlog only the first and the last: the middle is forgotten
+ * in blocks and found again by reading the journal when its turn comes. What a block never forgets is
+ * the lowest position that its records' calls begin at: nothing from there on may be deleted.
+ *
+ *     │ loaded block │ forgotten │ forgotten │ growing block │
+ *       ↑ submitted from here                   ↑ records come in here
+ */
+import { invariant } from '../core/errors.ts';
+
+interface Block {
+  readonly first: number;
+  last: number;
+  /** Lowest position of a frame that one of its records needs. */
+  lowest: number;
+  count: number;
+  positions: number[] | undefined;
+}
+
+export interface BacklogOptions {
+  readonly blockRecords: number;
+  /** Positions in memory beyond which blocks are forgotten. */
+  readonly loadedMax: number;
+  /** Positions of all record frames from `first` to `last`, both included, in order. */
+  readonly find: (first: number, last: number) => Promise<number[]>;
+}
+
+export class Backlog {
+  readonly #options: BacklogOptions;
+  readonly #blocks: Block[] = [];
+  /** Done, and not yet at the front: a few in flight at once end in any order. */
+  readonly #done = new Set<number>();
+  #count = 0;
+  #loaded = 0;
+
+  constructor(options: BacklogOptions) {
+    this.#options = options;
+  }
+
+  /** Records that wait. */
+  get count(): number {
+    return this.#count;
+  }
+
+  /** Lowest position that is still needed; infinite when nothing waits. */
+  get floor(): number {
+    let floor = Number.POSITIVE_INFINITY;
+    for (const block of this.#blocks) floor = Math.min(floor, block.lowest);
+    return floor;
+  }
+
+  /** A record frame at `position`, whose call begins at `begin`. */
+  push(position: number, begin: number): void {
+    const last = this.#blocks.at(-1);
+    invariant(last === undefined || last.last < position, 'records come in order');
+    const lowest = Math.min(position, begin);
+    this.#count++;
+    this.#loaded++;
+    if (last?.positions !== undefined && last.count < this.#options.blockRecords) {
+      last.positions.push(position);
+      last.last = position;
+      last.lowest = Math.min(last.lowest, lowest);
+      last.count++;
+      return;
+    }
+    this.#blocks.push({ first: position, last: position, lowest, count: 1, positions: [position] });
+    // The first is being submitted, the last is growing; what lies between can be found again.
+    for (const block of this.#blocks.slice(1, -1).reverse()) {
+      if (this.#loaded <= this.#options.loadedMax) break;
+      if (block.positions === undefined) continue;
+      this.#loaded -= block.positions.length;
+      block.positions = undefined;
+    }
+  }
+
+  /** The first `n` records that wait, in order; fewer where a block ends. */
+  async head(n: number): Promise<number[]> {
+    for (;;) {
+      const block = this.#blocks[0];
+      if (block === undefined) return [];
+      if (block.positions === undefined) {
+        const found = await this.#options.find(block.first, block.last);
+        invariant(found.length === block.count, 'a block is found as it was forgotten');
+        block.positions = found;
+        this.#loaded += found.length;
+      }
+      this.#trim();
+      if (this.#blocks[0] === block) {
+        return block.positions.filter((p) => !this.#done.has(p)).slice(0, n);
+      }
+    }
+  }
+
+  /** A record is in the log, or set aside. */
+  done(position: number): void {
+    if (this.#done.has(position)) return;
+    this.#done.add(position);
+    this.#count--;
+    this.#trim();
+  }
+
+  /** Forgets what is done at the front. */
+  #trim(): void {
+    for (;;) {
+      const positions = this.#blocks[0]?.positions;
+      if (positions?.[0] === undefined || !this.#done.delete(positions[0])) return;
+      positions.shift();
+      this.#loaded--;
+      const block = this.#blocks[0] as Block;
+      block.count--;
+      if (block.count === 0) this.#blocks.shift();
+    }
+  }
+}

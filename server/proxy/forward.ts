@@ -1,0 +1,546 @@
+/**
+ * One call through the proxy: what happens, in which order, and who is told when a step fails?
+ *
+ *     client          proxy                                      upstream
+ *       │── request ──▶│ spool, seal, hash                          │
+ *       │              │ commit: on disk, with its end              │
+ *       │              │──────────────── request ──────────────────▶│
+ *       │◀── head ─────│◀──────────────── head ─────────────────────│
+ *       │◀── bytes ────│◀──────────────── bytes ────────────────────│   byte for byte, as they come
+ *       │              │ commit: the answer and its end             │
+ *       │◀── the rest ─│   what `HoldBack` kept                     │
+ *
+ * No request leaves before the first commit, and no complete answer before the second (P7). A commit that
+ * fails breaks the client's connection; it never ends cleanly with something missing. Retries belong
+ * to the client: each attempt is a call of its own.
+ */
+import type { ClientRequest, IncomingMessage, ServerResponse } from 'node:http';
+import { concat } from '../core/bytes.ts';
+import { hasCode, invariant, SteleError } from '../core/errors.ts';
+import { uuidv7 } from '../core/uuid.ts';
+import type { Clock } from './clock.ts';
+import type { EndFacts, HeadFacts, Transport } from './facts.ts';
+import {
+  forwardedRequestHeaders,
+  forwardedResponseHeaders,
+  headerValue,
+  type RawHeaders,
+  requestHeaderFacts,
+  responseHeaderFacts,
+  storedTarget,
+} from './headers.ts';
+import { HoldBack } from './holdback.ts';
+import { IdleTimer } from './idle.ts';
+import { errorCode } from './journal/disk.ts';
+import { type Problem, problemBody, problemHeaders, problemOf } from './problem.ts';
+import { providerFor } from './providers/index.ts';
+import type { Provider, RequestFacts, ResponseReader } from './providers/provider.ts';
+import { requestFacts } from './record.ts';
+import type { Source } from './source.ts';
+import type { CallSpool } from './spool.ts';
+import type { Route } from './upstream.ts';
+
+export interface ForwardOptions {
+  readonly clock: Clock;
+  readonly random: (bytes: number) => Uint8Array;
+  /** The longest silence between two bytes, in either direction. */
+  readonly idleMs: number;
+  readonly requestBytesMax: number;
+  /** Request bodies up to this size stay in memory until they are sent; larger ones are read back. */
+  readonly memoryBytes: number;
+  /** When the client leaves: stop the upstream (and its cost), or read on so that the usage is known. */
+  readonly onClientAbort: 'cancel' | 'drain';
+}
+
+/** Without a spool there is only memory to hold a request (posture observe, disk broken). */
+const UNSPOOLED_BYTES_MAX = 67_108_864;
+
+/** How long a refused upload may go on, so that the client reads the refusal before the reset. */
+const LINGER_MS = 2_000;
+
+/** The way to the provider failed, before or after its answer began. */
+class UpstreamFailed extends Error {
+  readonly transport: Transport;
+  constructor(transport: Transport, cause: unknown) {
+    super(`upstream: ${transport}`, { cause });
+    this.transport = transport;
+  }
+}
+
+class ClientGone extends Error {}
+
+export class Exchange {
+  readonly #req: IncomingMessage;
+  readonly #res: ServerResponse;
+  readonly #route: Route;
+  readonly #source: Source;
+  readonly #options: ForwardOptions;
+  readonly #provider: Provider;
+  readonly #recordId: string;
+  readonly #receivedUs: number;
+  #spool: CallSpool | undefined;
+  #requestFacts: RequestFacts | undefined;
+  #reader: ResponseReader | undefined;
+  #up: ClientRequest | undefined;
+  #clientGone = false;
+  #terminalReleased = false;
+  #delivered = 0;
+  #forwarded = false;
+  #firstByteUs: number | undefined;
+  #overheadUs: number | undefined;
+  readonly #ended = Promise.withResolvers<void>();
+
+  constructor(
+    req: IncomingMessage,
+    res: ServerResponse,
+    route: Route,
+    source: Source,
+    options: ForwardOptions,
+  ) {
+    this.#req = req;
+    this.#res = res;
+    this.#route = route;
+    this.#source = source;
+    this.#options = options;
+    this.#receivedUs = options.clock.nowUs();
+    this.#recordId = uuidv7(Math.floor(this.#receivedUs / 1_000), options.random(10));
+    const path = route.target.split('?', 1)[0] ?? '';
+    this.#provider = providerFor(route.upstream.name, req.method ?? 'GET', `/v1${path}`);
+  }
+
+  /** Resolves when the call is over. */
+  get ended(): Promise<void> {
+    return this.#ended.promise;
+  }
+
+  /** Carries the call to its end, whatever happens; what goes wrong is answered, recorded or both. */
+  async run(expectsContinue: boolean): Promise<void> {
+    this.#res.on('close', () => this.#clientClosed());
+    try {
+      await this.#carry(expectsContinue);
+    } finally {
+      this.#ended.resolve();
+    }
+  }
+
+  async #carry(expectsContinue: boolean): Promise<void> {
+    try {
+      this.#begin();
+      if (expectsContinue) this.#res.writeContinue();
+      const body = await this.#receive();
+      await this.#commitRequest(body);
+      const answer = await this.#send(body);
+      await this.#relay(answer);
+    } catch (error) {
+      await this.#fail(error);
+    }
+  }
+
+  /** Ends the call from outside: the proxy stops. */
+  abort(): void {
+    this.#up?.destroy();
+    this.#res.destroy();
+  }
+
+  #begin(): void {
+    const { upstream, target } = this.#route;
+    const address = this.#req.socket.remoteAddress;
+    try {
+      this.#spool = this.#source.begin(this.#recordId, {
+        received_us: this.#receivedUs,
+        upstream: upstream.name,
+        endpoint: upstream.hostname,
+        method: this.#req.method ?? 'GET',
+        target: storedTarget(target),
+        headers: requestHeaderFacts(this.#req.rawHeaders),
+        ...(address === undefined ? {} : { client_address: address }),
+      });
+    } catch (error) {
+      this.#goOnUnrecorded(error);
+      this.#source.missed(this.#receivedUs);
+    }
+  }
+
+  /** Reads the request to its end. Returns its bytes if they are few, else they are in the spool. */
+  async #receive(): Promise<Uint8Array | undefined> {
+    const idle = new IdleTimer(this.#options.idleMs, () => {
+      this.#req.destroy(new ClientGone('request: nothing came for the idle time'));
+    });
+    idle.touch();
+    let kept: Uint8Array[] | undefined = [];
+    let bytes = 0;
+    try {
+      for await (const chunk of this.#req.iterator({ destroyOnReturn: false })) {
+        idle.touch();
+        bytes += chunk.length;
+        if (bytes > this.#options.requestBytesMax) {
+          const max = this.#options.requestBytesMax;
+          throw new SteleError('too_large', `request: more than ${max} bytes`);
+        }
+        await this.#journal((spool) => spool.pushRequest(chunk));
+        kept?.push(chunk);
+        if (this.#spool !== undefined) {
+          if (bytes > this.#options.memoryBytes) kept = undefined;
+        } else if (kept === undefined || bytes > UNSPOOLED_BYTES_MAX) {
+          throw new SteleError('storage', 'request: too large to be forwarded without the journal');
+        }
+      }
+    } catch (error) {
+      if (error instanceof SteleError || this.#req.readableEnded) throw error;
+      throw new ClientGone('request: the client left before it had sent everything', {
+        cause: error,
+      });
+    } finally {
+      idle.stop();
+    }
+    return kept === undefined ? undefined : concat(...kept);
+  }
+
+  async #commitRequest(body: Uint8Array | undefined): Promise<void> {
+    const committed = this.#journal((spool) => spool.commitRequest());
+    // Parsed while the disk is at work. A body too large to be kept is parsed later, from the spool.
+    try {
+      if (body !== undefined) {
+        const headers = requestHeaderFacts(this.#req.rawHeaders);
+        this.#requestFacts = requestFacts(this.#provider, body, headers);
+      }
+    } finally {
+      await committed;
+    }
+    if (body === undefined && this.#spool === undefined) {
+      throw new SteleError('storage', 'request: too large to be forwarded without the journal');
+    }
+  }
+
+  /** Sends the request; resolves with the head of the answer. */
+  async #send(body: Uint8Array | undefined): Promise<IncomingMessage> {
+    if (this.#clientGone) throw new ClientGone('request: the client left before it was forwarded');
+    const { upstream, target } = this.#route;
+    const raw = this.#req.rawHeaders;
+    const hasBody =
+      headerValue(raw, 'content-length') !== undefined ||
+      headerValue(raw, 'transfer-encoding') !== undefined;
+    const bodyBytes = body?.length ?? this.#spool?.requestBytes ?? 0;
+    const headers = forwardedRequestHeaders(raw, {
+      host: upstream.host,
+      bodyBytes: hasBody ? bodyBytes : undefined,
+      // A stream is asked for uncompressed, so that what is hashed is what is read; so is an answer
+      // to a body that was too large to look into.
+      identity: this.#requestFacts === undefined || this.#requestFacts.stream === true,
+    });
+    this.#overheadUs = this.#options.clock.nowUs() - this.#receivedUs;
+    this.#forwarded = true;
+    const up = upstream.request(this.#req.method ?? 'GET', target, headers);
+    this.#up = up;
+    let timedOut = false;
+    const idle = new IdleTimer(this.#options.idleMs, () => {
+      timedOut = true;
+      up.destroy();
+    });
+    idle.touch();
+    const answered = new Promise<IncomingMessage>((resolve, reject) => {
+      up.on('response', resolve);
+      up.on('information', () => idle.touch());
+      up.on('error', reject);
+      up.on('close', () => reject(new Error('closed before an answer')));
+    });
+    const sent = this.#sendBody(up, body, idle);
+    try {
+      const [answer] = await Promise.all([answered, Promise.race([sent, answered])]);
+      return answer;
+    } catch (error) {
+      up.destroy();
+      if (this.#clientGone && !timedOut) throw new ClientGone('the client left', { cause: error });
+      if (hasCode(error, 'storage')) throw error;
+      throw new UpstreamFailed(timedOut ? 'timeout' : 'unreachable', error);
+    } finally {
+      idle.stop();
+    }
+  }
+
+  async #sendBody(up: ClientRequest, body: Uint8Array | undefined, idle: IdleTimer) {
+    if (body !== undefined) {
+      up.end(body);
+      return;
+    }
+    invariant(this.#spool !== undefined, 'a body that is not in memory is in the spool');
+    // An upstream may answer, or hang up, before it has read everything.
+    const hungUp = new Promise<void>((resolve) => up.on('close', resolve));
+    try {
+      for await (const piece of this.#source.requestBytes(this.#spool)) {
+        if (up.destroyed) return;
+        idle.touch();
+        if (!up.write(piece)) {
+          await Promise.race([new Promise<void>((r) => up.once('drain', r)), hungUp]);
+        }
+      }
+    } catch (error) {
+      // The upstream must not take half a body for a whole one.
+      up.destroy();
+      throw error;
+    }
+    up.end();
+  }
+
+  async #relay(answer: IncomingMessage): Promise<void> {
+    const headUs = this.#options.clock.nowUs();
+    const status = answer.statusCode ?? 502;
+    const head: HeadFacts = {
+      status,
+      headers: responseHeaderFacts(answer.rawHeaders),
+      at_us: headUs,
+    };
+    await this.#journal((spool) => spool.pushHead(head));
+    const reader = this.#provider.response({
+      status,
+      headers: head.headers,
+      request: this.#requestFacts,
+    });
+    this.#reader = reader;
+    const declared = declaredLength(answer);
+    const isEmpty = this.#req.method === 'HEAD' || [204, 304].includes(status) || declared === 0;
+    // The head of an empty answer is the whole of it.
+    if (!isEmpty) this.#writeHead(answer, headUs);
+    const hold = new HoldBack({ form: reader.isStream ? 'events' : 'other', declared });
+    await this.#relayBody(answer, reader, hold, declared);
+    // In posture `drain` the upstream is read to its end for a client that has left.
+    const left = this.#clientGone && !this.#terminalReleased;
+    const facts = this.#endFacts(left ? 'client-abort' : 'complete');
+    const ended = await this.#journal((spool) => spool.commitEnd(facts, true));
+    // From here on a crash loses no evidence: the answer may become complete.
+    if (isEmpty) this.#writeHead(answer, headUs);
+    for (const part of hold.release()) await this.#deliver(part);
+    this.#addTrailers(answer.rawTrailers);
+    this.#res.end();
+    this.#hand(ended?.position, ended?.end, reader.end('eof'));
+  }
+
+  async #relayBody(
+    answer: IncomingMessage,
+    reader: ResponseReader,
+    hold: HoldBack,
+    declared: number | undefined,
+  ): Promise<void> {
+    let timedOut = false;
+    const idle = new IdleTimer(this.#options.idleMs, () => {
+      timedOut = true;
+      this.#up?.destroy();
+    });
+    idle.touch();
+    let received = 0;
+    try {
+      for await (const chunk of chunksOf(answer)) {
+        idle.touch();
+        this.#firstByteUs ??= this.#options.clock.nowUs();
+        received += chunk.length;
+        const cut = reader.push(chunk)[0];
+        await this.#journal((spool) => spool.pushResponse(chunk));
+        for (const part of hold.push(chunk, cut)) await this.#deliver(part);
+        if (cut === undefined || received === declared) continue;
+        // To the client the answer is complete with the held bytes, though the connection is open.
+        await this.#journal((spool) => spool.commitEnd(this.#endFacts('complete'), false));
+        for (const part of hold.release()) await this.#deliver(part);
+        this.#terminalReleased = !this.#clientGone;
+      }
+    } catch (error) {
+      if (!(error instanceof UpstreamFailed)) throw error;
+      if (timedOut) throw new UpstreamFailed('timeout', error.cause);
+      if (this.#clientGone) throw new ClientGone('the client left', { cause: error.cause });
+      // What was received is passed on before the connection breaks.
+      await this.#journal((spool) => spool.commitEnd(this.#endFacts('cut', error), false));
+      for (const part of hold.release()) await this.#deliver(part);
+      throw error;
+    } finally {
+      idle.stop();
+    }
+  }
+
+  #writeHead(answer: IncomingMessage, headUs: number): void {
+    const now = this.#options.clock.nowUs();
+    this.#overheadUs = (this.#overheadUs ?? 0) + (now - headUs);
+    if (this.#clientGone) return;
+    const headers = forwardedResponseHeaders(answer.rawHeaders, [
+      ...this.#ourHeaders(),
+      'x-stele-overhead-us',
+      String(this.#overheadUs),
+    ]);
+    // What the upstream did not say is not said for it.
+    this.#res.sendDate = false;
+    this.#res.writeHead(answer.statusCode ?? 502, answer.statusMessage ?? '', headers);
+    this.#res.flushHeaders();
+  }
+
+  #ourHeaders(): string[] {
+    return ['x-stele-record-id', this.#recordId];
+  }
+
+  /** Resolves when the client's connection takes more, or is gone. */
+  async #deliver(part: Uint8Array): Promise<void> {
+    if (this.#clientGone) return;
+    const res = this.#res;
+    const hasRoom = res.write(part, (error) => {
+      if (error === null || error === undefined) this.#delivered += part.length;
+    });
+    if (hasRoom || this.#clientGone) return;
+    await new Promise<void>((resolve) => {
+      const done = () => {
+        res.off('drain', done).off('close', done);
+        resolve();
+      };
+      res.on('drain', done).on('close', done);
+    });
+  }
+
+  #addTrailers(raw: RawHeaders): void {
+    const kept = forwardedResponseHeaders(raw, []);
+    if (kept.length === 0 || this.#clientGone) return;
+    const pairs: [string, string][] = [];
+    for (let i = 0; i + 1 < kept.length; i += 2) {
+      pairs.push([kept[i] as string, kept[i + 1] as string]);
+    }
+    this.#res.addTrailers(pairs);
+  }
+
+  #clientClosed(): void {
+    if (this.#res.writableFinished) return;
+    this.#clientGone = true;
+    if (this.#options.onClientAbort === 'cancel' || this.#terminalReleased) this.#up?.destroy();
+  }
+
+  async #fail(error: unknown): Promise<void> {
+    const transport = this.#transportOf(error);
+    const facts = this.#endFacts(transport, error);
+    this.#up?.destroy();
+    if (transport === 'storage') {
+      if (this.#spool !== undefined) this.#source.broken(this.#spool, facts);
+      this.#answer(error);
+      return;
+    }
+    try {
+      const ended = await this.#journal((spool) => spool.commitEnd(facts, true));
+      const clean = transport === 'complete';
+      this.#hand(ended?.position, ended?.end, this.#reader?.end(clean ? 'eof' : 'cut'));
+    } catch (failure) {
+      if (this.#spool !== undefined) this.#source.broken(this.#spool, facts);
+      this.#answer(failure);
+      return;
+    }
+    this.#answer(error);
+  }
+
+  #transportOf(error: unknown): Transport {
+    if (error instanceof UpstreamFailed) return error.transport;
+    // After the terminal event the client may leave: it has what it asked for.
+    if (error instanceof ClientGone) return this.#terminalReleased ? 'complete' : 'client-abort';
+    if (hasCode(error, 'too_large')) return 'refused';
+    return 'storage';
+  }
+
+  /** A problem document where nothing was sent yet; otherwise the connection breaks. */
+  #answer(error: unknown): void {
+    if (this.#clientGone) return;
+    if (this.#res.headersSent) {
+      this.#breakConnection();
+      return;
+    }
+    const problem = error instanceof UpstreamFailed ? upstreamProblem(error) : problemOf(error);
+    const body = problemBody(problem);
+    const headers = [...problemHeaders(problem, body), ...this.#ourHeaders()];
+    if (!this.#req.complete) {
+      // The rest of the upload is read for a moment and thrown away.
+      headers.push('Connection', 'close');
+      const { socket } = this.#req;
+      setTimeout(() => socket.destroy(), LINGER_MS).unref();
+      this.#req.resume();
+    }
+    this.#res.writeHead(problem.status, headers);
+    this.#res.end(body);
+  }
+
+  /** What was written goes out first; then the connection is reset, never ended. */
+  #breakConnection(): void {
+    const { socket } = this.#res;
+    if (socket === null || this.#res.writableLength === 0) this.#res.destroy();
+    else socket.write('', () => this.#res.destroy());
+  }
+
+  #endFacts(transport: Transport, error?: unknown): EndFacts {
+    const cause = error instanceof Error ? errorCode(error.cause) : undefined;
+    return {
+      transport,
+      at_us: this.#options.clock.nowUs(),
+      ...(this.#firstByteUs === undefined ? {} : { first_byte_us: this.#firstByteUs }),
+      delivered: this.#delivered,
+      ...(this.#overheadUs === undefined ? {} : { overhead_us: this.#overheadUs }),
+      clock_error_us: this.#options.clock.maxErrorUs(),
+      ...(cause === undefined ? {} : { error: cause }),
+      forwarded: this.#forwarded,
+    };
+  }
+
+  /** Gives the call to the recorder, off the client's path. */
+  #hand(
+    position: number | undefined,
+    end: Awaited<ReturnType<CallSpool['commitEnd']>>['end'] | undefined,
+    response: ReturnType<ResponseReader['end']> | undefined,
+  ): void {
+    if (this.#spool === undefined || position === undefined || end === undefined) return;
+    this.#source.ended({
+      recordId: this.#recordId,
+      beginPosition: this.#spool.position,
+      endPosition: position,
+      live: { end, request: this.#requestFacts, response },
+    });
+  }
+
+  /** One step of the journal. Its failure ends the call, or in posture observe the recording of it. */
+  async #journal<T>(step: (spool: CallSpool) => T | Promise<T>): Promise<T | undefined> {
+    if (this.#spool === undefined) return undefined;
+    try {
+      return await step(this.#spool);
+    } catch (error) {
+      const spool = this.#spool;
+      this.#goOnUnrecorded(error);
+      this.#spool = undefined;
+      this.#source.broken(spool, this.#endFacts('storage'));
+      return undefined;
+    }
+  }
+
+  /** Throws on unless a failing journal may be outlived. */
+  #goOnUnrecorded(error: unknown): void {
+    if (this.#route.upstream.posture === 'enforce' || !hasCode(error, 'storage')) throw error;
+  }
+}
+
+/** The answer's body. What fails inside is the upstream's failure; what the reader of it throws is not. */
+async function* chunksOf(answer: IncomingMessage): AsyncGenerator<Uint8Array> {
+  try {
+    for await (const chunk of answer) yield chunk;
+  } catch (error) {
+    throw new UpstreamFailed('cut', error);
+  }
+}
+
+function declaredLength(answer: IncomingMessage): number | undefined {
+  if (headerValue(answer.rawHeaders, 'transfer-encoding') !== undefined) return undefined;
+  const text = headerValue(answer.rawHeaders, 'content-length');
+  return text === undefined || !/^[0-9]{1,15}$/.test(text) ? undefined : Number(text);
+}
+
+function upstreamProblem({ transport }: UpstreamFailed): Problem {
+  if (transport === 'timeout') {
+    return {
+      status: 504,
+      code: 'upstream_timeout',
+      title: 'The provider did not answer in time',
+      detail: 'upstream: nothing came for the idle time',
+    };
+  }
+  return {
+    status: 502,
+    code: 'upstream_unreachable',
+    title: 'The provider cannot be reached',
+    detail: 'upstream: no connection, or it broke before an answer began',
+  };
+}

@@ -1,0 +1,60 @@
+/**
+ * How did a call end, in the record's words?
+ *
+ * Two witnesses: the connection (`Transport`), and what the provider's reader found in the bytes. The client
+ * library may call a cut stream a success; the record must not.
+ */
+import type { InferenceRecord } from '../core/record.ts';
+import type { EndFrame } from './facts.ts';
+import type { ResponseFacts } from './providers/provider.ts';
+
+type Outcome = InferenceRecord['outcome'];
+type StreamEnd = NonNullable<NonNullable<InferenceRecord['output']>['stream']>['terminated'];
+
+export function outcomeOf(end: EndFrame, response: ResponseFacts | undefined): Outcome {
+  const type = response?.error?.type ?? end.error;
+  const code = response?.error?.code;
+  return {
+    status: statusOf(end, response),
+    ...(end.head === undefined ? {} : { http_status: end.head.status }),
+    ...(type === undefined || type === '' ? {} : { error_type: type }),
+    ...(code === undefined || code === '' ? {} : { error_code: code }),
+  };
+}
+
+function statusOf(end: EndFrame, response: ResponseFacts | undefined): Outcome['status'] {
+  switch (end.transport) {
+    case 'client-abort':
+      return 'client-abort';
+    case 'timeout':
+      return 'timeout';
+    case 'refused':
+      return 'blocked';
+    case 'cut':
+    case 'unreachable':
+    case 'storage':
+    case 'crash':
+      return 'transport-error';
+    case 'complete':
+      return answerStatus(end.head?.status ?? 0, response);
+  }
+}
+
+function answerStatus(http: number, response: ResponseFacts | undefined): Outcome['status'] {
+  if (http >= 400 || response?.error !== undefined) return 'upstream-error';
+  if (response?.stream?.terminated === 'error-event') return 'upstream-error';
+  if (response?.refused) return 'refused';
+  // The connection ended well, the answer did not: a stream without its end mark.
+  if (response?.stream !== undefined && !response.complete) return 'incomplete';
+  return 'ok';
+}
+
+/** What ended a stream: its own mark where it has one, else the connection. */
+export function streamEndOf(
+  { transport }: EndFrame,
+  { terminated }: NonNullable<ResponseFacts['stream']>,
+): StreamEnd {
+  if (terminated !== 'eof-clean' && terminated !== 'eof-cut') return terminated;
+  if (transport === 'client-abort' || transport === 'timeout') return transport;
+  return terminated;
+}

@@ -1,0 +1,68 @@
+/** How does the proxy say that it, and not the provider, answers? As a problem document [RFC 9457]. */
+import { type Code, hasCode, SteleError } from '../core/errors.ts';
+import { SyncFailed } from './journal/journal.ts';
+
+/** Failures of the way to the provider; these are not codes of the log. */
+export type GatewayCode = 'upstream_unreachable' | 'upstream_timeout' | 'not_supported';
+
+export interface Problem {
+  readonly status: number;
+  readonly code: Code | GatewayCode;
+  readonly title: string;
+  readonly detail: string;
+  readonly retryAfterS?: number;
+}
+
+const STATUS: Partial<Record<Code, number>> = {
+  malformed: 400,
+  forbidden: 403,
+  not_found: 404,
+  too_large: 413,
+  pushback: 429,
+  storage: 503,
+};
+
+const TITLE: Partial<Record<Code, string>> = {
+  malformed: 'Malformed',
+  forbidden: 'Not allowed',
+  not_found: 'Not found',
+  too_large: 'Too large',
+  pushback: 'Too much at once',
+  storage: 'The call cannot be recorded, so it was not made',
+};
+
+/** An expected outcome says why; anything else only that it went wrong here. */
+export function problemOf(error: unknown): Problem {
+  if (error instanceof SyncFailed) {
+    return { status: 503, code: 'storage', title: TITLE.storage ?? '', detail: 'the proxy stops' };
+  }
+  if (!(error instanceof SteleError)) {
+    return {
+      status: 500,
+      code: 'storage',
+      title: 'Internal error',
+      detail: 'the call failed here',
+    };
+  }
+  const retry = error.retryAfterS ?? (hasCode(error, 'storage') ? 5 : undefined);
+  return {
+    status: STATUS[error.code] ?? 500,
+    code: error.code,
+    title: TITLE[error.code] ?? 'Refused',
+    detail: error.message,
+    ...(retry === undefined ? {} : { retryAfterS: retry }),
+  };
+}
+
+export function problemBody(problem: Problem): Buffer {
+  const { status, code, title, detail } = problem;
+  const type = `urn:stele:error:${code}`;
+  return Buffer.from(`${JSON.stringify({ type, title, status, detail, code })}\n`);
+}
+
+export function problemHeaders(problem: Problem, body: Uint8Array): string[] {
+  const headers = ['Content-Type', 'application/problem+json', 'Content-Length', `${body.length}`];
+  headers.push('Cache-Control', 'no-store');
+  if (problem.retryAfterS !== undefined) headers.push('Retry-After', String(problem.retryAfterS));
+  return headers;
+}

@@ -1,0 +1,193 @@
+/**
+ * The ingest proxy as one thing to start and stop: listener, upstreams, and one source per log.
+ *
+ * It opens its journals before it listens, so that what an earlier process left is on its way into the log
+ * before the first new call.
+ */
+import { randomBytes } from 'node:crypto';
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { malformed, shown } from '../core/errors.ts';
+import type { Signer } from '../keys/signer.ts';
+import { Keyring } from '../vault/keyring.ts';
+import { type Clock, systemClock } from './clock.ts';
+import { openDisk, type SpoolDisk } from './journal/disk.ts';
+import type { SyncFailed } from './journal/journal.ts';
+import { lockSpool } from './lock.ts';
+import { type ProxyLogger, silentLogger } from './logger.ts';
+import { ProxyServer } from './server.ts';
+import { type LogPort, Source, type SourceState } from './source.ts';
+import { Upstream, type UpstreamOptions } from './upstream.ts';
+
+export { SyncFailed } from './journal/journal.ts';
+export type { ProxyLogger } from './logger.ts';
+export type { LogPort, SourceState } from './source.ts';
+export type { Posture, UpstreamOptions } from './upstream.ts';
+
+export interface ProxyLog {
+  readonly origin: string;
+  readonly client: LogPort;
+}
+
+export interface ProxyOptions {
+  /** Beyond loopback, anybody who reaches the proxy can use it. */
+  readonly listen: { readonly host: string; readonly port: number };
+  readonly upstreams: readonly UpstreamOptions[];
+  /** The gateway key that signs the records. */
+  readonly signer: Signer;
+  /** By the name that upstreams use. */
+  readonly logs: ReadonlyMap<string, ProxyLog>;
+  /** Folder of the spool. */
+  readonly dir: string;
+  /** Key-encryption key of the spool, 32 bytes. */
+  readonly kek: Uint8Array;
+  /** The readable part of the sources' ids. */
+  readonly sourceId: string;
+  readonly software?: string;
+  /** Retention class in the records. Default "default". */
+  readonly retentionClass?: string;
+  readonly onClientAbort?: 'cancel' | 'drain';
+  readonly timeouts?: Partial<ProxyTimeouts>;
+  readonly limits?: Partial<ProxyLimits>;
+  readonly clock?: Clock;
+  readonly random?: (bytes: number) => Uint8Array;
+  readonly logger?: ProxyLogger;
+  /** A sync failed: the process must end. Default: an uncaught exception. */
+  readonly onFatal?: (error: SyncFailed) => void;
+  /** Opens a source's folder; replaced by tests. */
+  readonly openDisk?: (dir: string) => Promise<SpoolDisk>;
+}
+
+export interface ProxyTimeouts {
+  /** Silence between two bytes, either way: the official clients wait as long. */
+  readonly idleMs: number;
+  /** What calls in progress get when the proxy stops. */
+  readonly closeMs: number;
+  readonly heartbeatMs: number;
+}
+
+export interface ProxyLimits {
+  readonly requestBytes: number;
+  /** Request bytes that stay in memory until they are forwarded. */
+  readonly memoryBytes: number;
+  readonly segmentBytes: number;
+  /** Bytes on their way to the disk, beyond which bodies are read no further. */
+  readonly queueBytes: number;
+  /** Free bytes on the disk below which calls are refused. */
+  readonly floorBytes: number;
+  readonly calls: number;
+  /** Records on their way to one log at once. */
+  readonly inFlight: number;
+}
+
+const TIMEOUTS: ProxyTimeouts = { idleMs: 600_000, closeMs: 10_000, heartbeatMs: 60_000 };
+
+const MIB = 1_048_576;
+
+const LIMITS: ProxyLimits = {
+  requestBytes: 2_048 * MIB,
+  memoryBytes: 4 * MIB,
+  segmentBytes: 64 * MIB,
+  queueBytes: 16 * MIB,
+  floorBytes: 64 * MIB,
+  calls: 10_000,
+  inFlight: 4,
+};
+
+export interface ProxyState {
+  readonly calls: number;
+  readonly logs: ReadonlyMap<string, SourceState>;
+}
+
+export interface RunningProxy {
+  readonly url: string;
+  state(): ProxyState;
+  /** Resolves when calls have ended, and everything about them is on disk. */
+  close(): Promise<void>;
+}
+
+export async function startProxy(options: ProxyOptions): Promise<RunningProxy> {
+  const upstreams = upstreamsOf(options);
+  const timeouts = { ...TIMEOUTS, ...options.timeouts };
+  const limits = { ...LIMITS, ...options.limits };
+  const clock = options.clock ?? systemClock();
+  const random = options.random ?? ((bytes: number) => new Uint8Array(randomBytes(bytes)));
+  const logger = options.logger ?? silentLogger;
+  await mkdir(options.dir, { recursive: true, mode: 0o700 });
+  const lock = lockSpool(options.dir);
+  const sources = new Map<string, Source>();
+  const stop = async () => {
+    for (const source of sources.values()) await source.close();
+    for (const upstream of upstreams.values()) upstream.close();
+    lock.release();
+  };
+  try {
+    for (const name of new Set([...upstreams.values()].map((upstream) => upstream.log))) {
+      const log = options.logs.get(name);
+      if (log === undefined)
+        throw malformed('proxy', `there is no log ${shown(name)} to record to`);
+      const disk = await (options.openDisk ?? openDisk)(join(options.dir, name));
+      const source = await Source.open({
+        disk,
+        origin: log.origin,
+        client: log.client,
+        name: options.sourceId,
+        signer: options.signer,
+        keyring: new Keyring(options.kek, random),
+        clock,
+        random,
+        logger,
+        software: options.software ?? 'stele-proxy',
+        retentionClass: options.retentionClass ?? 'default',
+        onFatal: options.onFatal ?? throwUncaught,
+        limits: { ...limits, heartbeatMs: timeouts.heartbeatMs },
+      });
+      sources.set(name, source);
+    }
+    const server = await ProxyServer.listen({
+      ...options.listen,
+      upstreams,
+      sources,
+      clock,
+      random,
+      logger,
+      idleMs: timeouts.idleMs,
+      requestBytesMax: limits.requestBytes,
+      memoryBytes: limits.memoryBytes,
+      callsMax: limits.calls,
+      onClientAbort: options.onClientAbort ?? 'cancel',
+    });
+    return {
+      url: server.url,
+      state: () => ({
+        calls: server.calls,
+        logs: new Map([...sources].map(([name, source]) => [name, source.state()])),
+      }),
+      async close() {
+        await server.close(timeouts.closeMs);
+        await stop();
+      },
+    };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+function upstreamsOf({ upstreams }: ProxyOptions): ReadonlyMap<string, Upstream> {
+  const byName = new Map<string, Upstream>();
+  for (const options of upstreams) {
+    if (byName.has(options.name)) {
+      throw malformed('proxy', `upstream ${shown(options.name)} is named twice`);
+    }
+    byName.set(options.name, new Upstream(options));
+  }
+  return byName;
+}
+
+/** Nothing may catch this: what is on disk is not known any more (P9). */
+function throwUncaught(error: SyncFailed): void {
+  setImmediate(() => {
+    throw error;
+  });
+}

@@ -1,0 +1,428 @@
+/**
+ * What does the record of a call say?
+ *
+ * The eight groups of docs/formats.md, from what the proxy saw: the facts of the exchange, and what the
+ * provider's reader made of the bytes. A member is there exactly if the event happened and is known. Content
+ * and identities are commitments; their disclosures, and the bodies themselves, travel beside the entry.
+ *
+ * A value that is too large for a disclosure becomes a body. What has no canonical form, or no room, is left
+ * out: the raw bodies are committed in any case.
+ */
+import { createHash } from 'node:crypto';
+import { sha256, toBase64url, utf8 } from '../core/bytes.ts';
+import { canonicalize } from '../core/canonical.ts';
+import { makeDisclosure, SALT_BYTES } from '../core/disclosure.ts';
+import { hasCode } from '../core/errors.ts';
+import type { Json } from '../core/json.ts';
+import { RECORD_LIST_MAX } from '../core/limits.ts';
+import type { InferenceRecord } from '../core/record.ts';
+import { timestampUs } from './clock.ts';
+import { decodeContent } from './decode.ts';
+import type { BeginFacts, BodyFacts, EndFrame } from './facts.ts';
+import type { HeaderFacts } from './headers.ts';
+import { outcomeOf, streamEndOf } from './outcome.ts';
+import { providerFor } from './providers/index.ts';
+import type { Provider, RequestFacts, ResponseFacts } from './providers/provider.ts';
+import type { BodyRef } from './record-frame.ts';
+import { collect, type SpooledCall } from './spooled.ts';
+
+/** What the forwarder still knows when a call ends. */
+export interface LiveFacts {
+  readonly end: EndFrame;
+  /** Nothing if the body was too large to be parsed on the way. */
+  readonly request: RequestFacts | undefined;
+  readonly response: ResponseFacts | undefined;
+}
+
+export interface CallInput {
+  readonly spooled: SpooledCall;
+  readonly end: EndFrame;
+  readonly live: LiveFacts | undefined;
+  /** The log's origin. */
+  readonly log: string;
+  readonly source: InferenceRecord['source'];
+  readonly retentionClass: string;
+  readonly random: (bytes: number) => Uint8Array;
+}
+
+export interface BuiltCall {
+  readonly record: InferenceRecord;
+  readonly disclosures: readonly string[];
+  readonly bodies: readonly BodyRef[];
+  /** Committed like bodies, and not yet anywhere on disk. */
+  readonly content: readonly { readonly field: string; readonly bytes: Uint8Array }[];
+}
+
+/** Bytes of a request that are parsed, after content decoding. */
+export const PARSE_BYTES_MAX = 67_108_864;
+
+/** Tool calls whose arguments get a commitment of their own, beside that to the whole answer. */
+const TOOL_ARGS_MAX = 32;
+
+/** The whole record. Throws `malformed` or `unverified` if the spool does not give it. */
+export async function buildCall(input: CallInput): Promise<BuiltCall> {
+  const { spooled, end, live } = input;
+  const provider = providerOf(spooled.begin);
+  const request = live?.request ?? (await readRequest(provider, spooled, end));
+  const response =
+    live === undefined ? await readResponse(provider, spooled, end, request) : live.response;
+  return build(input, provider, request, response);
+}
+
+/** Without anything that is read out of the bodies. */
+export function buildMinimal(input: CallInput): Promise<BuiltCall> {
+  return build(input, providerOf(input.spooled.begin), undefined, undefined);
+}
+
+export function providerOf(begin: BeginFacts): Provider {
+  const path = begin.target.split('?', 1)[0] ?? '';
+  return providerFor(begin.upstream, begin.method, `/v1${path}`);
+}
+
+/** A request as its provider reads it, its content coding undone. */
+export function requestFacts(
+  provider: Provider,
+  body: Uint8Array,
+  headers: HeaderFacts,
+): RequestFacts | undefined {
+  const content = decodeContent(body, headers['content-encoding'], PARSE_BYTES_MAX);
+  return content === undefined ? undefined : provider.request(content);
+}
+
+async function readRequest(
+  provider: Provider,
+  spooled: SpooledCall,
+  end: EndFrame,
+): Promise<RequestFacts | undefined> {
+  if (end.received.bytes > PARSE_BYTES_MAX) return undefined;
+  const body = await collect(spooled.request(end.request_frames), PARSE_BYTES_MAX);
+  return requestFacts(provider, body, spooled.begin.headers);
+}
+
+async function readResponse(
+  provider: Provider,
+  spooled: SpooledCall,
+  end: EndFrame,
+  request: RequestFacts | undefined,
+): Promise<ResponseFacts | undefined> {
+  if (end.head === undefined) return undefined;
+  const { status, headers } = end.head;
+  const reader = provider.response({ status, headers, request });
+  for await (const piece of spooled.response(end.response_frames)) reader.push(piece);
+  return reader.end(end.transport === 'complete' ? 'eof' : 'cut');
+}
+
+/** Gathers commitments, their disclosures, and what travels as a body. */
+class Committed {
+  readonly fields: { [name: string]: string } = {};
+  readonly disclosures: string[] = [];
+  readonly bodies: BodyRef[] = [];
+  readonly content: { field: string; bytes: Uint8Array }[] = [];
+  readonly #random: (bytes: number) => Uint8Array;
+
+  constructor(random: (bytes: number) => Uint8Array) {
+    this.#random = random;
+  }
+
+  /** Commits to a small value; returns the digest, or nothing if the value has no canonical form. */
+  value(name: string, value: Json | undefined, isField = true): string | undefined {
+    if (value === undefined) return undefined;
+    try {
+      const { disclosure, digest } = makeDisclosure(name, value, this.#random(SALT_BYTES));
+      this.disclosures.push(disclosure);
+      if (isField) this.fields[name] = digest;
+      return digest;
+    } catch (error) {
+      if (hasCode(error, 'too_large')) return this.#large(name, value, isField);
+      if (hasCode(error, 'malformed')) return undefined;
+      throw error;
+    }
+  }
+
+  body(name: string, of: 'request' | 'response', facts: BodyFacts, headers: HeaderFacts): void {
+    const encoding = headers['content-encoding'];
+    this.value(name, {
+      bytes: facts.bytes,
+      media_type: headers['content-type'] ?? 'application/octet-stream',
+      sha256: facts.sha256,
+      ...(encoding === undefined ? {} : { content_encoding: encoding }),
+    });
+    this.bodies.push({ field: name, of, bytes: facts.bytes });
+  }
+
+  #large(name: string, value: Json, isField: boolean): string | undefined {
+    const bytes = utf8(canonicalize(value));
+    const digest = toBase64url(sha256(bytes));
+    this.content.push({ field: name, bytes });
+    const described = { bytes: bytes.length, media_type: 'application/json', sha256: digest };
+    return this.value(name, described, isField);
+  }
+}
+
+async function build(
+  input: CallInput,
+  provider: Provider,
+  request: RequestFacts | undefined,
+  response: ResponseFacts | undefined,
+): Promise<BuiltCall> {
+  const { spooled, end, log, source } = input;
+  const { begin, recordId } = spooled;
+  const committed = new Committed(input.random);
+  commitRequest(committed, begin, end, request);
+  await commitResponse(committed, spooled, end, response);
+  const output =
+    end.response.bytes === 0 ? undefined : outputOf(provider, end, response, committed);
+  const policy = { events: policyEvents(response, committed) };
+  const record: InferenceRecord = {
+    schema: 'stele.record/1',
+    kind: 'inference',
+    log,
+    record_id: recordId,
+    source,
+    time: {
+      received: timestampUs(begin.received_us),
+      completed: timestampUs(end.at_us),
+      clock: { source: 'system', max_error_us: end.clock_error_us },
+      ...(end.first_byte_us === undefined
+        ? {}
+        : { upstream_first_byte: timestampUs(end.first_byte_us) }),
+    },
+    ids: idsOf(begin, recordId, end, request, response),
+    // Nobody asked who calls: a provider key passes through and is not ours to judge.
+    auth: { tenant: 'default', method: 'none', principal_type: 'unknown' },
+    input: inputOf(provider, begin, end, request),
+    model: modelOf(provider, begin, end, request, response),
+    policy,
+    ...(output === undefined ? {} : { output }),
+    metrics: metricsOf(begin, end, response),
+    outcome: outcomeOf(end, response),
+    commitments: { alg: 'sha-256', form: 'sd-disclosure/1', fields: committed.fields },
+    retention: { class: input.retentionClass },
+  };
+  const { disclosures, bodies, content } = committed;
+  return { record, disclosures, bodies, content };
+}
+
+function commitRequest(
+  committed: Committed,
+  begin: BeginFacts,
+  end: EndFrame,
+  request: RequestFacts | undefined,
+): void {
+  const { headers, client_address } = begin;
+  if (end.received.bytes > 0) committed.body('request.body', 'request', end.received, headers);
+  committed.value('request.headers', headers);
+  committed.value('request.messages', request?.normalized);
+  committed.value('request.system', request?.system);
+  committed.value('request.tools', request?.toolDefinitions);
+  committed.value('request.stop', request?.stop);
+  committed.value('client.address', client_address);
+  committed.value('user_agent', headers['user-agent']);
+}
+
+async function commitResponse(
+  committed: Committed,
+  spooled: SpooledCall,
+  end: EndFrame,
+  response: ResponseFacts | undefined,
+): Promise<void> {
+  if (end.head === undefined || end.response.bytes === 0) return;
+  const { headers } = end.head;
+  committed.body('response.body', 'response', end.response, headers);
+  const delivered = Math.min(end.delivered, end.response.bytes);
+  if (end.transport !== 'complete' && end.transport !== 'crash' && delivered < end.response.bytes) {
+    const hash = createHash('sha256');
+    for await (const piece of spooled.response(end.response_frames, delivered)) hash.update(piece);
+    const facts = { bytes: delivered, sha256: toBase64url(new Uint8Array(hash.digest())) };
+    committed.body('response.delivered', 'response', facts, headers);
+  }
+  committed.value('response.headers', headers);
+  committed.value('response.messages', response?.normalized);
+  committed.value('response.reasoning', response?.reasoning);
+  committed.value('response.error', response?.error?.message);
+}
+
+function idsOf(
+  begin: BeginFacts,
+  recordId: string,
+  end: EndFrame,
+  request: RequestFacts | undefined,
+  response: ResponseFacts | undefined,
+): InferenceRecord['ids'] {
+  const { headers } = begin;
+  const answer = end.head?.headers ?? {};
+  const trace = /^00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}$/.exec(headers.traceparent ?? '');
+  const retries = /^[0-9]{1,4}$/.exec(headers['x-stainless-retry-count'] ?? '');
+  const upstream =
+    answer['x-request-id'] ?? answer['request-id'] ?? answer['apim-request-id'] ?? answer['cf-ray'];
+  return known({
+    gateway_request: recordId,
+    attempt: 1 + Number(retries?.[0] ?? 0),
+    upstream_request: label(upstream),
+    client_request: label(headers['x-client-request-id'] ?? headers['x-request-id']),
+    trace: trace?.[1],
+    span: trace?.[2],
+    conversation: label(request?.conversation ?? headers['x-stele-conversation']),
+    previous_response: label(request?.previousResponse),
+    response: label(response?.id),
+  });
+}
+
+function inputOf(
+  provider: Provider,
+  { headers }: BeginFacts,
+  end: EndFrame,
+  request: RequestFacts | undefined,
+): InferenceRecord['input'] {
+  return known({
+    format: formatOf(provider),
+    context: request?.context ?? 'unknown',
+    bytes_class: bitLength(end.received.bytes),
+    messages: request?.messages,
+    tools: request?.tools,
+    attachments: request?.attachments,
+    system_prompt_version: label(headers['x-stele-system-prompt-version']),
+    prompt_name: label(headers['x-stele-prompt-name']),
+    prompt_version: label(headers['x-stele-prompt-version']),
+  });
+}
+
+function modelOf(
+  provider: Provider,
+  { headers, endpoint, target }: BeginFacts,
+  end: EndFrame,
+  request: RequestFacts | undefined,
+  response: ResponseFacts | undefined,
+): InferenceRecord['model'] {
+  const version =
+    headers['anthropic-version'] ??
+    end.head?.headers['openai-version'] ??
+    new URLSearchParams(target.split('?')[1] ?? '').get('api-version');
+  return known({
+    provider: provider.provider,
+    operation: provider.operation,
+    requested: label(request?.model),
+    served: label(response?.served),
+    system_fingerprint: label(response?.systemFingerprint),
+    service_tier: label(response?.serviceTier),
+    endpoint: label(endpoint),
+    api_version: label(version ?? undefined),
+    params: request?.parsed ? request.params : undefined,
+  });
+}
+
+function outputOf(
+  provider: Provider,
+  end: EndFrame,
+  response: ResponseFacts | undefined,
+  committed: Committed,
+): NonNullable<InferenceRecord['output']> {
+  const reasons = (response?.finishReasons ?? []).flatMap((reason) => label(reason) ?? []);
+  return known({
+    format: formatOf(provider),
+    refused: response?.refused ?? false,
+    finish_reasons: listOf('output.finish_reasons', reasons, committed),
+    choices: response?.choices,
+    bytes_class: bitLength(end.response.bytes),
+    stream:
+      response?.stream === undefined
+        ? undefined
+        : { events: response.stream.events, terminated: streamEndOf(end, response.stream) },
+    tool_calls: toolCalls(response, committed),
+  });
+}
+
+function toolCalls(response: ResponseFacts | undefined, committed: Committed) {
+  if (response === undefined) return undefined;
+  if (response.toolCalls.length > RECORD_LIST_MAX) {
+    const all = response.toolCalls.map((call) => ({ ...call }));
+    return listOf('output.tool_calls', all, committed);
+  }
+  return response.toolCalls.map((call, i) =>
+    known({
+      name: label(call.name) ?? 'unnamed',
+      id: label(call.id),
+      args_commit:
+        i < TOOL_ARGS_MAX
+          ? committed.value(`tool_calls.${i}.args`, call.arguments, false)
+          : undefined,
+    }),
+  );
+}
+
+function policyEvents(
+  response: ResponseFacts | undefined,
+  committed: Committed,
+): InferenceRecord['policy']['events'] {
+  const events = (response?.policyEvents ?? []).map((event) =>
+    known({
+      stage: event.stage,
+      verdict: token(event.verdict),
+      action: event.action,
+      rule: label(event.rule),
+      category: label(event.category),
+    }),
+  );
+  return listOf('policy.events', events, committed) as InferenceRecord['policy']['events'];
+}
+
+function metricsOf(
+  begin: BeginFacts,
+  end: EndFrame,
+  response: ResponseFacts | undefined,
+): InferenceRecord['metrics'] {
+  const usage = response?.usage;
+  return known({
+    duration_us: Math.max(0, end.at_us - begin.received_us),
+    usage_source: usage === undefined ? ('none' as const) : ('provider' as const),
+    ttfb_us:
+      end.first_byte_us === undefined || end.response.bytes === 0
+        ? undefined
+        : Math.max(0, end.first_byte_us - begin.received_us),
+    proxy_overhead_us: end.overhead_us,
+    input_tokens: usage?.inputTokens,
+    output_tokens: usage?.outputTokens,
+    cache_read_input_tokens: usage?.cacheReadInputTokens,
+    cache_write_input_tokens: usage?.cacheWriteInputTokens,
+    reasoning_output_tokens: usage?.reasoningOutputTokens,
+  });
+}
+
+/** A list, or its count and a commitment to all of it where it is too long for a record. */
+function listOf<T extends Json>(name: string, items: readonly T[], committed: Committed) {
+  if (items.length <= RECORD_LIST_MAX) return items;
+  const commit = committed.value(name, items, false);
+  return commit === undefined ? [] : { count: items.length, commit };
+}
+
+/** Legacy completions have no format of their own in a record. */
+function formatOf({ format }: Provider): InferenceRecord['input']['format'] {
+  return format === 'openai.completions' ? 'opaque' : format;
+}
+
+/** Bits that a byte count needs. */
+function bitLength(n: number): number {
+  return n === 0 ? 0 : Math.floor(Math.log2(n)) + 1;
+}
+
+/** A stranger's text as a label, or nothing: not empty, well formed, and short. */
+function label(text: string | undefined): string | undefined {
+  return text !== undefined && text !== '' && text.length <= 1_024 && text.isWellFormed()
+    ? text
+    : undefined;
+}
+
+function token(text: string): string {
+  return /^[a-z0-9]+(?:[._-][a-z0-9]+)*$/.test(text) && text.length <= 64 ? text : 'other';
+}
+
+type Known<T> = { [K in keyof T as undefined extends T[K] ? never : K]: T[K] } & {
+  [K in keyof T as undefined extends T[K] ? K : never]?: Exclude<T[K], undefined>;
+};
+
+/** Without the members that are not known: absent, never null. */
+function known<T extends object>(members: T): Known<T> {
+  return Object.fromEntries(
+    Object.entries(members).filter(([, value]) => value !== undefined),
+  ) as Known<T>;
+}

@@ -1,0 +1,385 @@
+/**
+ * How does an ended call become a signed record in its source's chain?
+ *
+ * One loop takes everything that waits: it gives out seq and prev in order, builds the records, has them
+ * signed, and writes the record frames under one commit. Only then are they handed to the submitter, so
+ * a record that the log has seen is never made again with another seq. If anything fails, the chain
+ * stays where it was and the same calls are taken again.
+ *
+ * Signing is one call for the whole batch (`signAll`): here is where a window signature goes.
+ */
+
+import { signEntry } from '../client/sign.ts';
+import { sha256, toBase64url, toHex } from '../core/bytes.ts';
+import { invariant, SteleError } from '../core/errors.ts';
+import { type Record as AuditRecord, formatRecord } from '../core/record.ts';
+import { RECORD_TYPE } from '../core/statement.ts';
+import { uuidv7 } from '../core/uuid.ts';
+import type { Signer } from '../keys/signer.ts';
+import { type Clock, timestampUs } from './clock.ts';
+import { errorCode } from './journal/disk.ts';
+import { FRAME, NO_CALL } from './journal/frame.ts';
+import { SyncFailed } from './journal/journal.ts';
+import type { Damage } from './journal/scan.ts';
+import { FieldSealer, sealFacts } from './journal/seal.ts';
+import type { ProxyLogger } from './logger.ts';
+import { type BuiltCall, buildCall, buildMinimal, type LiveFacts } from './record.ts';
+import { type BodyRef, encodeRecordFrame, type RecordMeta } from './record-frame.ts';
+import type { Chain } from './recover.ts';
+import type { SpoolContext } from './spool.ts';
+import { SpooledCall } from './spooled.ts';
+
+/** A call whose end frame is on disk. */
+export interface EndedCall {
+  readonly recordId: string;
+  readonly beginPosition: number;
+  readonly endPosition: number;
+  /** What is still in memory; without it the call is read back. */
+  live?: LiveFacts | undefined;
+}
+
+export interface GapFacts {
+  readonly reason: string;
+  readonly source?: string;
+  /** First and last missing seq; the gap's own where no number is missing. */
+  readonly seqs?: { readonly from: number; readonly to: number };
+  readonly time?: { readonly fromUs: number; readonly toUs: number };
+  readonly count?: number;
+  readonly damage?: readonly Damage[];
+  readonly replaces?: string;
+}
+
+type Job =
+  | { readonly kind: 'call'; readonly call: EndedCall }
+  | { readonly kind: 'gap'; readonly gap: GapFacts }
+  | { readonly kind: 'heartbeat' };
+
+export interface RecorderOptions {
+  readonly context: SpoolContext;
+  readonly chain: Chain;
+  readonly signer: Signer;
+  readonly clock: Clock;
+  /** Names this start of the process. */
+  readonly instance: string;
+  readonly software: string;
+  readonly retentionClass: string;
+  readonly logger: ProxyLogger;
+  /** The record frame is on disk; a gap may stand for the call `drops`. */
+  readonly recorded: (position: number, meta: RecordMeta, drops: string | undefined) => void;
+}
+
+interface Draft {
+  readonly job: Job;
+  readonly payload: Uint8Array;
+  readonly meta: RecordMeta;
+  readonly disclosures: Uint8Array;
+  /** The call that this gap stands for. */
+  readonly drops?: string;
+}
+
+/** Records made and signed together. */
+const BATCH_MAX = 64;
+
+/** Calls whose facts stay in memory while they wait; the rest are read back from the spool. */
+const LIVE_MAX = 256;
+
+/** Calls that wait for the signer or the disk, beyond which no new call is taken. */
+const WAITING_MAX = 65_536;
+
+const RETRY_MS = 1_000;
+
+/** Plain bytes of a content frame. */
+const PIECE_BYTES = 262_144;
+
+export class Recorder {
+  readonly #options: RecorderOptions;
+  readonly #jobs: Job[] = [];
+  /** As of the last record frame that is on disk, and as of the last that was appended. */
+  #chain: Chain;
+  #appended: Chain;
+  #running: Promise<void> | undefined;
+  #lastError: string | undefined;
+  #stopped = false;
+  #stopWaiting: () => void = () => {};
+
+  constructor(options: RecorderOptions) {
+    this.#options = options;
+    this.#chain = options.chain;
+    this.#appended = options.chain;
+  }
+
+  /** What a new segment begins with. */
+  get appendedChain(): Chain {
+    return this.#appended;
+  }
+
+  get waiting(): number {
+    return this.#jobs.length;
+  }
+
+  get lastError(): string | undefined {
+    return this.#lastError;
+  }
+
+  /** Throws `pushback` while too many calls wait to be recorded. */
+  checkRoom(): void {
+    if (this.#jobs.length < WAITING_MAX) return;
+    throw new SteleError('pushback', `recorder: ${WAITING_MAX} calls wait for their record`, {
+      retryAfterS: 5,
+    });
+  }
+
+  call(call: EndedCall): void {
+    if (this.#jobs.length >= LIVE_MAX) call.live = undefined;
+    this.#add({ kind: 'call', call });
+  }
+
+  gap(gap: GapFacts): void {
+    this.#add({ kind: 'gap', gap });
+  }
+
+  heartbeat(): void {
+    // One that waits says the same as two.
+    if (this.#jobs.some((job) => job.kind === 'heartbeat')) return;
+    this.#add({ kind: 'heartbeat' });
+  }
+
+  /** Resolves when nothing waits, or when it was stopped. */
+  async idle(): Promise<void> {
+    while (this.#running !== undefined) await this.#running;
+  }
+
+  /** Ends after the batch in hand; what waits is found in the journal by the next start. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#stopWaiting();
+    await this.idle();
+  }
+
+  #add(job: Job): void {
+    this.#jobs.push(job);
+    if (this.#stopped) return;
+    this.#running ??= this.#run();
+  }
+
+  async #run(): Promise<void> {
+    // Let the answer that is being released go out first.
+    await new Promise(setImmediate);
+    while (this.#jobs.length > 0 && !this.#stopped) {
+      try {
+        await this.#batch(this.#jobs.slice(0, BATCH_MAX));
+        this.#lastError = undefined;
+      } catch (error) {
+        this.#appended = this.#chain;
+        this.#lastError = error instanceof Error ? error.message : String(error);
+        if (error instanceof SyncFailed) break;
+        const waiting = this.#jobs.length;
+        this.#options.logger.error(
+          { error: this.#lastError, waiting },
+          'records cannot be made now',
+        );
+        await this.#pause();
+      }
+    }
+    this.#running = undefined;
+  }
+
+  async #batch(jobs: readonly Job[]): Promise<void> {
+    const { context, recorded } = this.#options;
+    const drafts: Draft[] = [];
+    let chain = this.#chain;
+    for (const job of jobs) {
+      const draft = await this.#draft(job, chain);
+      drafts.push(draft);
+      chain = { source: chain.source, next: chain.next + 1, prev: draft.meta.digest };
+    }
+    const entries = await this.#signAll(drafts);
+    const positions = drafts.map((draft, i) => {
+      const entry = entries[i] as Uint8Array;
+      const { meta, disclosures } = draft;
+      const call = meta.kind === 'inference' ? meta.record_id : NO_CALL;
+      const payload = encodeRecordFrame({ meta, entry, disclosures });
+      const position = context.journal.append(FRAME.record, call, payload);
+      if (draft.drops !== undefined) {
+        context.journal.append(FRAME.dropped, draft.drops, new Uint8Array(0));
+      }
+      const { source } = this.#appended;
+      this.#appended = { source, next: meta.seq + 1, prev: meta.digest };
+      return position;
+    });
+    await context.journal.commit();
+    // A crash before this: the same calls get the same seqs at the next start, and nobody has seen
+    // these signatures. After it: they are submitted, by this process or the next.
+    this.#chain = chain;
+    this.#jobs.splice(0, jobs.length);
+    for (const [i, position] of positions.entries()) {
+      const { meta, drops } = drafts[i] as Draft;
+      recorded(position, meta, drops);
+    }
+  }
+
+  #signAll(drafts: readonly Draft[]): Promise<Uint8Array[]> {
+    const { signer } = this.#options;
+    return Promise.all(drafts.map(({ payload }) => signEntry(signer, RECORD_TYPE, payload)));
+  }
+
+  async #draft(job: Job, chain: Chain): Promise<Draft> {
+    if (job.kind !== 'call') return this.#plainDraft(job, chain);
+    try {
+      return await this.#callDraft(job, chain);
+    } catch (error) {
+      // A disk that fails now may not fail later; a frame that does not open never will.
+      if (errorCode(error) !== undefined) throw error;
+      const { recordId } = job.call;
+      const rule = error instanceof Error ? error.message : String(error);
+      this.#options.logger.error(
+        { record_id: recordId, error: rule },
+        'a call cannot be read back',
+      );
+      return { ...this.#plainDraft(unreadable(job.call), chain), drops: recordId };
+    }
+  }
+
+  #plainDraft(job: Exclude<Job, { kind: 'call' }>, chain: Chain): Draft {
+    const { clock, random } = { ...this.#options, ...this.#options.context };
+    const nowUs = clock.nowUs();
+    const record_id = uuidv7(Math.floor(nowUs / 1_000), random(10));
+    const common = {
+      schema: 'stele.record/1',
+      log: this.#options.context.origin,
+      record_id,
+      source: this.#source(chain, []),
+      time: {
+        received: timestampUs(nowUs),
+        clock: { source: 'system', max_error_us: clock.maxErrorUs() },
+      },
+    } as const;
+    const seq = chain.next;
+    let record: AuditRecord;
+    let meta: Omit<RecordMeta, 'digest'> = { kind: job.kind, record_id, seq };
+    if (job.kind === 'heartbeat') {
+      record = { ...common, kind: 'heartbeat', heartbeat: { seq } };
+    } else {
+      const { reason, source = chain.source, seqs, time, count, damage, replaces } = job.gap;
+      const gap = {
+        reason,
+        source,
+        seq_from: seqs?.from ?? seq,
+        seq_to: seqs?.to ?? seq,
+        ...(time === undefined
+          ? {}
+          : { time_from: timestampUs(time.fromUs), time_to: timestampUs(time.toUs) }),
+        ...(count === undefined ? {} : { count }),
+      };
+      record = { ...common, kind: 'gap', gap };
+      const own = source === chain.source ? seqs : undefined;
+      meta = {
+        ...meta,
+        ...(damage === undefined ? {} : { damage }),
+        ...(replaces === undefined ? {} : { replaces }),
+        ...(own === undefined ? {} : { explains: { from: own.from, to: own.to + 1 } }),
+      };
+    }
+    const payload = formatRecord(record);
+    const digest = toBase64url(sha256(payload));
+    return { job, payload, meta: { ...meta, digest }, disclosures: new Uint8Array(0) };
+  }
+
+  async #callDraft(job: Extract<Job, { kind: 'call' }>, chain: Chain): Promise<Draft> {
+    const { context, logger } = this.#options;
+    const { call } = job;
+    const spooled = await SpooledCall.open(context, call.recordId, call.beginPosition);
+    const end = call.live?.end ?? (await spooled.end(call.endPosition));
+    const from = {
+      spooled,
+      end,
+      live: call.live,
+      log: context.origin,
+      source: this.#source(chain, end.truncated ?? []),
+      retentionClass: this.#options.retentionClass,
+      random: context.random,
+    };
+    let built: BuiltCall;
+    let payload: Uint8Array;
+    try {
+      built = await buildCall(from);
+      payload = formatRecord(built.record);
+      invariant(payload.length <= PAYLOAD_BYTES_MAX, 'a record fits an entry');
+    } catch (error) {
+      if (errorCode(error) !== undefined) throw error;
+      // What was read out of the bodies does not fit a record. The bodies themselves always do.
+      const reason = error instanceof Error ? error.message : String(error);
+      logger.error(
+        { record_id: call.recordId, error: reason },
+        'a record is made without its details',
+      );
+      built = await buildMinimal(from);
+      payload = formatRecord(built.record);
+    }
+    const bodies = [...built.bodies, ...this.#contentFrames(spooled, built)];
+    const place = { origin: context.origin, recordId: call.recordId, field: 'disclosures' };
+    const text = new TextEncoder().encode(built.disclosures.join('\n'));
+    const meta: RecordMeta = {
+      kind: 'inference',
+      record_id: call.recordId,
+      seq: chain.next,
+      digest: toBase64url(sha256(payload)),
+      begin: call.beginPosition,
+      end: call.endPosition,
+      bodies,
+    };
+    const disclosures = sealFacts(spooled.dataKey, place, text, context.random);
+    return { job, payload, meta, disclosures };
+  }
+
+  /** Values too large for a disclosure go into frames of their own, like bodies. */
+  #contentFrames(spooled: SpooledCall, built: BuiltCall): BodyRef[] {
+    const { journal, random, origin } = this.#options.context;
+    return built.content.map(({ field, bytes }) => {
+      const sealed_as = `${field} ${toHex(random(8))}`;
+      const sealer = new FieldSealer(spooled.dataKey, {
+        origin,
+        recordId: spooled.recordId,
+        field: sealed_as,
+      });
+      const frames: number[] = [];
+      for (let at = 0; at < bytes.length; at += PIECE_BYTES) {
+        const sealed = sealer.next(bytes.subarray(at, at + PIECE_BYTES));
+        frames.push(journal.append(FRAME.content, spooled.recordId, sealed));
+      }
+      return { field, of: 'content' as const, bytes: bytes.length, frames, sealed_as };
+    });
+  }
+
+  #source(chain: Chain, truncated: readonly string[]) {
+    return {
+      id: chain.source,
+      instance: this.#options.instance,
+      seq: chain.next,
+      prev: chain.prev,
+      provenance: 'observed' as const,
+      completeness: truncated.length === 0 ? ('full' as const) : ('truncated' as const),
+      software: this.#options.software,
+      ...(truncated.length === 0 ? {} : { truncated_fields: truncated }),
+    };
+  }
+
+  #pause(): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, RETRY_MS);
+      this.#stopWaiting = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+}
+
+function unreadable(call: EndedCall): Exclude<Job, { kind: 'call' }> {
+  const made = Number.parseInt(call.recordId.replaceAll('-', '').slice(0, 12), 16) * 1_000;
+  const time = { fromUs: made, toUs: made };
+  return { kind: 'gap', gap: { reason: 'unreadable-call', count: 1, time } };
+}
+
+/** The payload's share of an entry of 65,535 bytes; signatures and framing take less than the rest. */
+const PAYLOAD_BYTES_MAX = 60_000;

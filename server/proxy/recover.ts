@@ -1,0 +1,164 @@
+/**
+ * What was the source doing when it stopped?
+ *
+ * One pass over the journal gives the chain (next seq, last digest), the records that are not in the log
+ * yet, the calls that have no record yet, and the damage. It is the normal way to start; an empty
+ * journal is one without frames.
+ *
+ * Whether the chain is *certain*: a record frame may have been destroyed together with its seq, and then
+ * the next record would take a number that is already taken. So after damage the chain counts only once
+ * a later frame states it; otherwise a new source begins.
+ */
+import { parseUtf8 } from '../core/bytes.ts';
+import type { Backlog } from './backlog.ts';
+import type { SpoolDisk } from './journal/disk.ts';
+import { FRAME, type Frame, NO_CALL } from './journal/frame.ts';
+import { type Damage, type ScanResult, scanJournal } from './journal/scan.ts';
+import { decodeRecordFrame } from './record-frame.ts';
+
+/** Where a source's chain stands. */
+export interface Chain {
+  readonly source: string;
+  /** The seq of the next record. */
+  readonly next: number;
+  /** SHA-256 of the last record's payload, base64url; null before the first. */
+  readonly prev: string | null;
+}
+
+/** A call that has frames in the journal and no record. */
+export interface OpenCall {
+  readonly recordId: string;
+  readonly begin: number;
+  readonly request: number[];
+  readonly response: number[];
+  requested?: number;
+  head?: number;
+  /** The last end frame. */
+  end?: number;
+}
+
+export interface Recovered {
+  readonly scan: ScanResult;
+  readonly chain: Chain | undefined;
+  readonly isCertain: boolean;
+  readonly openCalls: readonly OpenCall[];
+  /** Damage that no gap record names yet. */
+  readonly damage: readonly Damage[];
+  /** Calls with frames whose begin is gone. */
+  readonly headless: number;
+  /** Seqs of refused records that no gap record explains yet. */
+  readonly unexplained: readonly number[];
+}
+
+/** Reads the journal; records that wait go into `backlog`. */
+export async function recover(disk: SpoolDisk, backlog: Backlog): Promise<Recovered> {
+  const state = new Replay(backlog);
+  const scan = await scanJournal(
+    disk,
+    (frame, position) => state.frame(frame, position),
+    (damage) => state.damaged(damage),
+  );
+  return { scan, ...state.result() };
+}
+
+class Replay {
+  readonly #backlog: Backlog;
+  readonly #calls = new Map<string, OpenCall>();
+  readonly #headless = new Set<string>();
+  readonly #damage: Damage[] = [];
+  readonly #unexplained = new Set<number>();
+  #chain: Chain | undefined;
+  #isCertain = true;
+
+  constructor(backlog: Backlog) {
+    this.#backlog = backlog;
+  }
+
+  damaged(damage: Damage): void {
+    this.#damage.push(damage);
+    this.#isCertain = false;
+  }
+
+  frame(frame: Frame, position: number): void {
+    switch (frame.type) {
+      case FRAME.chain:
+        this.#chain = parseFrameJson(frame) as Chain;
+        this.#isCertain = true;
+        return;
+      case FRAME.begin: {
+        const call = { recordId: frame.call, begin: position, request: [], response: [] };
+        this.#calls.set(frame.call, call);
+        return;
+      }
+      case FRAME.record:
+        this.#record(frame, position);
+        return;
+      case FRAME.logged: {
+        const { record } = parseFrameJson(frame) as { record: number };
+        this.#backlog.done(record);
+        return;
+      }
+      case FRAME.refused: {
+        const { record, seq } = parseFrameJson(frame) as { record: number; seq: number };
+        this.#backlog.done(record);
+        this.#unexplained.add(seq);
+        return;
+      }
+      case FRAME.dropped:
+        this.#calls.delete(frame.call);
+        return;
+      default:
+        this.#part(frame, position);
+    }
+  }
+
+  result(): Omit<Recovered, 'scan'> {
+    return {
+      chain: this.#chain,
+      isCertain: this.#isCertain,
+      openCalls: [...this.#calls.values()],
+      damage: this.#damage,
+      headless: this.#headless.size,
+      unexplained: [...this.#unexplained],
+    };
+  }
+
+  #record(frame: Frame, position: number): void {
+    const { meta } = decodeRecordFrame(frame.payload);
+    const source = this.#chain?.source ?? '';
+    this.#chain = { source, next: meta.seq + 1, prev: meta.digest };
+    // The record names its predecessor, so it also says where the chain stands.
+    this.#isCertain = true;
+    this.#backlog.push(position, meta.begin ?? position);
+    if (frame.call !== NO_CALL) this.#calls.delete(frame.call);
+    for (const { begin, end } of meta.damage ?? []) {
+      const at = this.#damage.findIndex((d) => d.begin === begin && d.end === end);
+      if (at >= 0) this.#damage.splice(at, 1);
+    }
+    if (meta.explains !== undefined) {
+      const { from, to } = meta.explains;
+      for (const seq of this.#unexplained) {
+        if (seq >= from && seq < to) this.#unexplained.delete(seq);
+      }
+    }
+  }
+
+  #part(frame: Frame, position: number): void {
+    const call = this.#calls.get(frame.call);
+    if (call === undefined) {
+      // A late content frame of a call that has its record is nothing to report.
+      if (this.#damage.length > 0) this.#headless.add(frame.call);
+      return;
+    }
+    if (frame.type === FRAME.request) call.request.push(position);
+    else if (frame.type === FRAME.response) call.response.push(position);
+    else if (frame.type === FRAME.requested) call.requested = position;
+    else if (frame.type === FRAME.head) call.head = position;
+    else if (frame.type === FRAME.end) call.end = position;
+  }
+}
+
+/** Frames are written by this program and covered by their checksum. */
+function parseFrameJson(frame: Frame): unknown {
+  return JSON.parse(parseUtf8(frame.payload, 'journal frame'));
+}

@@ -1,0 +1,188 @@
+/**
+ * The proxy's HTTP side: which requests are calls, and what else does it answer?
+ *
+ * Plain node:http. Nothing parses or decodes a body here, and no timeout ends a call that still moves:
+ * model calls may be silent for minutes and uploads slow, so the limits are between bytes.
+ */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+import { SteleError, shown } from '../core/errors.ts';
+import { Exchange, type ForwardOptions } from './forward.ts';
+import { headerValue } from './headers.ts';
+import type { ProxyLogger } from './logger.ts';
+import { type Problem, problemBody, problemHeaders, problemOf } from './problem.ts';
+import type { Source } from './source.ts';
+import { parseRoute, type Upstream } from './upstream.ts';
+
+export interface ServerOptions extends ForwardOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly upstreams: ReadonlyMap<string, Upstream>;
+  /** By the name of the log. */
+  readonly sources: ReadonlyMap<string, Source>;
+  /** Calls at once, beyond which a new one gets `pushback`. */
+  readonly callsMax: number;
+  readonly logger: ProxyLogger;
+}
+
+/** Cookies, long keys and many beta flags fit; Node's default is 16 KiB. */
+const HEADER_BYTES_MAX = 65_536;
+
+const HEADERS_TIMEOUT_MS = 60_000;
+
+/** Longer than a client's pool keeps a connection, so that the client closes first. */
+const KEEP_ALIVE_MS = 75_000;
+
+export class ProxyServer {
+  readonly #options: ServerOptions;
+  readonly #server: Server;
+  readonly #calls = new Set<Exchange>();
+  #whenIdle: () => void = () => {};
+
+  private constructor(options: ServerOptions) {
+    this.#options = options;
+    this.#server = createServer({
+      maxHeaderSize: HEADER_BYTES_MAX,
+      headersTimeout: HEADERS_TIMEOUT_MS,
+      requestTimeout: 0,
+      keepAliveTimeout: KEEP_ALIVE_MS,
+    });
+    this.#server.on('request', (req, res) => this.#handle(req, res, false));
+    this.#server.on('checkContinue', (req, res) => this.#handle(req, res, true));
+    this.#server.on('clientError', (_error, socket: Socket) => {
+      if (socket.writable) socket.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n');
+      else socket.destroy();
+    });
+  }
+
+  static async listen(options: ServerOptions): Promise<ProxyServer> {
+    const proxy = new ProxyServer(options);
+    await new Promise<void>((resolve, reject) => {
+      proxy.#server.once('error', reject);
+      proxy.#server.listen(options.port, options.host, resolve);
+    });
+    return proxy;
+  }
+
+  get url(): string {
+    const { address, port } = this.#server.address() as AddressInfo;
+    return `http://${address.includes(':') ? `[${address}]` : address}:${port}`;
+  }
+
+  get calls(): number {
+    return this.#calls.size;
+  }
+
+  /** Takes no new connection, lets calls end for `graceMs`, then breaks them off. */
+  async close(graceMs: number): Promise<void> {
+    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    this.#server.closeIdleConnections();
+    if (this.#calls.size > 0) {
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, graceMs);
+        this.#whenIdle = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+      });
+    }
+    const ending = [...this.#calls].map((call) => call.ended);
+    for (const call of this.#calls) call.abort();
+    await Promise.all(ending);
+    this.#server.closeAllConnections();
+    await closed;
+  }
+
+  #handle(req: IncomingMessage, res: ServerResponse, expectsContinue: boolean): void {
+    try {
+      const path = (req.url ?? '').split('?', 1)[0];
+      if (path === '/healthz') answerJson(res, 200, { status: 'ok' });
+      else if (path === '/readyz') {
+        this.#ready(res).catch((error) => refuse(req, res, problemOf(error)));
+      } else this.#call(req, res, expectsContinue);
+    } catch (error) {
+      refuse(req, res, problemOf(error));
+    }
+  }
+
+  #call(req: IncomingMessage, res: ServerResponse, expectsContinue: boolean): void {
+    const { upstreams, sources, callsMax, logger } = this.#options;
+    const route = parseRoute(req.url ?? '', upstreams);
+    const source = sources.get(route.upstream.log);
+    if (source === undefined) {
+      throw new SteleError('not_found', `log: there is no log ${shown(route.upstream.log)} here`);
+    }
+    if (/\bwebsocket\b/i.test(headerValue(req.rawHeaders, 'upgrade') ?? '')) {
+      refuse(req, res, UPGRADE_PROBLEM);
+      return;
+    }
+    if (this.#calls.size >= callsMax) {
+      throw new SteleError('pushback', `proxy: ${callsMax} calls are in progress`, {
+        retryAfterS: 1,
+      });
+    }
+    const call = new Exchange(req, res, route, source, this.#options);
+    this.#calls.add(call);
+    call
+      .run(expectsContinue)
+      .catch((error: unknown) => {
+        const message = error instanceof Error ? error.message : String(error);
+        logger.error({ error: message }, 'a call failed in the proxy itself');
+        res.destroy();
+      })
+      .finally(() => {
+        this.#calls.delete(call);
+        if (this.#calls.size === 0) this.#whenIdle();
+      });
+  }
+
+  /** Whether calls can be recorded now, and how much waits. */
+  async #ready(res: ServerResponse): Promise<void> {
+    const logs: Record<string, object> = {};
+    let isReady = true;
+    for (const [name, source] of this.#options.sources) {
+      try {
+        await source.probe();
+      } catch {
+        // The reason is in the state below.
+        isReady = false;
+      }
+      logs[name] = source.state();
+    }
+    answerJson(res, isReady ? 200 : 503, {
+      status: isReady ? 'ready' : 'not ready',
+      calls: this.#calls.size,
+      logs,
+    });
+  }
+}
+
+/** Any other upgrade a server may ignore, and so does this one. */
+const UPGRADE_PROBLEM: Problem = {
+  status: 501,
+  code: 'not_supported',
+  title: 'Not supported',
+  detail: 'upgrade: what goes over a WebSocket cannot be recorded, so none is forwarded',
+};
+
+function refuse(req: IncomingMessage, res: ServerResponse, problem: Problem): void {
+  if (res.headersSent) {
+    res.destroy();
+    return;
+  }
+  const body = problemBody(problem);
+  const headers = problemHeaders(problem, body);
+  if (!req.complete) headers.push('Connection', 'close');
+  res.writeHead(problem.status, headers);
+  res.end(body);
+}
+
+function answerJson(res: ServerResponse, status: number, value: object): void {
+  const body = Buffer.from(`${JSON.stringify(value)}\n`);
+  res.writeHead(status, {
+    'content-type': 'application/json',
+    'content-length': body.length,
+    'cache-control': 'no-store',
+  });
+  res.end(body);
+}

@@ -1,0 +1,457 @@
+/**
+ * One source: a journal, a chain of records, and a log that they go to.
+ *
+ *     calls ─▶ spool ─▶ journal ◀─ recorder ─▶ backlog ─▶ submitter ─▶ log
+ *
+ * A source has a folder of its own:
+ *
+ *     0000000000000000.journal …   segments
+ *     source.json                  the source's id, to notice that a journal was lost
+ *     refused-SEQ-ID.journal       entries the log refused for good, with their calls' sealed frames
+ *
+ * Its id is the configured name and a random part: a journal that is lost with everything that
+ * remembers it can then never lead to two records with one seq.
+ */
+
+import type { LogClient } from '../client/client.ts';
+import { parseUtf8, toHex, utf8 } from '../core/bytes.ts';
+import { hasCode, type SteleError } from '../core/errors.ts';
+import { parseReceipt } from '../core/receipt.ts';
+import type { Signer } from '../keys/signer.ts';
+import type { Keyring } from '../vault/keyring.ts';
+import { Backlog } from './backlog.ts';
+import type { Clock } from './clock.ts';
+import { closeOpenCall } from './close-call.ts';
+import type { BeginFacts, EndFacts } from './facts.ts';
+import type { SpoolDisk } from './journal/disk.ts';
+import { FRAME, NO_CALL } from './journal/frame.ts';
+import { Journal, type SyncFailed } from './journal/journal.ts';
+import type { ProxyLogger } from './logger.ts';
+import { readSubmission, setAside } from './outgoing.ts';
+import type { RecordMeta } from './record-frame.ts';
+import { type EndedCall, type GapFacts, Recorder } from './recorder.ts';
+import { type Chain, type OpenCall, type Recovered, recover } from './recover.ts';
+import { CallSpool, Linger, type SpoolContext } from './spool.ts';
+import { SpooledCall } from './spooled.ts';
+import { Submitter } from './submit.ts';
+
+/** What a source needs of a log. */
+export type LogPort = Pick<LogClient, 'submit' | 'sources'>;
+
+export interface SourceOptions {
+  readonly disk: SpoolDisk;
+  readonly origin: string;
+  readonly client: LogPort;
+  /** The readable part of the source's id. */
+  readonly name: string;
+  readonly signer: Signer;
+  readonly keyring: Keyring;
+  readonly clock: Clock;
+  readonly random: (bytes: number) => Uint8Array;
+  readonly logger: ProxyLogger;
+  readonly software: string;
+  readonly retentionClass: string;
+  readonly onFatal: (error: SyncFailed) => void;
+  readonly limits: SourceLimits;
+}
+
+export interface SourceLimits {
+  readonly segmentBytes: number;
+  readonly queueBytes: number;
+  readonly floorBytes: number;
+  readonly heartbeatMs: number;
+  readonly inFlight: number;
+}
+
+export interface SourceState {
+  readonly source: string;
+  readonly next_seq: number;
+  /** Calls in progress or waiting for their record. */
+  readonly open_calls: number;
+  /** Ended calls that wait for their record. */
+  readonly unrecorded: number;
+  /** Records that wait for the log. */
+  readonly backlog: number;
+  readonly journal_bytes: number;
+  /** Why new calls are refused now, if they are. */
+  readonly refusing?: string;
+  readonly log_error?: string;
+}
+
+interface Broken {
+  readonly call: OpenCall;
+  readonly facts: EndFacts;
+}
+
+const SOURCE_FILE = 'source.json';
+const BLOCK_RECORDS = 4_096;
+const LOADED_MAX = 65_536;
+const MEND_MS = 1_000;
+
+export class Source {
+  readonly #options: SourceOptions;
+  readonly #journal: Journal;
+  readonly #backlog: Backlog;
+  readonly #recorder: Recorder;
+  readonly #submitter: Submitter;
+  readonly #context: SpoolContext;
+  /** Calls that have frames and no record: nothing from their begin on may be deleted. */
+  readonly #open = new Map<string, number>();
+  readonly #seqs = new Map<number, number>();
+  #broken: Broken[] = [];
+  #missed: { count: number; fromUs: number; toUs: number } | undefined;
+  #unexplained: number[];
+  #isHealthy = true;
+  #mending: NodeJS.Timeout | undefined;
+  #heartbeat: NodeJS.Timeout | undefined;
+  #closed = false;
+
+  private constructor(
+    options: SourceOptions,
+    journal: Journal,
+    backlog: Backlog,
+    recorder: Recorder,
+    context: SpoolContext,
+    recovered: Recovered,
+  ) {
+    this.#options = options;
+    this.#journal = journal;
+    this.#backlog = backlog;
+    this.#recorder = recorder;
+    this.#context = context;
+    this.#unexplained = [...recovered.unexplained];
+    this.#submitter = new Submitter({
+      backlog,
+      inFlight: options.limits.inFlight,
+      send: (position, signal) => this.#send(position, signal),
+      logged: (position) => this.#logged(position),
+      refused: (position, error) => this.#refused(position, error),
+      random: options.random,
+      logger: options.logger,
+    });
+  }
+
+  static async open(options: SourceOptions): Promise<Source> {
+    const { disk, limits, random } = options;
+    let journal: Journal | undefined;
+    const backlog = new Backlog({
+      blockRecords: BLOCK_RECORDS,
+      loadedMax: LOADED_MAX,
+      find: (first, last) => recordPositions(journal as Journal, first, last),
+    });
+    const recovered = await recover(disk, backlog);
+    const { chain, replaces } = await chainToGoOn(options, recovered);
+    let recorder: Recorder | undefined;
+    journal = await Journal.open({
+      disk,
+      segments: recovered.scan.segments,
+      chain: () => utf8(JSON.stringify((recorder as Recorder).appendedChain)),
+      segmentBytes: limits.segmentBytes,
+      queueBytes: limits.queueBytes,
+      floorBytes: limits.floorBytes,
+      nowMs: () => options.clock.nowUs() / 1_000,
+      onFatal: options.onFatal,
+    });
+    const { keyring, origin } = options;
+    const context = { journal, keyring, origin, random, linger: new Linger() };
+    let source: Source | undefined;
+    recorder = new Recorder({
+      context,
+      chain,
+      signer: options.signer,
+      clock: options.clock,
+      instance: toHex(random(4)),
+      software: options.software,
+      retentionClass: options.retentionClass,
+      logger: options.logger,
+      recorded: (position, meta, drops) => source?.recorded(position, meta, drops),
+    });
+    source = new Source(options, journal, backlog, recorder, context, recovered);
+    await source.#start(recovered, chain, replaces);
+    return source;
+  }
+
+  /** Begins a call. Throws `storage` or `pushback` while none may begin. */
+  begin(recordId: string, facts: BeginFacts): CallSpool {
+    this.#journal.checkRoom();
+    this.#recorder.checkRoom();
+    const spool = new CallSpool(this.#context, recordId, facts);
+    this.#open.set(recordId, spool.position);
+    return spool;
+  }
+
+  /** The request's bytes, read back from the journal; only after its commit. */
+  async *requestBytes(spool: CallSpool): AsyncGenerator<Uint8Array> {
+    const spooled = await SpooledCall.open(this.#context, spool.recordId, spool.position);
+    yield* spooled.request(spool.requestPositions);
+  }
+
+  /** A call's end is on disk. */
+  ended(call: EndedCall): void {
+    this.#recorder.call(call);
+  }
+
+  /** The journal failed under a call: it is ended from what is on disk once that can be written to. */
+  broken(spool: CallSpool, facts: EndFacts): void {
+    const { recordId, position } = spool;
+    this.#options.logger.error(
+      { record_id: recordId, error: this.#journal.lastFailure },
+      'the journal failed under a call',
+    );
+    if (!spool.isRequestCommitted) {
+      // Nothing of it counts. In posture enforce nothing was forwarded either.
+      this.#open.delete(recordId);
+      if (facts.forwarded) this.missed(spool.begin.received_us);
+      return;
+    }
+    const { requestPositions, responsePositions } = spool;
+    this.#broken.push({
+      call: {
+        recordId,
+        begin: position,
+        request: [...requestPositions],
+        response: [...responsePositions],
+        ...spool.factPositions,
+      },
+      facts,
+    });
+    this.#mendLater();
+  }
+
+  /** A call went through unrecorded (posture observe); a gap will say so. */
+  missed(receivedUs: number): void {
+    const toUs = this.#options.clock.nowUs();
+    this.#missed ??= { count: 0, fromUs: receivedUs, toUs };
+    this.#missed.count++;
+    this.#missed.fromUs = Math.min(this.#missed.fromUs, receivedUs);
+    this.#missed.toUs = toUs;
+    this.#mendLater();
+  }
+
+  state(): SourceState {
+    const { source, next } = this.#recorder.appendedChain;
+    const refusing = this.#refusal();
+    const logError = this.#submitter.lastError ?? this.#recorder.lastError;
+    return {
+      source,
+      next_seq: next,
+      open_calls: this.#open.size,
+      unrecorded: this.#recorder.waiting,
+      backlog: this.#backlog.count,
+      journal_bytes: this.#journal.bytes,
+      ...(refusing === undefined ? {} : { refusing }),
+      ...(logError === undefined ? {} : { log_error: logError }),
+    };
+  }
+
+  /** Whether the journal can be written, by writing to it. */
+  async probe(): Promise<void> {
+    this.#journal.checkRoom();
+    this.#recorder.checkRoom();
+    if (this.#journal.lastFailure === undefined) return;
+    this.#journal.append(FRAME.dropped, NO_CALL, new Uint8Array(0));
+    await this.#journal.commit();
+  }
+
+  /** Resolves when every ended call has its record on disk; submission goes on by itself. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    clearInterval(this.#heartbeat);
+    clearTimeout(this.#mending);
+    await this.#submitter.close();
+    if (this.#recorder.lastError === undefined) await this.#recorder.idle();
+    await this.#recorder.stop();
+    this.#context.linger.flush();
+    await this.#journal.close();
+  }
+
+  /** Only for the recorder: a record frame is on disk. */
+  recorded(position: number, meta: RecordMeta, drops: string | undefined): void {
+    this.#backlog.push(position, meta.begin ?? position);
+    this.#open.delete(drops ?? meta.record_id);
+    this.#seqs.set(position, meta.seq);
+    if (meta.replaces !== undefined) {
+      this.#remember(undefined).catch((error) => this.#report(error, 'source.json'));
+    }
+    this.#submitter.wake();
+  }
+
+  async #start(recovered: Recovered, chain: Chain, replaces: string | undefined): Promise<void> {
+    const { logger, limits } = this.#options;
+    for (const call of recovered.openCalls) this.#open.set(call.recordId, call.begin);
+    await this.#journal.start();
+    await this.#remember(replaces);
+    const { scan, damage, headless, openCalls } = recovered;
+    const facts = { source: chain.source, open_calls: openCalls.length, torn: scan.torn };
+    logger.info({ ...facts, backlog: this.#backlog.count }, 'journal opened');
+    if (replaces !== undefined) this.#reportLost(replaces);
+    if (damage.length > 0) {
+      logger.error({ damage, headless }, 'the journal is damaged; a gap goes on record');
+      const source = recovered.chain?.source ?? chain.source;
+      const count = headless === 0 ? {} : { count: headless };
+      this.#recorder.gap({ reason: 'journal-damage', source, damage, ...count });
+    }
+    this.#explain();
+    for (const call of openCalls) await this.#close({ call, facts: undefined });
+    this.#heartbeat = setInterval(() => this.#recorder.heartbeat(), limits.heartbeatMs);
+    this.#heartbeat.unref();
+    this.#submitter.wake();
+  }
+
+  /** Ends a call from its frames and hands it to the recorder; a gap where even its begin is gone. */
+  async #close({ call, facts }: { call: OpenCall; facts: EndFacts | undefined }): Promise<void> {
+    try {
+      const endPosition = await closeOpenCall(this.#context, call, facts, this.#options.clock);
+      this.#recorder.call({ recordId: call.recordId, beginPosition: call.begin, endPosition });
+    } catch (error) {
+      if (!hasCode(error, 'unverified')) throw error;
+      this.#report(error, call.recordId);
+      this.#recorder.call({
+        recordId: call.recordId,
+        beginPosition: call.begin,
+        endPosition: call.begin,
+      });
+    }
+  }
+
+  /** The log knows how far the lost source had got; where it cannot be asked, the gap says what is known. */
+  #reportLost(replaces: string): void {
+    const gap = (known: number | undefined): GapFacts => ({
+      reason: 'journal-lost',
+      source: replaces,
+      ...(known === undefined ? {} : { seqs: { from: known, to: known } }),
+      replaces,
+    });
+    this.#options.logger.error({ replaces }, 'the journal was lost; a new source begins');
+    this.#options.client.sources().then(
+      (sources) => this.#recorder.gap(gap(sources.find(({ id }) => id === replaces)?.next)),
+      () => this.#recorder.gap(gap(undefined)),
+    );
+  }
+
+  #remember(replaces: string | undefined): Promise<void> {
+    const { source } = this.#recorder.appendedChain;
+    const text = JSON.stringify({ source, ...(replaces === undefined ? {} : { replaces }) });
+    return this.#options.disk.replaceSmall(SOURCE_FILE, utf8(`${text}\n`));
+  }
+
+  async #send(position: number, signal: AbortSignal): Promise<void> {
+    const { entry, content } = await readSubmission(this.#context, position, this.#options.logger);
+    const { receipt } = await this.#options.client.submit(entry, content, signal);
+    this.#indexes.set(position, parseReceipt(receipt).index);
+  }
+
+  readonly #indexes = new Map<number, number>();
+
+  async #logged(position: number): Promise<void> {
+    const index = this.#indexes.get(position);
+    this.#indexes.delete(position);
+    this.#seqs.delete(position);
+    // Not waited for: a crash before it is on disk submits the record again and gets the same index.
+    this.#journal.append(FRAME.logged, NO_CALL, utf8(JSON.stringify({ record: position, index })));
+    this.#isHealthy = true;
+    this.#explain();
+    await this.#release();
+  }
+
+  async #refused(position: number, error: SteleError): Promise<void> {
+    const meta = await setAside(this.#context, this.#options.disk, position, error);
+    const { seq, kind, record_id } = meta;
+    const facts = { record_id, seq, kind, code: error.code, error: error.message };
+    this.#options.logger.error(facts, 'the log refused an entry for good; it is set aside');
+    const frame = { record: position, seq, code: error.code };
+    this.#journal.append(FRAME.refused, NO_CALL, utf8(JSON.stringify(frame)));
+    await this.#journal.commit();
+    this.#unexplained.push(seq);
+    // One gap for each run of refusals, written when the log takes records again: a log that
+    // refuses everything is not answered with ever more gaps.
+    if (this.#isHealthy && kind !== 'gap') this.#explain();
+    this.#isHealthy = false;
+    await this.#release();
+  }
+
+  /** Gaps for the refused seqs that have none. */
+  #explain(): void {
+    const seqs = this.#unexplained.splice(0).sort((a, b) => a - b);
+    for (let i = 0; i < seqs.length; ) {
+      const from = seqs[i] as number;
+      let to = from;
+      while (seqs[i + 1] === to + 1) to = seqs[++i] as number;
+      i++;
+      this.#recorder.gap({ reason: 'refused', seqs: { from, to }, count: to - from + 1 });
+    }
+  }
+
+  async #release(): Promise<void> {
+    let floor = Math.min(this.#backlog.floor, this.#journal.tail);
+    for (const begin of this.#open.values()) floor = Math.min(floor, begin);
+    await this.#journal.release(floor);
+  }
+
+  #mendLater(): void {
+    if (this.#closed) return;
+    this.#mending ??= setTimeout(() => {
+      this.#mending = undefined;
+      this.#mend().catch((error) => {
+        this.#report(error, 'the journal is still failing');
+        this.#mendLater();
+      });
+    }, MEND_MS);
+  }
+
+  /** The journal may work again: put on record what it missed. */
+  async #mend(): Promise<void> {
+    await this.probe();
+    while (this.#broken[0] !== undefined) {
+      await this.#close(this.#broken[0]);
+      this.#broken.shift();
+    }
+    if (this.#missed === undefined) return;
+    const { count, fromUs, toUs } = this.#missed;
+    this.#missed = undefined;
+    this.#recorder.gap({ reason: 'journal-unwritable', count, time: { fromUs, toUs } });
+  }
+
+  #refusal(): string | undefined {
+    try {
+      this.#journal.checkRoom();
+      this.#recorder.checkRoom();
+      return this.#journal.lastFailure;
+    } catch (error) {
+      return error instanceof Error ? error.message : String(error);
+    }
+  }
+
+  #report(error: unknown, what: string): void {
+    const message = error instanceof Error ? error.message : String(error);
+    this.#options.logger.error({ error: message }, what);
+  }
+}
+
+async function recordPositions(journal: Journal, first: number, last: number): Promise<number[]> {
+  const positions: number[] = [];
+  for await (const { frame, position } of journal.frames(first, last + 1)) {
+    if (frame.type === FRAME.record) positions.push(position);
+  }
+  return positions;
+}
+
+/** The chain that the journal states; a new source where it states none, or none that can be relied on. */
+async function chainToGoOn(
+  options: SourceOptions,
+  recovered: Recovered,
+): Promise<{ chain: Chain; replaces: string | undefined }> {
+  const bytes = await options.disk.readSmall(SOURCE_FILE);
+  const known =
+    bytes === undefined
+      ? undefined
+      : (JSON.parse(parseUtf8(bytes, SOURCE_FILE)) as { source: string; replaces?: string });
+  if (recovered.chain !== undefined && recovered.isCertain) {
+    const isSame = known === undefined || known.source === recovered.chain.source;
+    return { chain: recovered.chain, replaces: isSame ? known?.replaces : known.source };
+  }
+  const source = `${options.name}.${toHex(options.random(4))}`;
+  const replaces = recovered.chain?.source ?? known?.source;
+  return { chain: { source, next: 0, prev: null }, replaces };
+}

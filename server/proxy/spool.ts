@@ -1,0 +1,279 @@
+/**
+ * One call on its way into the journal: what must be on disk, and in which frames?
+ *
+ *     begin  request… requested │ commit, then forward │ head  response…  end │ commit, then release
+ *
+ * Every byte is sealed before it is queued. Small pieces are gathered for a moment (`Linger`) so that a
+ * stream of tokens does not become a frame each; what a crash can lose of an answer is that moment, and
+ * the record then says that it was truncated.
+ *
+ * A spool whose frames were lost by a failed write is dead: every later step rejects with `storage`, so
+ * no later frame can make a call with a hole look whole.
+ */
+import { createHash, type Hash } from 'node:crypto';
+import { concat, toBase64url, utf8 } from '../core/bytes.ts';
+import { SteleError } from '../core/errors.ts';
+import { associatedData, KEY_BYTES } from '../vault/chunks.ts';
+import type { Keyring } from '../vault/keyring.ts';
+import type { BeginFacts, EndFacts, EndFrame, HeadFacts, RequestedFacts } from './facts.ts';
+import { FRAME } from './journal/frame.ts';
+import type { Journal } from './journal/journal.ts';
+import { FieldSealer, sealFacts } from './journal/seal.ts';
+
+/** What every call of one source shares. */
+export interface SpoolContext {
+  readonly journal: Journal;
+  readonly keyring: Keyring;
+  /** The log's origin: sealed content opens for no other. */
+  readonly origin: string;
+  readonly random: (bytes: number) => Uint8Array;
+  readonly linger: Linger;
+}
+
+/** Plain bytes of one frame of a body, at most. */
+const PIECE_BYTES = 262_144;
+
+/** How long small pieces may wait in memory for company. */
+const LINGER_MS = 25;
+
+/** One timer for all calls: flushes every spool that holds bytes. */
+export class Linger {
+  readonly #waiting = new Set<() => void>();
+  #timer: NodeJS.Timeout | undefined;
+
+  add(flush: () => void): void {
+    this.#waiting.add(flush);
+    this.#timer ??= setTimeout(() => this.flush(), LINGER_MS);
+  }
+
+  flush(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    for (const flush of this.#waiting) flush();
+    this.#waiting.clear();
+  }
+}
+
+/** The bytes of one body: gathered, hashed, sealed, queued. */
+class BodySpool {
+  readonly positions: number[] = [];
+  readonly #hash: Hash = createHash('sha256');
+  readonly #write: (sealed: Uint8Array) => number;
+  readonly #sealer: FieldSealer;
+  #held: Uint8Array[] = [];
+  #heldBytes = 0;
+  #bytes = 0;
+
+  constructor(sealer: FieldSealer, write: (sealed: Uint8Array) => number) {
+    this.#sealer = sealer;
+    this.#write = write;
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** The digest of what was pushed so far. */
+  digest(): string {
+    return toBase64url(new Uint8Array(this.#hash.copy().digest()));
+  }
+
+  /** Returns whether bytes are left waiting. */
+  push(chunk: Uint8Array): boolean {
+    this.#hash.update(chunk);
+    this.#bytes += chunk.length;
+    this.#held.push(chunk);
+    this.#heldBytes += chunk.length;
+    if (this.#heldBytes >= PIECE_BYTES) this.flush();
+    return this.#heldBytes > 0;
+  }
+
+  flush(): void {
+    if (this.#heldBytes === 0) return;
+    const plain = this.#held.length === 1 ? (this.#held[0] as Uint8Array) : concat(...this.#held);
+    this.#held = [];
+    this.#heldBytes = 0;
+    this.positions.push(this.#write(this.#sealer.next(plain)));
+  }
+}
+
+export class CallSpool {
+  readonly recordId: string;
+  readonly begin: BeginFacts;
+  /** Position of the first frame. */
+  readonly position: number;
+  readonly #context: SpoolContext;
+  readonly #generation: number;
+  readonly #dataKey: Uint8Array;
+  readonly #request: BodySpool;
+  readonly #response: BodySpool;
+  readonly #flush = () => this.#flushQuietly();
+  #head: HeadFacts | undefined;
+  #requested: RequestedFacts | undefined;
+  #isRequestCommitted = false;
+  readonly #factPositions: { requested?: number; head?: number } = {};
+  #dead: SteleError | undefined;
+
+  /** Queues the begin frame. Throws `storage` when the journal takes no call. */
+  constructor(context: SpoolContext, recordId: string, begin: BeginFacts) {
+    this.recordId = recordId;
+    this.begin = begin;
+    this.#context = context;
+    this.#generation = context.journal.generation;
+    this.#dataKey = context.random(KEY_BYTES);
+    this.#request = this.#body('request', FRAME.request);
+    this.#response = this.#body('response', FRAME.response);
+    const owner = associatedData(this.#place('key'));
+    const wrapped = context.keyring.wrap(this.#dataKey, owner);
+    this.position = context.journal.append(
+      FRAME.begin,
+      recordId,
+      concat(wrapped, this.#sealed('begin', begin)),
+    );
+  }
+
+  get requestBytes(): number {
+    return this.#request.bytes;
+  }
+
+  get responseBytes(): number {
+    return this.#response.bytes;
+  }
+
+  get requested(): RequestedFacts | undefined {
+    return this.#requested;
+  }
+
+  get headFacts(): HeadFacts | undefined {
+    return this.#head;
+  }
+
+  get journal(): Journal {
+    return this.#context.journal;
+  }
+
+  /** Resolves when more of the request may be pushed. */
+  pushRequest(chunk: Uint8Array): Promise<void> | undefined {
+    return this.#push(this.#request, chunk);
+  }
+
+  /** Resolves when the whole request is on disk. A crash before is a call that never went out. */
+  async commitRequest(): Promise<void> {
+    this.#check();
+    this.#request.flush();
+    this.#requested = { bytes: this.#request.bytes, sha256: this.#request.digest() };
+    const sealed = this.#sealed('requested', this.#requested);
+    this.#factPositions.requested = this.#append(FRAME.requested, sealed);
+    await this.#commit();
+    this.#isRequestCommitted = true;
+  }
+
+  /** Whether the call's begin and its whole request are on disk. */
+  get isRequestCommitted(): boolean {
+    return this.#isRequestCommitted;
+  }
+
+  get requestPositions(): readonly number[] {
+    return this.#request.positions;
+  }
+
+  get responsePositions(): readonly number[] {
+    return this.#response.positions;
+  }
+
+  /** Where the sealed facts are, as far as they were written. */
+  get factPositions(): { requested?: number; head?: number } {
+    return this.#factPositions;
+  }
+
+  get dataKey(): Uint8Array {
+    return this.#dataKey;
+  }
+
+  pushHead(head: HeadFacts): void {
+    this.#check();
+    this.#head = head;
+    this.#factPositions.head = this.#append(FRAME.head, this.#sealed('head', head));
+  }
+
+  /** Returns a promise when the caller should wait before it pushes more. */
+  pushResponse(chunk: Uint8Array): Promise<void> | undefined {
+    return this.#push(this.#response, chunk);
+  }
+
+  /**
+   * Resolves with the end frame's position when everything up to it is on disk. `final` is false for
+   * an answer that is complete to the client while the connection is still open.
+   */
+  async commitEnd(facts: EndFacts, final: boolean): Promise<{ position: number; end: EndFrame }> {
+    this.#check();
+    this.#request.flush();
+    this.#response.flush();
+    const end: EndFrame = {
+      ...facts,
+      final,
+      ...(this.#requested === undefined ? {} : { requested: this.#requested }),
+      ...(this.#head === undefined ? {} : { head: this.#head }),
+      received: { bytes: this.#request.bytes, sha256: this.#request.digest() },
+      response: { bytes: this.#response.bytes, sha256: this.#response.digest() },
+      request_frames: [...this.#request.positions],
+      response_frames: [...this.#response.positions],
+    };
+    const position = this.#append(FRAME.end, this.#sealed('end', end));
+    await this.#commit();
+    return { position, end };
+  }
+
+  #push(body: BodySpool, chunk: Uint8Array): Promise<void> | undefined {
+    this.#check();
+    if (body.push(chunk)) this.#context.linger.add(this.#flush);
+    return this.#context.journal.isFull ? this.#context.journal.drained() : undefined;
+  }
+
+  #body(field: string, type: typeof FRAME.request | typeof FRAME.response): BodySpool {
+    const sealer = new FieldSealer(this.#dataKey, this.#place(field));
+    return new BodySpool(sealer, (sealed) => this.#append(type, sealed));
+  }
+
+  #append(type: (typeof FRAME)[keyof typeof FRAME], payload: Uint8Array): number {
+    this.#check();
+    return this.#context.journal.append(type, this.recordId, payload);
+  }
+
+  async #commit(): Promise<void> {
+    await this.#context.journal.commit();
+    // Frames queued before this commit may have been lost by an earlier write.
+    this.#check();
+  }
+
+  #check(): void {
+    if (this.#dead === undefined && this.#context.journal.generation !== this.#generation) {
+      this.#dead = new SteleError('storage', `journal: frames of call ${this.recordId} were lost`, {
+        retryAfterS: 5,
+      });
+    }
+    if (this.#dead !== undefined) throw this.#dead;
+  }
+
+  /** From the timer: nobody is there to hear of a failure; the next step of the call will be. */
+  #flushQuietly(): void {
+    if (this.#context.journal.generation !== this.#generation) return;
+    try {
+      this.#request.flush();
+      this.#response.flush();
+    } catch (error) {
+      this.#dead = new SteleError('storage', `journal: call ${this.recordId} cannot go on`, {
+        cause: error,
+      });
+    }
+  }
+
+  #sealed(field: string, facts: object): Uint8Array {
+    const plain = utf8(JSON.stringify(facts));
+    return sealFacts(this.#dataKey, this.#place(field), plain, this.#context.random);
+  }
+
+  #place(field: string) {
+    return { origin: this.#context.origin, recordId: this.recordId, field };
+  }
+}

@@ -1,0 +1,151 @@
+/**
+ * How do records get from the journal into the log, in order, however long the log is away?
+ *
+ * A few records are in flight at once; they are started in order and the log takes holes, which the next
+ * ones fill. Whatever may pass (no answer, pushback, storage, a token to be fixed) is tried again, with growing
+ * pauses, for as long as it takes: the records wait on disk. A refusal for good is believed only of the
+ * record at the head of the line, since one behind it may have been refused for want of the head; the entry
+ * is then set aside and the line goes on.
+ */
+import { type Code, SteleError } from '../core/errors.ts';
+import type { Backlog } from './backlog.ts';
+import type { ProxyLogger } from './logger.ts';
+
+/** Asking again changes nothing. */
+const FOR_GOOD: ReadonlySet<Code> = new Set([
+  'malformed',
+  'forbidden',
+  'unverified',
+  'conflict',
+  'too_large',
+]);
+
+const PAUSE_MS_MIN = 250;
+const PAUSE_MS_MAX = 30_000;
+
+export interface SubmitterOptions {
+  readonly backlog: Backlog;
+  readonly inFlight: number;
+  /** Sends the record at this position. It is in the log, on disk there, when this resolves. */
+  readonly send: (position: number, signal: AbortSignal) => Promise<void>;
+  /** The record is in the log. */
+  readonly logged: (position: number) => Promise<void>;
+  /** The record was refused for good. When this resolves the entry is set aside, durably. */
+  readonly refused: (position: number, error: SteleError) => Promise<void>;
+  readonly random: (bytes: number) => Uint8Array;
+  readonly logger: ProxyLogger;
+}
+
+export class Submitter {
+  readonly #options: SubmitterOptions;
+  readonly #stop = new AbortController();
+  #failures = 0;
+  #retryAfterMs = 0;
+  #lastError: string | undefined;
+  #running: Promise<void> | undefined;
+  #woken = false;
+  #wakeUp: () => void = () => {};
+
+  constructor(options: SubmitterOptions) {
+    this.#options = options;
+  }
+
+  /** Why the last attempt failed, until one succeeds. */
+  get lastError(): string | undefined {
+    return this.#lastError;
+  }
+
+  /** There is something to submit. */
+  wake(): void {
+    if (this.#stop.signal.aborted) return;
+    this.#woken = true;
+    this.#wakeUp();
+    this.#running ??= this.#run();
+  }
+
+  /** Gives up what is in flight: it stays in the journal. */
+  async close(): Promise<void> {
+    this.#stop.abort();
+    this.#wakeUp();
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#stop.signal.aborted) {
+      this.#woken = false;
+      const moved = await this.#round();
+      if (moved === 'all') continue;
+      if (moved === 'none' && !this.#woken) await this.#until(undefined);
+      if (moved === 'failed') await this.#until(this.#pauseMs());
+    }
+  }
+
+  /** Sends the first few records that wait. */
+  async #round(): Promise<'all' | 'none' | 'failed'> {
+    const { backlog, inFlight, send, logged, refused, logger } = this.#options;
+    try {
+      const positions = await backlog.head(inFlight);
+      if (positions.length === 0) return 'none';
+      const sent = await Promise.allSettled(positions.map((p) => send(p, this.#stop.signal)));
+      let waits: SteleError | Error | undefined;
+      for (const [i, result] of sent.entries()) {
+        const position = positions[i] as number;
+        if (result.status === 'fulfilled') {
+          await logged(position);
+          backlog.done(position);
+          this.#failures = 0;
+          this.#lastError = undefined;
+          continue;
+        }
+        const error: unknown = result.reason;
+        const isFinal = error instanceof SteleError && FOR_GOOD.has(error.code);
+        if (isFinal && waits === undefined) {
+          await refused(position, error);
+          backlog.done(position);
+          continue;
+        }
+        // Behind one that waits, a refusal may only mean that the one before is missing.
+        waits ??= error instanceof Error ? error : new Error(String(error));
+      }
+      if (waits === undefined) return 'all';
+      this.#failed(waits);
+      return 'failed';
+    } catch (error) {
+      // The journal itself cannot be read or written now; nothing was promised, nothing is lost.
+      this.#failed(error instanceof Error ? error : new Error(String(error)));
+      logger.error({ error: this.#lastError }, 'records cannot be read from the journal');
+      return 'failed';
+    }
+  }
+
+  #failed(error: Error): void {
+    this.#failures++;
+    this.#lastError = error.message;
+    this.#retryAfterMs = error instanceof SteleError ? (error.retryAfterS ?? 0) * 1_000 : 0;
+    if (this.#stop.signal.aborted) return;
+    const facts = { error: error.message, waiting: this.#options.backlog.count };
+    this.#options.logger.warn(facts, 'the log takes no records now; they wait in the journal');
+  }
+
+  /** Doubles with each failure; a random half of it keeps many proxies from coming back together. */
+  #pauseMs(): number {
+    const doubled = PAUSE_MS_MIN * 2 ** Math.min(this.#failures, 16);
+    const full = Math.min(PAUSE_MS_MAX, Math.max(doubled, this.#retryAfterMs));
+    const jitter = (this.#options.random(1)[0] ?? 0) / 256;
+    return full / 2 + (full / 2) * jitter;
+  }
+
+  /** Resolves after `ms`, or when woken if there is no time; at once when stopped. */
+  #until(ms: number | undefined): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.#stop.signal.aborted) return resolve();
+      const timer = ms === undefined ? undefined : setTimeout(resolve, ms);
+      this.#wakeUp = () => {
+        // New records are no reason to hurry a log that is away.
+        if (timer !== undefined && !this.#stop.signal.aborted) return;
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+}

@@ -1,0 +1,323 @@
+/**
+ * A proxy for tests: a log in memory that checks what it gets, a key, a disk that can fail, and raw HTTP
+ * against it, so that a test sees every byte.
+ */
+import { createHash, generateKeyPairSync, randomBytes, sign } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { type IncomingMessage, request } from 'node:http';
+import { connect, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { onTestFinished } from 'vitest';
+import type { Content } from '../../server/client/multipart.ts';
+import { sha256, toBase64url } from '../../server/core/bytes.ts';
+import { bodyValueOf, parseDisclosure } from '../../server/core/disclosure.ts';
+import { decodeEntry } from '../../server/core/entry.ts';
+import { SteleError, unverified } from '../../server/core/errors.ts';
+import type { Json } from '../../server/core/json.ts';
+import { parsePublicKey } from '../../server/core/keys.ts';
+import { pae } from '../../server/core/pae.ts';
+import { formatReceipt } from '../../server/core/receipt.ts';
+import {
+  type Record as AuditRecord,
+  commitmentsOf,
+  type InferenceRecord,
+  parseRecord,
+} from '../../server/core/record.ts';
+import { checkSignature } from '../../server/core/signature.ts';
+import { leafIndex } from '../../server/core/units.ts';
+import type { Signer } from '../../server/keys/signer.ts';
+import { type ProxyOptions, type RunningProxy, startProxy } from '../../server/proxy/proxy.ts';
+import type { LogPort } from '../../server/proxy/source.ts';
+import type { FaultDisk } from './fault-disk.ts';
+
+export const ORIGIN = 'log.example/logs/default';
+
+export function testSigner(): Signer {
+  const { publicKey, privateKey } = generateKeyPairSync('ed25519');
+  const spki = new Uint8Array(publicKey.export({ format: 'der', type: 'spki' }));
+  return {
+    publicKey: parsePublicKey('ed25519', spki),
+    sign: async (message) => new Uint8Array(sign(null, message, privateKey)),
+    close: async () => {},
+  };
+}
+
+export interface Logged {
+  readonly record: AuditRecord;
+  readonly entry: Uint8Array;
+  readonly disclosures: ReadonlyMap<string, Json>;
+  readonly bodies: ReadonlyMap<string, Buffer>;
+}
+
+/** Takes what a log would take: every signature, record, commitment, body and link of the chain is checked. */
+export class TestLog implements LogPort {
+  readonly logged: Logged[] = [];
+  readonly attempts: string[] = [];
+  /** Throws or waits instead of logging, where a test wants it. */
+  refuse: (record: AuditRecord) => Promise<void> | void = () => {};
+  readonly #signer: Signer;
+  #waiting: (() => void)[] = [];
+
+  constructor(signer: Signer) {
+    this.#signer = signer;
+  }
+
+  async submit(bytes: Uint8Array, content?: Content) {
+    const entry = decodeEntry(bytes);
+    const [signature] = entry.signatures;
+    if (signature === undefined) throw unverified('entry', 'no signature');
+    const message = pae(entry.payloadType, entry.payload);
+    checkSignature(this.#signer.publicKey, message, signature.sig);
+    const record = parseRecord(entry.payload, ORIGIN);
+    this.attempts.push(record.record_id);
+    await this.refuse(record);
+    const known = this.logged.findIndex((l) => l.record.record_id === record.record_id);
+    const index = known < 0 ? this.logged.length : known;
+    if (known < 0)
+      this.logged.push({ record, entry: bytes, ...(await checkContent(record, content)) });
+    for (const wake of this.#waiting.splice(0)) wake();
+    const included = { entry: bytes, index: leafIndex(index), proof: [] };
+    const receipt = {
+      ...included,
+      origin: ORIGIN,
+      checkpoint: 'a checkpoint',
+      keys: [],
+      anchors: [],
+    };
+    return { receipt: formatReceipt(receipt), repeat: known >= 0 };
+  }
+
+  sources() {
+    return Promise.resolve([]);
+  }
+
+  /** Records of calls, in the order of their seqs. */
+  get calls(): InferenceRecord[] {
+    return this.#sorted().flatMap((r) => (r.kind === 'inference' ? [r] : []));
+  }
+
+  get gaps() {
+    return this.#sorted().flatMap((r) => (r.kind === 'gap' ? [r.gap] : []));
+  }
+
+  /** Resolves with the first `n` records of calls. */
+  async untilCalls(n: number): Promise<InferenceRecord[]> {
+    await this.until(() => this.calls.length >= n);
+    return this.calls;
+  }
+
+  async until(holds: () => boolean): Promise<void> {
+    while (!holds()) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+  }
+
+  of(recordId: string): Logged {
+    const found = this.logged.find((l) => l.record.record_id === recordId);
+    if (found === undefined) throw new Error(`no record ${recordId}`);
+    return found;
+  }
+
+  /** Seqs from 0 without a hole, each naming the one before. */
+  checkChain(): void {
+    let prev: string | null = null;
+    for (const [i, { entry, record }] of this.#entries().entries()) {
+      if (record.source.seq !== i) throw new Error(`seq ${record.source.seq} where ${i} is next`);
+      if (record.source.prev !== prev) throw new Error(`record ${i} names another predecessor`);
+      prev = toBase64url(sha256(decodeEntry(entry).payload));
+    }
+  }
+
+  #entries(): Logged[] {
+    return [...this.logged].sort((a, b) => a.record.source.seq - b.record.source.seq);
+  }
+
+  #sorted(): AuditRecord[] {
+    return this.#entries().map((l) => l.record);
+  }
+}
+
+async function checkContent(record: AuditRecord, content: Content | undefined) {
+  const digests = commitmentsOf(record);
+  const disclosures = new Map<string, Json>();
+  const bodies = new Map<string, Buffer>();
+  for (const text of content?.disclosures ?? []) {
+    const { name, value, digest } = parseDisclosure(text);
+    if (digests.get(name) !== digest) throw unverified('disclosure', `${name} is not committed to`);
+    disclosures.set(name, value);
+  }
+  for (const { field, open, bytes } of content?.bodies ?? []) {
+    const parts: Uint8Array[] = [];
+    for await (const part of open()) parts.push(part);
+    const body = Buffer.concat(parts);
+    const said = bodyValueOf(disclosures.get(field) ?? null);
+    const digest = createHash('sha256').update(body).digest('base64url');
+    if (said?.bytes !== body.length || bytes !== body.length || said.sha256 !== digest) {
+      throw unverified('body', `${field} is not what was committed to`);
+    }
+    bodies.set(field, body);
+  }
+  return { disclosures, bodies };
+}
+
+export interface Setup {
+  readonly proxy: RunningProxy;
+  readonly log: TestLog;
+  readonly signer: Signer;
+  readonly dir: string;
+  readonly kek: Uint8Array;
+  readonly lines: string[];
+}
+
+export interface SetupOptions extends Partial<Omit<ProxyOptions, 'upstreams' | 'logs'>> {
+  /** Address of the provider, without a path. */
+  readonly upstream: string;
+  readonly posture?: 'enforce' | 'observe';
+  readonly disk?: FaultDisk;
+  readonly log?: TestLog;
+}
+
+/** Starts a proxy; it is stopped when the test ends, in whatever state it is. */
+export async function setUp(options: SetupOptions): Promise<Setup> {
+  const { upstream, posture, disk, log: givenLog, ...rest } = options;
+  const signer = rest.signer ?? testSigner();
+  const log = givenLog ?? new TestLog(signer);
+  const dir = rest.dir ?? temporaryFolder();
+  const kek = rest.kek ?? new Uint8Array(randomBytes(32));
+  const lines: string[] = [];
+  const write = (facts: object, message: string) => {
+    lines.push(JSON.stringify({ message, ...facts }));
+  };
+  const proxy = await startProxy({
+    listen: { host: '127.0.0.1', port: 0 },
+    upstreams: ['openai', 'anthropic'].map((name) => ({
+      name,
+      base: `${upstream}/v1`,
+      log: 'default',
+      posture,
+    })),
+    logs: new Map([['default', { origin: ORIGIN, client: log }]]),
+    sourceId: 'proxy-test',
+    logger: { info: write, warn: write, error: write },
+    ...(disk === undefined ? {} : { openDisk: async () => disk }),
+    ...rest,
+    signer,
+    dir,
+    kek,
+  });
+  onTestFinished(() => proxy.close().catch(() => {}));
+  return { proxy, log, signer, dir, kek, lines };
+}
+
+export function temporaryFolder(): string {
+  const dir = mkdtempSync(join(tmpdir(), 'stele-proxy-'));
+  onTestFinished(() => rmSync(dir, { recursive: true, force: true }));
+  return dir;
+}
+
+export interface Answer {
+  readonly status: number;
+  readonly statusMessage: string;
+  readonly rawHeaders: readonly string[];
+  readonly headers: IncomingMessage['headers'];
+  readonly rawTrailers: readonly string[];
+  readonly body: Buffer;
+  /** Whether it ended as HTTP says it should. */
+  readonly isWhole: boolean;
+  readonly recordId: string;
+}
+
+export interface Ask {
+  readonly method?: string;
+  readonly headers?: Record<string, string> | string[];
+  readonly body?: Uint8Array | string;
+}
+
+/** One request on a connection of its own; resolves however it ends. */
+export async function ask(
+  url: string,
+  { method = 'POST', headers, body }: Ask = {},
+): Promise<Answer> {
+  const req = request(url, {
+    method,
+    agent: false,
+    headers: headers ?? { 'content-type': 'application/json' },
+  });
+  req.end(body);
+  const [res] = (await once(req, 'response')) as [IncomingMessage];
+  const parts: Buffer[] = [];
+  let isWhole = true;
+  try {
+    for await (const part of res) parts.push(part as Buffer);
+  } catch {
+    isWhole = false;
+  }
+  return {
+    status: res.statusCode ?? 0,
+    statusMessage: res.statusMessage ?? '',
+    rawHeaders: res.rawHeaders,
+    headers: res.headers,
+    rawTrailers: res.rawTrailers,
+    body: Buffer.concat(parts),
+    isWhole: isWhole && res.complete,
+    recordId: String(res.headers['x-stele-record-id'] ?? ''),
+  };
+}
+
+/** A raw connection to the proxy, for what a well-behaved client would not do. */
+export class RawClient {
+  readonly socket: Socket;
+  received = Buffer.alloc(0);
+  isClosed = false;
+  #waiting: (() => void)[] = [];
+
+  constructor(url: string) {
+    const { hostname, port } = new URL(url);
+    this.socket = connect(Number(port), hostname);
+    const wake = () => {
+      for (const resolve of this.#waiting.splice(0)) resolve();
+    };
+    this.socket.on('data', (data) => {
+      this.received = Buffer.concat([this.received, data]);
+      wake();
+    });
+    this.socket.on('close', () => {
+      this.isClosed = true;
+      wake();
+    });
+    this.socket.on('error', () => {});
+    onTestFinished(() => void this.socket.destroy());
+  }
+
+  post(path: string, body: string, headers = ''): void {
+    this.socket.write(
+      `POST ${path} HTTP/1.1\r\nHost: proxy\r\nContent-Type: application/json\r\n${headers}` +
+        `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+    );
+  }
+
+  get text(): string {
+    return this.received.toString('latin1');
+  }
+
+  async until(holds: (client: this) => boolean): Promise<void> {
+    while (!holds(this)) {
+      if (this.isClosed) throw new Error(`closed after ${JSON.stringify(this.text.slice(-200))}`);
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    }
+  }
+
+  async closed(): Promise<void> {
+    while (!this.isClosed) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+  }
+}
+
+export function refusal(code: ConstructorParameters<typeof SteleError>[0]): SteleError {
+  return new SteleError(code, `made up for a test: ${code}`);
+}
+
+/** A promise and what settles it, for holding something in the middle. */
+export function gate(): { readonly passed: Promise<void>; open(): void } {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  return { passed: promise, open: resolve };
+}
