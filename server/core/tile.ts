@@ -139,7 +139,7 @@ export class ExpandedTile {
     const start = ROW_STARTS[row];
     // Without this a node past the end of its row would be the first of the row above.
     invariant(
-      start !== undefined && offset >= 0 && offset < rowLength(row),
+      start !== undefined && Number.isInteger(offset) && offset >= 0 && offset < rowLength(row),
       'a full tile has the node that is asked for',
     );
     const at = (start + offset) * HASH_BYTES;
