@@ -20,7 +20,10 @@ interface Waiting {
 }
 
 class WriterThread {
-  readonly #worker = new Worker(new URL('./writer-worker.ts', import.meta.url));
+  readonly #worker = new Worker(new URL('./writer-worker.ts', import.meta.url), {
+    // What the program was started with is not for its threads.
+    execArgv: [],
+  });
   readonly #waiting = new Map<number, Waiting>();
   #next = 0;
   #ended: Error | undefined;

@@ -1,0 +1,247 @@
+/** All logs of an instance: creation that survives being cut short, and the guard at the door. */
+import { randomBytes } from 'node:crypto';
+import { copyFileSync, cpSync, existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
+import { hasCode } from '../../server/core/errors.ts';
+import { createKeyFile, openKeyFile } from '../../server/keys/file.ts';
+import { DEFAULT_APPEND_LIMITS } from '../../server/log/append.ts';
+import { acceptPlace, checkPlace, lockFolder, placeOf } from '../../server/log/guard.ts';
+import { Logs, type LogsOptions } from '../../server/log/logs.ts';
+import { InstanceStore } from '../../server/storage/instance.ts';
+import { SqliteStore } from '../../server/storage/sqlite/log-store.ts';
+import { WriterPool } from '../../server/storage/sqlite/writer-pool.ts';
+import { temporaryFolder } from '../temporary.ts';
+import { append, checker, checkWhole, Gateway, makeSigner, submit, TestClock } from './make.ts';
+
+const writers = new WriterPool();
+afterAll(() => writers.close());
+
+const shared = { operator: makeSigner(), access: makeSigner() };
+
+async function openKey(path: string, alg: 'ed25519' | 'ecdsa-p256') {
+  if (existsSync(path)) return openKeyFile(path);
+  mkdirSync(join(path, '..'), { recursive: true, mode: 0o700 });
+  return createKeyFile(path, alg);
+}
+
+function openLogs(folder: string, more: Partial<LogsOptions> = {}): Logs {
+  mkdirSync(join(folder, 'data', 'logs'), { recursive: true });
+  const instance = new InstanceStore(join(folder, 'data', 'stele.db'));
+  onTestFinished(() => instance.close());
+  if (instance.identity() === undefined) {
+    instance.setIdentity({ originBase: 'log.example', ...placeOf(instance.path) });
+  }
+  return new Logs({
+    data: join(folder, 'data'),
+    stateFolder: join(folder, 'state'),
+    originBase: 'log.example',
+    instance,
+    openStore: (path) => SqliteStore.open(path, writers),
+    openKey,
+    ...shared,
+    commitContent: async () => {},
+    checker,
+    clock: new TestClock(),
+    random: (bytes) => new Uint8Array(randomBytes(bytes)),
+    instanceId: 'test',
+    software: 'stele-test/0',
+    limits: DEFAULT_APPEND_LIMITS,
+    checkSpace: () => {},
+    fatal: (error) => {
+      throw error;
+    },
+    warn: () => {},
+    ...more,
+  });
+}
+
+describe('creating a log', () => {
+  test('makes it and its access log, each with a genesis of its own', async () => {
+    const logs = openLogs(temporaryFolder());
+    const log = await logs.create({ name: 'team-a' });
+    expect(log).toMatchObject({ origin: 'log.example/logs/team-a', visibility: 'proofs' });
+    expect(log.head().size).toBe(1);
+    const access = await logs.access('team-a');
+    expect(access).toMatchObject({
+      origin: 'log.example/logs/team-a.access',
+      visibility: 'private',
+    });
+    expect(access.head().size).toBe(2);
+    expect(access.verifierKeys().identity.text).not.toBe(log.verifierKeys().identity.text);
+    expect(logs.list().map(({ name }) => name)).toEqual(['team-a']);
+    await logs.close();
+  });
+
+  test.each(['', 'A', '-a', 'a_b', '_admin', 'a.access', 'a/b', '..', 'a'.repeat(64), 'ä'])(
+    'refuses the name %j',
+    async (name) => {
+      const logs = openLogs(temporaryFolder());
+      await expect(logs.create({ name })).rejects.toMatchObject({ code: 'malformed' });
+      await expect(logs.get(name)).rejects.toMatchObject({ code: 'not_found' });
+    },
+  );
+
+  test('refuses a name that is taken', async () => {
+    const logs = openLogs(temporaryFolder());
+    await logs.create({ name: 'a' });
+    await expect(logs.create({ name: 'a' })).rejects.toMatchObject({ code: 'conflict' });
+    await logs.close();
+  });
+
+  test('cut short at any step is completed by the next start, under the same origin', async () => {
+    let steps = 1;
+    for (let at = 0; at < steps && at < 60; at++) {
+      const folder = temporaryFolder();
+      let step = 0;
+      const cut = <T>(work: () => Promise<T>): Promise<T> => {
+        if (step++ === at) return Promise.reject(new Error('cut'));
+        return work();
+      };
+      const logs = openLogs(folder, {
+        openStore: (path) =>
+          cut(async () => {
+            const store = await SqliteStore.open(path, writers);
+            return new Proxy(store, {
+              get(target, name: keyof SqliteStore) {
+                const method = target[name] as (...args: unknown[]) => Promise<unknown>;
+                // A promise asks what it is given for `then`.
+                if (typeof method !== 'function') return method;
+                return (...args: unknown[]) =>
+                  name === 'commit'
+                    ? cut(() => method.apply(target, args)).then(() => cut(async () => {}))
+                    : method.apply(target, args);
+              },
+            });
+          }),
+        openKey: (path, alg) => cut(() => openKey(path, alg)).then((key) => cut(async () => key)),
+        fatal: () => {},
+      });
+      const failed = await logs.create({ name: 'a' }).then(
+        () => false,
+        () => true,
+      );
+      if (failed) steps = at + 2;
+      expect(failed || at > 10).toBe(true);
+      await logs.close();
+
+      const again = openLogs(folder, { originBase: 'elsewhere.example' });
+      await again.recover();
+      const log = await again.get('a');
+      expect(log.origin).toBe('log.example/logs/a');
+      await checkWhole(log);
+      expect((await again.access('a')).keys()).toMatchObject([{ purpose: 'gateway' }]);
+      const gateway = new Gateway();
+      await log.registerGateway(gateway.signer.publicKey);
+      expect(await append(log, await gateway.next({}, log.origin))).toEqual([2]);
+      await again.close();
+    }
+    expect(steps).toBeGreaterThan(10);
+    expect(steps).toBeLessThan(60);
+  });
+});
+
+describe('a log whose database vanished', () => {
+  test('is never begun again', async () => {
+    const folder = temporaryFolder();
+    const logs = openLogs(folder);
+    await logs.create({ name: 'a' });
+    await logs.close();
+    rmSync(join(folder, 'data', 'logs', 'a.db'));
+    const again = openLogs(folder);
+    await again.recover();
+    await expect(again.get('a')).rejects.toMatchObject({ code: 'split_view' });
+    await again.close();
+  });
+});
+
+describe('yesterday’s copy of a log', () => {
+  test('reads, says what was signed since, and signs nothing (P2)', async () => {
+    const folder = temporaryFolder();
+    const path = join(folder, 'data', 'logs', 'a.db');
+    const logs = openLogs(folder);
+    const gateway = new Gateway();
+    const log = await logs.create({ name: 'a' });
+    await log.registerGateway(gateway.signer.publicKey);
+    await logs.close();
+    copyFileSync(path, `${path}.yesterday`);
+
+    const today = openLogs(folder);
+    await append(await today.get('a'), await gateway.next({}, log.origin));
+    await today.close();
+    renameSync(`${path}.yesterday`, path);
+
+    const restored = openLogs(folder);
+    const old = await restored.get('a');
+    expect(old.head().size).toBe(2);
+    expect(await submit(old, await gateway.next({}, log.origin))).toMatchObject([
+      { code: 'split_view', message: expect.stringContaining('a head of 3 was signed before') },
+    ]);
+    await restored.close();
+  });
+});
+
+describe('reads of content', () => {
+  test('are recorded in the access log, each continuing its chain (P11)', async () => {
+    const logs = openLogs(temporaryFolder());
+    await logs.create({ name: 'a' });
+    const note = {
+      record_id: '0197f1c2-5a3b-7c4d-8e5f-0a1b2c3d4e5f',
+      fields: ['request.body'],
+      reason: 'complaint 7',
+      holder: 'auditor',
+    };
+    await Promise.all([logs.recordAccess('a', note), logs.recordAccess('a', note)]);
+    const access = await logs.access('a');
+    expect(access.head().size).toBe(4);
+    const source = (await access.sources()).find(({ id }) => id === 'access');
+    expect(source).toMatchObject({ next: 2, holes: [], forks: 0 });
+    await logs.close();
+  });
+});
+
+describe('the guard', () => {
+  test('lets one process in, and the next when that one is gone', () => {
+    const folder = temporaryFolder();
+    const first = lockFolder(folder);
+    expect(() => lockFolder(folder)).toThrowError(/another process is using/);
+    first.release();
+    lockFolder(folder).release();
+  });
+
+  test('refuses a copied folder until the copy is accepted (P2)', () => {
+    const folder = temporaryFolder();
+    const original = new InstanceStore(join(folder, 'stele.db'));
+    original.setIdentity({ originBase: 'log.example', ...placeOf(original.path) });
+    expect(() => checkPlace(original)).not.toThrow();
+    original.close();
+    const copy = temporaryFolder();
+    cpSync(folder, copy, { recursive: true });
+    const copied = new InstanceStore(join(copy, 'stele.db'));
+    expect(() => checkPlace(copied)).toThrowError(/is a copy.*stele restore --accept/s);
+    acceptPlace(copied);
+    expect(() => checkPlace(copied)).not.toThrow();
+    copied.close();
+  });
+
+  test('refuses a folder of another machine, but not one whose device was renumbered', () => {
+    const instance = new InstanceStore(join(temporaryFolder(), 'stele.db'));
+    const here = { originBase: 'log.example', ...placeOf(instance.path) };
+    instance.setIdentity({ ...here, device: '1' });
+    expect(() => checkPlace(instance)).not.toThrow();
+    instance.setIdentity({ ...here, machine: '0'.repeat(32) });
+    expect(() => checkPlace(instance)).toThrowError(/another machine/);
+    instance.close();
+  });
+
+  test('accepts nothing that was never set up', () => {
+    const instance = new InstanceStore(join(temporaryFolder(), 'stele.db'));
+    try {
+      acceptPlace(instance);
+      expect.unreachable();
+    } catch (error) {
+      expect(hasCode(error, 'not_found')).toBe(true);
+    }
+    instance.close();
+  });
+});
