@@ -56,8 +56,9 @@ function parseQuickly(text: string, integersOnly: boolean): Json | undefined {
 }
 
 function isOrderly(value: Json, integersOnly: boolean, depth: number): boolean {
+  // Whole numbers beyond 2^53 − 1 are refused by the strict reader, so they go there.
   if (typeof value === 'number') {
-    return integersOnly ? Number.isSafeInteger(value) : Number.isFinite(value);
+    return Number.isSafeInteger(value) || !(integersOnly || Number.isInteger(value));
   }
   if (typeof value !== 'object' || value === null) return true;
   if (depth >= JSON_DEPTH_MAX) return false;

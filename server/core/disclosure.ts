@@ -50,8 +50,8 @@ export function makeDisclosure(
     throw malformed('disclosure', `a salt of ${salt.length} bytes where it has ${SALT_BYTES}`);
   }
   const disclosure = toBase64url(utf8(canonicalize([toBase64url(salt), name, value])));
-  checkLength(disclosure);
-  return { disclosure, digest: digestOf(disclosure) };
+  // What is committed to must be readable later: a number beyond 2^53 − 1, say, would not be.
+  return { disclosure, digest: parseDisclosure(disclosure).digest };
 }
 
 /** Reads a disclosure from a stranger's text; throws `malformed`, or `too_large`. */
