@@ -215,14 +215,12 @@ describe('a tile', () => {
       row: 4,
       offset: 1,
     });
-    const node = fc
-      .integer({ min: 0, max: 52 })
-      .chain((level) =>
-        fc.record({
-          level: fc.constant(level),
-          index: fc.integer({ min: 0, max: 2 ** (53 - level) - 1 }),
-        }),
-      );
+    const node = fc.integer({ min: 0, max: 52 }).chain((level) =>
+      fc.record({
+        level: fc.constant(level),
+        index: fc.integer({ min: 0, max: 2 ** (53 - level) - 1 }),
+      }),
+    );
     fc.assert(
       fc.property(node, ({ level, index }) => {
         const { tile, row, offset } = tileOfNode({ level, index });
