@@ -5,7 +5,7 @@
  * up in the log's own registry, the signatures are checked off this thread, and an audit record is held
  * to its schema and to this log. What passes is what the offline verifier accepts (P5).
  */
-import { payloadDigest } from './sources.ts';
+
 import { concat, sha256, toHex, utf8 } from '../core/bytes.ts';
 import {
   type Entry,
@@ -18,10 +18,11 @@ import {
 import { invariant, SteleError, shown } from '../core/errors.ts';
 import type { PublicKey } from '../core/keys.ts';
 import { leafHash } from '../core/merkle.ts';
-import { isControlKind, parseRecord, type Record as AuditRecord } from '../core/record.ts';
+import { type Record as AuditRecord, isControlKind, parseRecord } from '../core/record.ts';
 import type { Hash } from '../core/units.ts';
 import type { Registry } from './registry.ts';
 import type { Link } from './sources.ts';
+import { payloadDigest } from './sources.ts';
 
 /** One signature to check; `window` names the window that it stands for, if it stands for one. */
 interface SignatureJob {
@@ -122,8 +123,7 @@ export function describeControl(entry: Entry, origin: string): Admitted {
 function describe(entry: Entry, origin: string): Admitted {
   const bytes = encodeEntry(entry);
   const keyid = gatewayKeyid(entry);
-  const record =
-    entry.payloadType === RECORD_TYPE ? parseRecord(entry.payload, origin) : undefined;
+  const record = entry.payloadType === RECORD_TYPE ? parseRecord(entry.payload, origin) : undefined;
   return {
     entry,
     bytes,

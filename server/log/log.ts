@@ -358,16 +358,18 @@ export class Log<C extends StagedContent = StagedContent> {
     return this.#appender.submit(items);
   }
 
-  /** Registers a gateway key; one that is registered already keeps its entry. */
+  /** Registers a gateway key, or hands a source to one that is registered. Done twice, it is done once. */
   async registerGateway(
     key: PublicKey,
     options: { readonly source?: string } = {},
   ): Promise<LeafIndex> {
     const known = this.keys().find((k) => k.keyid === key.keyid);
-    if (known !== undefined && known.revoked === undefined && options.source === undefined) {
-      return known.registered;
+    if (known === undefined || known.revoked !== undefined) {
+      return this.#appendKey('register', key, options);
     }
-    return this.#appendKey('register', key, options);
+    const { source } = options;
+    const owned = source === undefined || this.#registry.ownerOf(source) === key.keyid;
+    return owned ? known.registered : this.#appendKey('hand-over', key, options);
   }
 
   /** Revokes a gateway key from here on; what it signed before stays good. */
@@ -398,7 +400,7 @@ export class Log<C extends StagedContent = StagedContent> {
   }
 
   async #appendKey(
-    action: 'register' | 'revoke',
+    action: 'register' | 'revoke' | 'hand-over',
     key: PublicKey,
     options: { readonly source?: string },
   ): Promise<LeafIndex> {

@@ -10,9 +10,9 @@
  *     DATA/keys/logs/NAME/        identity.pem, anchor.pem
  */
 import { join } from 'node:path';
+import { toBase64 } from '../core/bytes.ts';
 import { RECORD_TYPE } from '../core/entry.ts';
 import { SteleError, shown } from '../core/errors.ts';
-import { toBase64 } from '../core/bytes.ts';
 import { anchorVerifierKey, identityVerifierKey, type LogKeys } from '../keys/log-keys.ts';
 import type { Signer } from '../keys/signer.ts';
 import type { InstanceStore, LogRow, Visibility } from '../storage/instance.ts';
@@ -164,7 +164,11 @@ export class Logs {
   async #complete(row: LogRow): Promise<void> {
     const rules = JSON.parse(row.rules) as Rules;
     await this.#createOne(row, row.name, rules);
-    await this.#createOne({ ...row, visibility: 'private' }, row.name + ACCESS_SUFFIX, DEFAULT_RULES);
+    await this.#createOne(
+      { ...row, visibility: 'private' },
+      row.name + ACCESS_SUFFIX,
+      DEFAULT_RULES,
+    );
     this.#options.instance.activateLog(row.name);
   }
 

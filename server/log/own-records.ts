@@ -5,10 +5,10 @@
  * They pass the same pool and the same checks as everybody's; one at a time, since each names the hash
  * of the one before.
  */
-import { encodeEntry, decodeEntry, type Entry, RECORD_TYPE } from '../core/entry.ts';
+import { decodeEntry, type Entry, encodeEntry, RECORD_TYPE } from '../core/entry.ts';
 import { SteleError } from '../core/errors.ts';
 import { pae } from '../core/pae.ts';
-import { formatRecord, type Record as AuditRecord } from '../core/record.ts';
+import { type Record as AuditRecord, formatRecord } from '../core/record.ts';
 import { uuidv7 } from '../core/uuid.ts';
 import type { Signer } from '../keys/signer.ts';
 import { type Clock, timestamp } from './clock.ts';
@@ -30,7 +30,9 @@ export interface OwnPorts {
 }
 
 /** The members that differ between kinds: `kind`, and the member named after it. */
-export type OwnBody = { readonly kind: AuditRecord['kind'] } & { readonly [member: string]: unknown };
+export type OwnBody = { readonly kind: AuditRecord['kind'] } & {
+  readonly [member: string]: unknown;
+};
 
 /** Builds and signs a record that continues its source's chain. */
 export async function makeOwnEntry(body: OwnBody, ports: OwnPorts): Promise<Entry> {

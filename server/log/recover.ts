@@ -5,17 +5,17 @@
  * the signed head, and the head's own signature is checked. A crash is the normal case: whatever was
  * committed is under the head, and nothing else is there.
  */
+
+import { equalBytes, utf8 } from '../core/bytes.ts';
 import { openCheckpoint } from '../core/checkpoint.ts';
-import { utf8 } from '../core/bytes.ts';
 import { decodeEntry, RECORD_TYPE, statementDigest } from '../core/entry.ts';
 import { invariant, SteleError } from '../core/errors.ts';
 import { leafHash } from '../core/merkle.ts';
+import type { VerifierKey } from '../core/note.ts';
 import { parseRecord } from '../core/record.ts';
 import { ExpandedTile } from '../core/tile.ts';
 import { edgeTiles, Tree } from '../core/tree.ts';
 import { type Hash, leafIndex, type TreeSize, treeSize } from '../core/units.ts';
-import type { VerifierKey } from '../core/note.ts';
-import { equalBytes } from '../core/bytes.ts';
 import type { Head, LogStore } from '../storage/store.ts';
 import { Lookups } from './lookups.ts';
 import { PAGE_ENTRIES_MAX } from './reader.ts';
@@ -35,11 +35,11 @@ export function checkHead(head: Head, origin: string, key: VerifierKey): void {
 /** Rebuilds the right edge and compares its root with the head's. */
 export async function restoreTree(store: LogStore, head: Head): Promise<Tree> {
   const edge: Hash[][] = [];
-  for (const { level, firstTile, count } of edgeTiles(head.size)) {
+  for (const { level, first, count } of edgeTiles(head.size)) {
     edge[level] =
       level === 0
-        ? (await store.readEntries(leafIndex(firstTile), head.size)).map(leafHash)
-        : await tileRoots(store, level - 1, firstTile, count);
+        ? (await store.readEntries(leafIndex(first), head.size)).map(leafHash)
+        : await tileRoots(store, level - 1, first, count);
   }
   const tree = Tree.restore(head.size, edge);
   if (!equalBytes(tree.root(), head.root)) {

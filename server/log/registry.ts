@@ -4,8 +4,9 @@
  * A gateway key is good for entry i if it was registered at r < i and not revoked at v < i. Nothing
  * outside the log is asked, so whoever replays the same entries comes to the same answer.
  */
-import { decodeEntry, type Entry, gatewayKeyid } from '../core/entry.ts';
+
 import { parseBase64 } from '../core/bytes.ts';
+import { decodeEntry, type Entry, gatewayKeyid } from '../core/entry.ts';
 import { invariant, SteleError } from '../core/errors.ts';
 import { type PublicKey, parsePublicKey } from '../core/keys.ts';
 import { type GenesisRecord, type KeyRecord, parseRecord } from '../core/record.ts';
@@ -48,6 +49,7 @@ export class Registry {
     const record = parseRecord(entry.payload, this.origin);
     if (record.kind === 'genesis') this.#applyGenesis(record);
     else if (record.kind === 'key') this.#applyKey(record, index);
+    else if (record.kind === 'policy') this.#rules = record.policy.rules ?? this.#rules;
   }
 
   /** Takes a control record as stored. */
