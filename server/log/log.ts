@@ -1,11 +1,10 @@
 /**
  * One open log: the parts of this folder put together, and nothing else.
  */
-import { equalBytes, toBase64, utf8 } from '../core/bytes.ts';
+import { equalBytes, utf8 } from '../core/bytes.ts';
 import { decodeEntry, type Entry } from '../core/entry.ts';
 import { invariant, SteleError, shown } from '../core/errors.ts';
 import type { PublicKey } from '../core/keys.ts';
-import { leafHash } from '../core/merkle.ts';
 import { formatNote, parseNote, type VerifierKey } from '../core/note.ts';
 import { parseRecord } from '../core/record.ts';
 import type { TilePath } from '../core/tile.ts';
@@ -20,8 +19,8 @@ import {
 } from '../keys/log-keys.ts';
 import type { Signer } from '../keys/signer.ts';
 import type { Visibility } from '../storage/instance.ts';
-import type { Head, LogStore, SeqRange } from '../storage/store.ts';
-import { Admission, type Admitted, describeControl, type SignatureChecker } from './admit.ts';
+import type { Head, LogStore } from '../storage/store.ts';
+import { Admission, type Admitted, type SignatureChecker } from './admit.ts';
 import {
   Appender,
   type AppendLimits,
@@ -31,16 +30,16 @@ import {
   type Submitted,
 } from './append.ts';
 import type { Clock } from './clock.ts';
-import { identify } from './decide.ts';
+import { Finder, type SourceInfo } from './find.ts';
 import { HighWater } from './high-water.ts';
-import { hashPrefix, type Lookups, recordPrefix } from './lookups.ts';
-import { CONTROL_SOURCE, makeOwnEntry, OneAtATime, type OwnBody, orThrow } from './own-records.ts';
+import type { Lookups } from './lookups.ts';
+import { type OwnBody, OwnRecords } from './own-records.ts';
 import { Publisher } from './publish.ts';
 import { Reader } from './reader.ts';
 import { Receipts } from './receipts.ts';
 import { checkHead, replayControl, restoreLookups, restoreTree } from './recover.ts';
 import { type RegisteredKey, Registry, type Rules } from './registry.ts';
-import { holesOf, payloadDigest, Sources } from './sources.ts';
+import { payloadDigest, Sources } from './sources.ts';
 
 export interface LogOptions<C extends StagedContent> {
   readonly name: string;
@@ -74,17 +73,6 @@ export interface HeadInfo {
   readonly checkpoint?: string;
 }
 
-/** A source as `LOG/v1/sources` tells it. */
-export interface SourceInfo {
-  readonly id: string;
-  readonly keyid: string;
-  /** One past the highest sequence number. */
-  readonly next: number;
-  readonly ranges: readonly SeqRange[];
-  readonly holes: readonly SeqRange[];
-  readonly forks: number;
-}
-
 export class Log<C extends StagedContent = StagedContent> {
   readonly name: string;
   readonly origin: string;
@@ -94,14 +82,14 @@ export class Log<C extends StagedContent = StagedContent> {
   readonly #anchor: NoteSigner;
   readonly #registry: Registry;
   readonly #admission: Admission;
-  readonly #lookups: Lookups;
   readonly #sources: Sources;
   readonly #reader: Reader;
   readonly #receipts: Receipts;
   readonly #appender: Appender<C>;
   readonly #publisher: Publisher;
   readonly #highWater: HighWater;
-  readonly #ownRecords = new OneAtATime();
+  readonly #finder: Finder;
+  readonly #ownRecords: OwnRecords;
   readonly #waiters = new Set<() => void>();
 
   /**
@@ -147,7 +135,7 @@ export class Log<C extends StagedContent = StagedContent> {
       lookups: await restoreLookups(store, 0 as TreeSize),
       published: undefined,
     });
-    await log.#appendControl({ kind: 'genesis', genesis });
+    await log.#ownRecords.control({ kind: 'genesis', genesis });
     return log;
   }
 
@@ -170,7 +158,6 @@ export class Log<C extends StagedContent = StagedContent> {
     this.#identity = { key: identityVerifierKey(origin, identity), signer: identity };
     this.#anchor = { key: anchorVerifierKey(origin, anchor), signer: anchor };
     this.#registry = state.registry;
-    this.#lookups = state.lookups;
     this.#admission = new Admission(state.registry, options.checker);
     this.#reader = new Reader(store, () => this.#appender.tree);
     this.#receipts = new Receipts(origin, this.#reader, state.registry);
@@ -209,6 +196,19 @@ export class Log<C extends StagedContent = StagedContent> {
       state.head,
       options.limits,
     );
+    this.#finder = new Finder(store, state.lookups, this.#reader, state.registry);
+    this.#ownRecords = new OwnRecords({
+      ...options,
+      registry: state.registry,
+      tip: (source) => this.#sources.tip(source),
+      checkRoom: () => this.checkRoom(),
+      admit: (entry) => this.admit(entry),
+      submit: async (admitted) => {
+        const [submitted] = await this.submit([{ admitted }]);
+        invariant(submitted !== undefined, 'every submission has its answer');
+        return submitted;
+      },
+    });
   }
 
   get rules(): Rules {
@@ -275,34 +275,13 @@ export class Log<C extends StagedContent = StagedContent> {
   }
 
   /** The index of the first entry with this leaf hash; `not_found` if there is none. */
-  async findLeaf(hash: Hash): Promise<LeafIndex> {
-    const [candidates] = await this.#lookups.find('leaf', [hashPrefix(hash)]);
-    for (const index of candidates ?? []) {
-      if (equalBytes(leafHash(await this.#reader.entry(index)), hash)) return index;
-    }
-    throw new SteleError('not_found', 'no entry has this leaf hash');
+  findLeaf(hash: Hash): Promise<LeafIndex> {
+    return this.#finder.leaf(hash);
   }
 
   /** The index of a record. Without `source` an id that several sources used is a `conflict`. */
-  async findRecord(recordId: string, source?: string): Promise<LeafIndex> {
-    const [candidates] = await this.#lookups.find('record', [recordPrefix(recordId)]);
-    const found: LeafIndex[] = [];
-    for (const index of candidates ?? []) {
-      const what = identify(await this.#reader.entry(index));
-      const matches = source === undefined || what.source === source;
-      if (what.recordId === recordId && matches) found.push(index);
-    }
-    const [first, ...others] = found;
-    if (first === undefined) {
-      throw new SteleError('not_found', `record ${shown(recordId)} is not in this log`);
-    }
-    if (others.length > 0) {
-      throw new SteleError(
-        'conflict',
-        `record id ${recordId} was used by ${found.length} sources: name one with ?source=`,
-      );
-    }
-    return first;
+  findRecord(recordId: string, source?: string): Promise<LeafIndex> {
+    return this.#finder.record(recordId, source);
   }
 
   /** A receipt under the best head there is, or under `head`. */
@@ -313,16 +292,8 @@ export class Log<C extends StagedContent = StagedContent> {
   }
 
   /** A page of sources by name, after `after`. */
-  async sources(after?: string, limit = SOURCES_PAGE): Promise<SourceInfo[]> {
-    const stored = await this.#options.store.readSources(after, limit);
-    return stored.map(({ name, keyid, forks, ranges }) => ({
-      id: name,
-      keyid: this.#registry.ownerOf(name) ?? keyid,
-      next: ranges.at(-1)?.end ?? 0,
-      ranges,
-      holes: holesOf(ranges),
-      forks,
-    }));
+  sources(after?: string, limit = SOURCES_PAGE): Promise<SourceInfo[]> {
+    return this.#finder.sources(after, limit);
   }
 
   /** Resolves once the log has more than `beyond` entries; rejects when `signal` is aborted. */
@@ -359,34 +330,18 @@ export class Log<C extends StagedContent = StagedContent> {
   }
 
   /** Registers a gateway key, or hands a source to one that is registered. Done twice, it is done once. */
-  async registerGateway(
-    key: PublicKey,
-    options: { readonly source?: string } = {},
-  ): Promise<LeafIndex> {
-    const known = this.keys().find((k) => k.keyid === key.keyid);
-    if (known === undefined || known.revoked !== undefined) {
-      return this.#appendKey('register', key, options);
-    }
-    const { source } = options;
-    const owned = source === undefined || this.#registry.ownerOf(source) === key.keyid;
-    return owned ? known.registered : this.#appendKey('hand-over', key, options);
+  registerGateway(key: PublicKey, options: { readonly source?: string } = {}): Promise<LeafIndex> {
+    return this.#ownRecords.register(key, options.source);
   }
 
   /** Revokes a gateway key from here on; what it signed before stays good. */
-  async revokeGateway(keyid: string): Promise<LeafIndex> {
-    const known = this.keys().find((k) => k.keyid === keyid);
-    if (known === undefined) throw new SteleError('not_found', `no key ${keyid} is registered`);
-    return known.revoked ?? this.#appendKey('revoke', known, {});
+  revokeGateway(keyid: string): Promise<LeafIndex> {
+    return this.#ownRecords.revoke(keyid);
   }
 
   /** Appends a record of the server's own, signed by a registered key of its own. */
   appendOwn(body: OwnBody, source: string, signer: Signer): Promise<Logged> {
-    return this.#ownRecords.run(async () => {
-      this.checkRoom();
-      const entry = await makeOwnEntry(body, { ...this.#own(source), signer });
-      const [submitted] = await this.submit([{ admitted: await this.admit(entry) }]);
-      return orThrow(submitted);
-    });
+    return this.#ownRecords.gateway(body, source, signer);
   }
 
   /** Publishes what is newest and closes. Nothing may be submitted any more. */
@@ -397,43 +352,6 @@ export class Log<C extends StagedContent = StagedContent> {
     this.#highWater.close();
     await this.#options.store.close();
     for (const wake of this.#waiters) wake();
-  }
-
-  async #appendKey(
-    action: 'register' | 'revoke' | 'hand-over',
-    key: PublicKey,
-    options: { readonly source?: string },
-  ): Promise<LeafIndex> {
-    const { alg, spki, keyid } = key;
-    const { index } = await this.#appendControl({
-      kind: 'key',
-      key: { action, purpose: 'gateway', alg, spki: toBase64(spki), keyid, ...options },
-    });
-    return index;
-  }
-
-  #appendControl(body: OwnBody): Promise<Logged> {
-    return this.#ownRecords.run(async () => {
-      this.checkRoom();
-      const signer = this.#options.operator;
-      const entry = await makeOwnEntry(body, { ...this.#own(CONTROL_SOURCE), signer });
-      const admitted = describeControl(entry, this.origin);
-      const [submitted] = await this.submit([{ admitted }]);
-      return orThrow(submitted);
-    });
-  }
-
-  #own(source: string) {
-    const { clock, random, instance, software } = this.#options;
-    return {
-      origin: this.origin,
-      source,
-      instance,
-      software,
-      clock,
-      random,
-      tip: () => this.#sources.tip(source),
-    };
   }
 
   /** A published head's note: the identity key's line as it was signed, and the anchor key's. */

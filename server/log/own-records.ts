@@ -5,79 +5,138 @@
  * They pass the same pool and the same checks as everybody's; one at a time, since each names the hash
  * of the one before.
  */
+import { toBase64 } from '../core/bytes.ts';
 import { decodeEntry, type Entry, encodeEntry, RECORD_TYPE } from '../core/entry.ts';
 import { SteleError } from '../core/errors.ts';
+import type { PublicKey } from '../core/keys.ts';
 import { pae } from '../core/pae.ts';
-import { type Record as AuditRecord, formatRecord } from '../core/record.ts';
+import { type Record as AuditRecord, CONTROL_SOURCE, formatRecord } from '../core/record.ts';
+import type { LeafIndex } from '../core/units.ts';
 import { uuidv7 } from '../core/uuid.ts';
 import type { Signer } from '../keys/signer.ts';
+import { type Admitted, describeControl } from './admit.ts';
+import type { Logged, Submitted } from './append.ts';
 import { type Clock, timestamp } from './clock.ts';
-
-/** The source of control records; no gateway may use a name that begins with an underscore. */
-export const CONTROL_SOURCE = '_log';
-
-export interface OwnPorts {
-  readonly origin: string;
-  readonly source: string;
-  /** Which process start this is: informational. */
-  readonly instance: string;
-  readonly software: string;
-  readonly signer: Signer;
-  readonly clock: Clock;
-  readonly random: (bytes: number) => Uint8Array;
-  /** Where the source's next record goes. */
-  readonly tip: () => Promise<{ readonly seq: number; readonly prev: string | null }>;
-}
+import type { Registry } from './registry.ts';
 
 /** The members that differ between kinds: `kind`, and the member named after it. */
 export type OwnBody = { readonly kind: AuditRecord['kind'] } & {
   readonly [member: string]: unknown;
 };
 
-/** Builds and signs a record that continues its source's chain. */
-export async function makeOwnEntry(body: OwnBody, ports: OwnPorts): Promise<Entry> {
-  const now = ports.clock.now();
-  const { seq, prev } = await ports.tip();
-  const record = {
-    schema: 'stele.record/1',
-    log: ports.origin,
-    record_id: uuidv7(now, ports.random(10)),
-    source: {
-      id: ports.source,
-      instance: ports.instance,
-      seq,
-      prev,
-      provenance: 'observed',
-      completeness: 'full',
-      software: ports.software,
-    },
-    time: { received: timestamp(now) },
-    ...body,
-  };
-  // The schema is checked by `formatRecord`: what it takes is a record.
-  const payload = formatRecord(record as unknown as AuditRecord);
-  const sig = await ports.signer.sign(pae(RECORD_TYPE, payload));
-  const { keyid } = ports.signer.publicKey;
-  return decodeEntry(
-    encodeEntry({ payloadType: RECORD_TYPE, payload, signatures: [{ keyid, sig }] }),
-  );
+export interface OwnPorts {
+  readonly origin: string;
+  /** Which process start this is: informational. */
+  readonly instance: string;
+  readonly software: string;
+  readonly operator: Signer;
+  readonly clock: Clock;
+  readonly random: (bytes: number) => Uint8Array;
+  readonly registry: Registry;
+  /** Where a source's next record goes. */
+  readonly tip: (source: string) => Promise<{ readonly seq: number; readonly prev: string | null }>;
+  /** Throws if nothing can be accepted right now. */
+  readonly checkRoom: () => void;
+  readonly admit: (entry: Entry) => Promise<Admitted>;
+  readonly submit: (admitted: Admitted) => Promise<Submitted>;
 }
 
-/** Runs one piece of work at a time, in the order asked. */
-export class OneAtATime {
+export class OwnRecords {
+  readonly #ports: OwnPorts;
   #last: Promise<unknown> = Promise.resolve();
 
-  run<T>(work: () => Promise<T>): Promise<T> {
+  constructor(ports: OwnPorts) {
+    this.#ports = ports;
+  }
+
+  /** Appends a control record, signed by the operator. */
+  control(body: OwnBody): Promise<Logged> {
+    return this.#oneAtATime(async () => {
+      const entry = await this.#make(body, CONTROL_SOURCE, this.#ports.operator);
+      return this.#append(describeControl(entry, this.#ports.origin));
+    });
+  }
+
+  /** Appends a record signed by a registered key of the server's own. */
+  gateway(body: OwnBody, source: string, signer: Signer): Promise<Logged> {
+    return this.#oneAtATime(async () =>
+      this.#append(await this.#ports.admit(await this.#make(body, source, signer))),
+    );
+  }
+
+  /** Registers a gateway key, or hands a source to one that is registered. Done twice, it is done once. */
+  async register(key: PublicKey, source: string | undefined): Promise<LeafIndex> {
+    const known = this.#known(key.keyid);
+    if (known === undefined || known.revoked !== undefined) {
+      return this.#key('register', key, source);
+    }
+    const owned = source === undefined || this.#ports.registry.ownerOf(source) === key.keyid;
+    return owned ? known.registered : this.#key('hand-over', key, source);
+  }
+
+  /** Revokes a gateway key from here on; what it signed before stays good. */
+  async revoke(keyid: string): Promise<LeafIndex> {
+    const known = this.#known(keyid);
+    if (known === undefined) throw new SteleError('not_found', `no key ${keyid} is registered`);
+    return known.revoked ?? this.#key('revoke', known, undefined);
+  }
+
+  #known(keyid: string) {
+    return this.#ports.registry.keys().find((key) => key.keyid === keyid);
+  }
+
+  async #key(
+    action: 'register' | 'revoke' | 'hand-over',
+    { alg, spki, keyid }: PublicKey,
+    source: string | undefined,
+  ): Promise<LeafIndex> {
+    const named = source === undefined ? {} : { source };
+    const { index } = await this.control({
+      kind: 'key',
+      key: { action, purpose: 'gateway', alg, spki: toBase64(spki), keyid, ...named },
+    });
+    return index;
+  }
+
+  async #append(admitted: Admitted): Promise<Logged> {
+    const submitted = await this.#ports.submit(admitted);
+    if (submitted instanceof SteleError) throw submitted;
+    return submitted;
+  }
+
+  /** Builds and signs a record that continues its source's chain. */
+  async #make(body: OwnBody, source: string, signer: Signer): Promise<Entry> {
+    const { origin, instance, software, clock, random, tip, checkRoom } = this.#ports;
+    checkRoom();
+    const now = clock.now();
+    const record = {
+      schema: 'stele.record/1',
+      log: origin,
+      record_id: uuidv7(now, random(10)),
+      source: {
+        id: source,
+        instance,
+        ...(await tip(source)),
+        provenance: 'observed',
+        completeness: 'full',
+        software,
+      },
+      time: { received: timestamp(now) },
+      ...body,
+    };
+    // The cast says nothing: `formatRecord` holds it to the schema.
+    const payload = formatRecord(record as unknown as AuditRecord);
+    const sig = await signer.sign(pae(RECORD_TYPE, payload));
+    const { keyid } = signer.publicKey;
+    return decodeEntry(
+      encodeEntry({ payloadType: RECORD_TYPE, payload, signatures: [{ keyid, sig }] }),
+    );
+  }
+
+  /** The next in line waits for the end of this one, whatever it is; its caller gets the outcome. */
+  #oneAtATime<T>(work: () => Promise<T>): Promise<T> {
     const result = this.#last.then(work, work);
-    // The next in line waits for the end of this one, whatever it is; its caller gets the outcome.
     this.#last = result.catch(() => undefined);
     return result;
   }
-}
-
-/** The outcome of one submission, or its refusal thrown. */
-export function orThrow<T>(submitted: T | SteleError | undefined): T {
-  if (submitted instanceof SteleError) throw submitted;
-  if (submitted === undefined) throw new SteleError('storage', 'a submission got no answer');
-  return submitted;
 }

@@ -2,7 +2,7 @@
  * Reading a log for an audit from its store: the files, with or without a server beside them.
  */
 import { utf8 } from '../../core/bytes.ts';
-import { hasCode, unverified } from '../../core/errors.ts';
+import { hasCode, type SteleError, unverified } from '../../core/errors.ts';
 import { TILE_WIDTH } from '../../core/limits.ts';
 import { type LeafIndex, leafIndex, type TreeSize, treeSize } from '../../core/units.ts';
 import type { LogStore } from '../../storage/store.ts';
@@ -32,7 +32,7 @@ export class StoreReader implements AuditReader {
 
   async *entries(begin: LeafIndex, end: TreeSize): AsyncGenerator<readonly Uint8Array[]> {
     for (let at: number = begin; at < end; at += PIECE) {
-      yield await this.#piece(leafIndex(at), treeSize(Math.min(end, at + PIECE)));
+      yield* this.#piece(leafIndex(at), treeSize(Math.min(end, at + PIECE)));
     }
   }
 
@@ -61,13 +61,22 @@ export class StoreReader implements AuditReader {
     }
   }
 
-  /** A row that is damaged or missing is what an audit is there to find, and not a failed read. */
-  async #piece(begin: LeafIndex, end: TreeSize): Promise<readonly Uint8Array[]> {
+  /**
+   * The entries of a piece. A row that is damaged or missing is what an audit is there to find, and not
+   * a failed read: what comes before it is still given, so that the first bad entry has a name.
+   */
+  async *#piece(begin: LeafIndex, end: TreeSize): AsyncGenerator<readonly Uint8Array[]> {
+    let failure: SteleError;
     try {
-      return await this.#store.readEntries(begin, end);
+      yield await this.#store.readEntries(begin, end);
+      return;
     } catch (error) {
       if (!hasCode(error, 'storage')) throw error;
-      throw unverified(`entries ${begin} to ${end - 1}`, error.message, { cause: error });
+      failure = error;
     }
+    if (end - begin === 1) throw unverified(`entry ${begin}`, failure.message, { cause: failure });
+    const middle = begin + Math.floor((end - begin) / 2);
+    yield* this.#piece(begin, treeSize(middle));
+    yield* this.#piece(leafIndex(middle), end);
   }
 }
