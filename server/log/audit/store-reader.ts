@@ -2,7 +2,7 @@
  * Reading a log for an audit from its store: the files, with or without a server beside them.
  */
 import { utf8 } from '../../core/bytes.ts';
-import { hasCode, type SteleError, unverified } from '../../core/errors.ts';
+import { hasCode, SteleError, unverified } from '../../core/errors.ts';
 import { TILE_WIDTH } from '../../core/limits.ts';
 import { type LeafIndex, leafIndex, type TreeSize, treeSize } from '../../core/units.ts';
 import type { LogStore } from '../../storage/store.ts';
@@ -74,7 +74,9 @@ export class StoreReader implements AuditReader {
       if (!hasCode(error, 'storage')) throw error;
       failure = error;
     }
-    if (end - begin === 1) throw unverified(`entry ${begin}`, failure.message, { cause: failure });
+    if (end - begin === 1) {
+      throw new SteleError('unverified', failure.message, { cause: failure });
+    }
     const middle = begin + Math.floor((end - begin) / 2);
     yield* this.#piece(begin, treeSize(middle));
     yield* this.#piece(leafIndex(middle), end);
