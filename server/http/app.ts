@@ -95,7 +95,7 @@ class Dispatcher {
   }
 
   async serve(ctx: Koa.Context): Promise<void> {
-    const { clock, held, logger } = this.#parts;
+    const { clock, held, logger, stopping } = this.#parts;
     const begun = clock.now();
     const id = this.#ids.of(ctx.req);
     ctx.set('X-Request-Id', id);
@@ -137,6 +137,8 @@ class Dispatcher {
       this.#refuse(ctx, id, error);
     } finally {
       if (call !== undefined) held.giveBack(call);
+      // A connection that is kept would only be cut a moment later.
+      if (stopping.aborted && !ctx.res.headersSent) ctx.set('Connection', 'close');
       const { status } = ctx;
       if (status >= 400 || logger.isLevelEnabled('debug')) {
         const level = status >= 500 ? 'error' : status >= 400 ? 'info' : 'debug';

@@ -85,15 +85,19 @@ export async function listen(app: Koa, options: ListenOptions): Promise<Listenin
   };
 }
 
+/** How often connections that have become idle are looked for while the server closes. */
+const SWEEP_MS = 20;
+
 function closeServer(server: Server, graceMs: number): Promise<void> {
   return new Promise((resolve, reject) => {
     const cut = setTimeout(() => server.closeAllConnections(), graceMs);
+    const sweep = setInterval(() => server.closeIdleConnections(), SWEEP_MS);
     server.close((error) => {
       clearTimeout(cut);
+      clearInterval(sweep);
       if (error === undefined) resolve();
       else reject(error);
     });
-    server.closeIdleConnections();
   });
 }
 

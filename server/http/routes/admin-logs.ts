@@ -155,6 +155,10 @@ function describe(log: Log) {
 async function registerGateway(parts: Parts, call: Call): Promise<void> {
   const log = await openBound(parts, call);
   const { alg, spki, ...options } = await readObject(parts, call, NewGateway);
+  // A control record that gave one of these away would lock the log out of its own source.
+  if (options.source?.startsWith('_')) {
+    throw new SteleError('forbidden', `source ${shown(options.source)} is the log's own`);
+  }
   const key = parsePublicKey(alg, parseSpki(spki));
   const index = await log.registerGateway(key, options);
   sendJson(call, { keyid: key.keyid, alg: key.alg, index }, 201);

@@ -1,0 +1,179 @@
+/** What every route shares: methods, request ids, faults of our own, and what the log keeps of it all. */
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { decodeEntry } from '../../server/core/entry.ts';
+import { SteleError } from '../../server/core/errors.ts';
+import { allRoutes } from '../../server/http/routes/all.ts';
+import type { Log } from '../../server/log/log.ts';
+import { type Gateway, World } from './world.ts';
+
+let world: World;
+let log: Log;
+let gateway: Gateway;
+
+beforeEach(async () => {
+  world = await World.start();
+  ({ log, gateway } = await world.log('a'));
+});
+
+afterEach(() => world.stop());
+
+describe('methods', () => {
+  test('that a route does not have are 405, and it says which it has', async () => {
+    const methods = new Map<string, string[]>();
+    for (const { on, method, pattern } of allRoutes({} as never)) {
+      const path = (on === 'log' ? '/logs/a' : '') + pattern.replaceAll(/[{}*]/g, '');
+      methods.set(path, [...(methods.get(path) ?? []), method]);
+    }
+    for (const [path, known] of methods) {
+      for (const method of ['PUT', 'PATCH', 'POST', 'DELETE', 'TRACE', 'PROPFIND']) {
+        if (known.includes(method)) continue;
+        const answer = await world.ask(method, path);
+        expect([answer.status, path], `${method} ${path}`).toEqual([405, path]);
+        const allow = answer.headers.allow?.split(', ') ?? [];
+        expect(allow).toEqual(expect.arrayContaining([...known, 'OPTIONS']));
+        expect(allow).not.toContain(method);
+      }
+    }
+  });
+
+  test('HEAD is GET without the body', async () => {
+    for (const path of [
+      '/logs/a/checkpoint',
+      '/logs/a/v1/proofs/inclusion/0/1',
+      '/healthz',
+      '/logs/b/checkpoint',
+    ]) {
+      const get = await world.get(path);
+      const answer = await world.ask('HEAD', path);
+      expect([answer.status, answer.text]).toEqual([get.status, '']);
+      for (const name of ['content-type', 'content-length', 'etag', 'cache-control']) {
+        expect(answer.headers[name], `${name} of ${path}`).toBe(get.headers[name]);
+      }
+    }
+  });
+
+  test('OPTIONS of nothing is 404', async () => {
+    expect((await world.ask('OPTIONS', '/nothing')).status).toBe(404);
+  });
+});
+
+describe('request ids', () => {
+  test('are the caller’s own where they are plain, and ours where not', async () => {
+    const own = await world.get('/healthz', { headers: { 'x-request-id': 'abc-1_X' } });
+    expect(own.headers['x-request-id']).toBe('abc-1_X');
+    for (const id of ['', 'a b', '<script>', 'x'.repeat(65), 'é']) {
+      const answer = await world.get('/healthz', { headers: { 'x-request-id': id } });
+      expect(answer.headers['x-request-id']).toMatch(/^[0-9a-f]{12}-[0-9a-z]+$/);
+    }
+    const ids = await Promise.all(Array.from({ length: 20 }, () => world.get('/healthz')));
+    expect(new Set(ids.map((a) => a.headers['x-request-id'])).size).toBe(20);
+  });
+});
+
+describe('a fault of our own', () => {
+  const fail = (error: unknown) => {
+    log.inclusion = async () => {
+      throw error;
+    };
+  };
+
+  test('is 500 with the request id and nothing else; the log has the rest', async () => {
+    fail(new TypeError('cannot read property of /data/secret'));
+    const answer = await world.get('/logs/a/v1/proofs/inclusion/0/1');
+    expect(answer.status).toBe(500);
+    expect(answer.json()).toEqual({
+      type: 'about:blank',
+      title: 'Internal error',
+      status: 500,
+      request_id: answer.headers['x-request-id'],
+    });
+    expect(answer.headers['cache-control']).toBe('no-store');
+    const line = world.lines.find((text) => text.includes('/data/secret'));
+    expect(JSON.parse(line ?? '{}')).toMatchObject({
+      id: answer.headers['x-request-id'],
+      level: 50,
+    });
+  });
+
+  test.each(['a string', undefined, null, 7, { status: 200 }])(
+    'is 500 also when %j is thrown',
+    async (thrown) => {
+      fail(thrown);
+      expect((await world.get('/logs/a/v1/proofs/inclusion/0/1')).status).toBe(500);
+    },
+  );
+
+  test('leaves no header of the good answer behind', async () => {
+    fail(new SteleError('storage', 'tile 0/0 is missing'));
+    const answer = await world.get('/logs/a/v1/proofs/inclusion/0/1');
+    expect(answer.status).toBe(503);
+    expect(answer.headers['cache-control']).toBe('no-store');
+    expect(answer.headers['retry-after']).toBe('5');
+    expect(answer.headers).not.toHaveProperty('etag');
+    expect(world.lines.join('')).toContain('tile 0/0 is missing');
+  });
+});
+
+describe('what the log keeps', () => {
+  test('is no token, no query string, no reason and no body', async () => {
+    const token = world.token({ roles: ['submit', 'read', 'content', 'admin'] });
+    const { bytes, recordId } = await gateway.make();
+    await world.ask('POST', '/logs/a/v1/entries', {
+      token,
+      body: bytes,
+      type: 'application/protobuf',
+    });
+    await world.get('/logs/a/v1/entries?start=1&limit=1', { token });
+    await world.get('/logs/a/v1/entries?token=query-secret', { token });
+    await world.get(`/logs/a/v1/content/${recordId}/request.body`, {
+      token,
+      headers: { 'x-stele-reason': 'reason-secret' },
+    });
+    await world.get('/logs/a/v1/sources', { token: `${token}x` });
+    await world.get('/logs/a/v1/sources', { headers: { authorization: 'Basic header-secret' } });
+    const made = await world.ask('POST', '/v1/admin/tokens', {
+      token,
+      type: 'application/json',
+      body: JSON.stringify({ holder: 'h', roles: ['read'], logs: ['a'] }),
+    });
+    const text = world.lines.join('');
+    expect(world.lines.length).toBeGreaterThanOrEqual(7);
+    for (const secret of [
+      token,
+      token.split('_').slice(2).join('_'),
+      made.json<{ token: string }>().token,
+      'query-secret',
+      'reason-secret',
+      'header-secret',
+      'start=1',
+      Buffer.from(decodeEntry(bytes).payload).toString().slice(0, 40),
+    ]) {
+      expect(text).not.toContain(secret);
+    }
+    // What it does keep: whose token it was, by its public id.
+    expect(text).toContain(`"token":"${token.split('_')[1]}"`);
+    expect(text).toContain('"path":"/logs/a/v1/entries"');
+  });
+
+  test('no answer says more than it must', async () => {
+    const answer = await world.get('/healthz');
+    expect(answer.headers).not.toHaveProperty('x-powered-by');
+    expect(answer.headers).not.toHaveProperty('server');
+    expect(answer.headers['x-content-type-options']).toBe('nosniff');
+  });
+});
+
+test('the well-known document names what there is', async () => {
+  const known = (await world.get('/.well-known/stele')).json<{ logs: string; keys: string }>();
+  expect(known).toMatchObject({ name: 'stele', version: '0.0.0' });
+  expect((await world.get(known.logs)).json()).toEqual({
+    logs: [{ name: 'a', origin: 'log.example/logs/a', visibility: 'proofs' }],
+  });
+  const { identity, anchor } = log.verifierKeys();
+  expect((await world.get(known.keys)).json()).toEqual({
+    keys: [
+      { log: 'a', origin: log.origin, purpose: 'identity', vkey: identity.text },
+      { log: 'a', origin: log.origin, purpose: 'anchor', vkey: anchor.text },
+    ],
+  });
+});

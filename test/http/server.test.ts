@@ -1,0 +1,323 @@
+/** The port: slow, oversized and broken senders, and letting go of connections at shutdown. */
+import { connect } from 'node:net';
+import { afterEach, describe, expect, test } from 'vitest';
+import { type RecordOptions, World, type WorldOptions } from './world.ts';
+
+let world: World;
+let token: string;
+
+afterEach(() => world.stop());
+
+async function start(options: WorldOptions = {}) {
+  world = await World.start(options);
+  const { log, gateway } = await world.log('a');
+  token = world.token({ roles: ['submit', 'read'], logs: ['a'] });
+  return { log, gateway };
+}
+
+/** Opens a connection, sends what it is given, and collects what comes until it ends. */
+function talk() {
+  const { port } = new URL(world.server.url);
+  const socket = connect(Number(port), '127.0.0.1');
+  const got: Buffer[] = [];
+  const arrivals = new Set<() => void>();
+  socket.on('data', (chunk: Buffer) => {
+    got.push(chunk);
+    for (const arrived of arrivals) arrived();
+  });
+  socket.on('end', () => socket.end());
+  socket.on('error', () => undefined);
+  const closed = new Promise<void>((resolve) => socket.on('close', () => resolve()));
+  return {
+    socket,
+    text: () => Buffer.concat(got).toString(),
+    send: (data: string | Uint8Array) =>
+      new Promise<void>((resolve) => socket.write(data, () => resolve())),
+    async end(): Promise<string> {
+      await closed;
+      return Buffer.concat(got).toString();
+    },
+    until: (part: string) =>
+      new Promise<void>((resolve) => {
+        const look = () => {
+          if (!Buffer.concat(got).toString().includes(part)) return;
+          arrivals.delete(look);
+          resolve();
+        };
+        arrivals.add(look);
+        look();
+      }),
+  };
+}
+
+const head = (method: string, path: string, headers: Record<string, string> = {}) =>
+  `${method} ${path} HTTP/1.1\r\nhost: x\r\n${Object.entries({
+    authorization: `Bearer ${token}`,
+    ...headers,
+  })
+    .map(([name, value]) => `${name}: ${value}\r\n`)
+    .join('')}\r\n`;
+
+const PROTOBUF = { 'content-type': 'application/protobuf' };
+
+describe('slow senders', () => {
+  test('of headers are cut off', async () => {
+    await start({ listen: { headersTimeoutMs: 200 } });
+    const { send, end } = talk();
+    await send('GET /healthz HTTP/1.1\r\nhost: x\r\nx-slow: ');
+    const text = await end();
+    expect(text).toMatch(/^HTTP\/1\.1 408 /);
+    expect(text).toContain('application/problem+json');
+  });
+
+  test('of a body are cut off, however steadily they drip', async () => {
+    const { log } = await start({ settings: { bodyTimeoutMs: 200 } });
+    const before = log.head();
+    const { send, socket, end } = talk();
+    await send(head('POST', '/logs/a/v1/entries', { ...PROTOBUF, 'content-length': '1000' }));
+    const drip = setInterval(() => socket.write('\n'), 20);
+    const text = await end();
+    clearInterval(drip);
+    expect(text).toMatch(/^HTTP\/1\.1 408 /);
+    expect(text).toContain('not complete after 200 ms');
+    expect(log.head()).toBe(before);
+  });
+
+  test('hold no memory after they hang up', async () => {
+    await start({ settings: { heldBytesMax: 40_000 } });
+    const full = head('POST', '/logs/a/v1/entries', { ...PROTOBUF, 'content-length': '60000' });
+    for (let i = 0; i < 5; i++) {
+      const begun = world.lines.length;
+      const { send, socket } = talk();
+      await send(full + 'x'.repeat(30_000));
+      socket.destroy();
+      while (
+        !world.lines
+          .slice(begun)
+          .some((line) => line.includes('broke off') || line.includes('"request"'))
+      ) {
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+    }
+    const { send, end } = talk();
+    await send(
+      head('POST', '/logs/a/v1/entries', {
+        ...PROTOBUF,
+        'content-length': '30000',
+        connection: 'close',
+      }),
+    );
+    await send('x'.repeat(30_000));
+    expect(await end()).toMatch(/^HTTP\/1\.1 400 /);
+  });
+});
+
+describe('too much', () => {
+  test('of headers is 431', async () => {
+    await start();
+    const { send, end } = talk();
+    await send(head('GET', '/healthz', { 'x-large': 'x'.repeat(20_000) }));
+    const text = await end();
+    expect(text).toMatch(/^HTTP\/1\.1 431 /);
+    expect(text).toContain('"code":"too_large"');
+  });
+
+  test('of a body is refused unread, and the answer arrives', async () => {
+    const { log } = await start();
+    const before = log.head();
+    const { socket, end, send, until } = talk();
+    await send(head('POST', '/logs/a/v1/entries', { ...PROTOBUF, 'content-length': '9000000000' }));
+    await until('"code":"too_large"');
+    // It goes on sending: bounded, then cut.
+    const push = () => {
+      while (!socket.destroyed && socket.write(Buffer.alloc(65_536)));
+    };
+    socket.on('drain', push);
+    push();
+    expect(await end()).toMatch(/^HTTP\/1\.1 413 /);
+    expect(log.head()).toBe(before);
+  });
+
+  test('of a chunked body is refused at the bound', async () => {
+    await start();
+    const { send, end } = talk();
+    await send(
+      head('POST', '/logs/a/v1/entries', {
+        ...PROTOBUF,
+        'transfer-encoding': 'chunked',
+        connection: 'close',
+      }),
+    );
+    await send(`11000\r\n${'\n'.repeat(0x11000)}\r\n`);
+    await send('0\r\n\r\n');
+    const text = await end();
+    expect(text).toMatch(/^HTTP\/1\.1 413 /);
+    expect(text).toContain('more than 65535 bytes');
+  });
+
+  test('held by all requests together is pushed back', async () => {
+    await start({ settings: { heldBytesMax: 50_000 } });
+    const first = talk();
+    await first.send(
+      head('POST', '/logs/a/v1/entries', { ...PROTOBUF, 'content-length': '40001' }),
+    );
+    await first.send('x'.repeat(40_000));
+    // The first is read before the second is: the server takes connections in turn.
+    await world.get('/healthz');
+    const second = await world.ask('POST', '/logs/a/v1/entries', {
+      token,
+      type: 'application/protobuf',
+      body: 'x'.repeat(40_000),
+    });
+    expect([second.status, second.json().code]).toEqual([429, 'pushback']);
+    first.socket.destroy();
+  });
+
+  test('connections at once are closed', async () => {
+    await start({ listen: { connectionsMax: 2 } });
+    const kept = [talk(), talk()];
+    for (const one of kept) {
+      await one.send(head('GET', '/healthz'));
+      await one.until('"ok"');
+    }
+    const third = talk();
+    await third.send(head('GET', '/healthz'));
+    expect(await third.end()).toBe('');
+    for (const one of kept) one.socket.destroy();
+  });
+});
+
+describe('what is not HTTP', () => {
+  test.each([
+    ['noise', 'hello\r\n\r\n'],
+    ['TLS', '\x16\x03\x01\x02\x00\x01\x00'],
+    ['no host', 'GET /healthz HTTP/1.1\r\n\r\n'],
+    ['two lengths', 'POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n'],
+    [
+      'length and chunks',
+      'POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n',
+    ],
+    ['a bare line feed', 'GET /healthz HTTP/1.1\nhost: x\n\n'],
+    ['a space before a colon', 'GET /healthz HTTP/1.1\r\nhost : x\r\n\r\n'],
+  ])('%s is 400 and closed', async (_, text) => {
+    await start();
+    const { send, end } = talk();
+    await send(text);
+    expect(await end()).toMatch(/^HTTP\/1\.1 400 /);
+    expect((await world.get('/healthz')).status).toBe(200);
+  });
+
+  test.each([
+    ['an absolute target', 'GET http://evil.example/healthz HTTP/1.1'],
+    ['an asterisk', 'OPTIONS * HTTP/1.1'],
+  ])('%s is 400', async (_, line) => {
+    await start();
+    const { send, end } = talk();
+    await send(`${line}\r\nhost: x\r\nconnection: close\r\n\r\n`);
+    const text = await end();
+    expect(text).toMatch(/^HTTP\/1\.1 400 /);
+    expect(text).toContain('does not begin with');
+  });
+});
+
+describe('100 Continue', () => {
+  test('is said only when the headers are good', async () => {
+    const { gateway } = await start();
+    const bytes = await gateway.entry({} satisfies RecordOptions);
+    const good = talk();
+    const headers = { ...PROTOBUF, 'content-length': String(bytes.length), expect: '100-continue' };
+    await good.send(head('POST', '/logs/a/v1/entries', { ...headers, connection: 'close' }));
+    await good.until('100 Continue');
+    await good.send(bytes);
+    expect(await good.end()).toMatch(/^HTTP\/1\.1 100 Continue\r\n\r\nHTTP\/1\.1 201 /);
+
+    const bad = talk();
+    await bad.send(head('POST', '/logs/a/v1/entries', { ...headers, authorization: 'Bearer x' }));
+    await bad.until('"status":401');
+    expect(bad.text()).not.toContain('100 Continue');
+    bad.socket.destroy();
+  });
+});
+
+describe('a connection', () => {
+  test('serves one request after another, also after a refusal', async () => {
+    const { gateway } = await start();
+    const bytes = await gateway.entry();
+    const { send, until, socket, text } = talk();
+    await send(head('GET', '/healthz'));
+    await until('"ok"');
+    await send(head('POST', '/logs/a/v1/entries', { ...PROTOBUF, 'content-length': '3' }));
+    await send('abc');
+    await until('"status":400');
+    await send(head('POST', '/logs/b/v1/entries', { ...PROTOBUF, 'content-length': '3' }));
+    await send('abc');
+    await until('"status":404');
+    await send(
+      head('POST', '/logs/a/v1/entries', { ...PROTOBUF, 'content-length': String(bytes.length) }),
+    );
+    await send(bytes);
+    await until('stele.receipt/1');
+    expect(text().match(/HTTP\/1\.1 \d+/g)).toEqual([
+      'HTTP/1.1 200',
+      'HTTP/1.1 400',
+      'HTTP/1.1 404',
+      'HTTP/1.1 201',
+    ]);
+    socket.destroy();
+  });
+});
+
+describe('shutdown', () => {
+  test('finishes what is under way, takes nothing new, and closes what is idle', async () => {
+    const { gateway, log } = await start();
+    const bytes = await gateway.entry();
+    const idle = talk();
+    await idle.send(head('GET', '/healthz'));
+    await idle.until('"ok"');
+    const busy = talk();
+    await busy.send(
+      head('POST', '/logs/a/v1/entries', {
+        ...PROTOBUF,
+        'content-length': String(bytes.length),
+        expect: '100-continue',
+      }),
+    );
+    await busy.until('100 Continue');
+
+    const closed = world.server.close();
+    await idle.end();
+    const late = talk();
+    expect(await late.end()).toBe('');
+    await busy.send(bytes);
+    const text = await busy.end();
+    expect(text).toContain('HTTP/1.1 201');
+    await closed;
+    expect(log.head().size).toBe(3);
+    await world.listen();
+  });
+
+  test('cuts what does not end in time', async () => {
+    await start({ listen: { graceMs: 100 } });
+    const stuck = talk();
+    await stuck.send(
+      head('POST', '/logs/a/v1/entries', {
+        ...PROTOBUF,
+        'content-length': '100',
+        expect: '100-continue',
+      }),
+    );
+    await stuck.until('100 Continue');
+    await world.server.close();
+    expect(await stuck.end()).not.toContain('HTTP/1.1 2');
+    await world.listen();
+  });
+
+  test('is seen by readyz first', async () => {
+    await start();
+    expect((await world.get('/readyz')).json()).toEqual({ status: 'ready' });
+    world.stopping.abort();
+    const answer = await world.get('/readyz');
+    expect([answer.status, answer.json().code]).toEqual([503, 'pushback']);
+    expect((await world.get('/healthz')).status).toBe(200);
+  });
+});
