@@ -95,7 +95,11 @@ export class Logs {
 
   /** Opens a log by its name; `not_found` if there is none. */
   get(name: string): Promise<Log> {
-    const row = LOG_NAME.test(name) ? this.#options.instance.log(name) : undefined;
+    const named = LOG_NAME.test(name);
+    // A log that is open is found without asking the database: every request comes through here.
+    const open = named ? this.#open.get(name) : undefined;
+    if (open !== undefined) return open;
+    const row = named ? this.#options.instance.log(name) : undefined;
     if (row?.state !== 'active') {
       return Promise.reject(new SteleError('not_found', `there is no log ${shown(name)}`));
     }
