@@ -1,7 +1,10 @@
 /** The verdict on receipts: true ones hold, and each named way of spoiling one is named by its step. */
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parseUtf8, sha256, toBase64url, utf8 } from '../../server/core/bytes.ts';
+import { canonicalize } from '../../server/core/canonical.ts';
 import { makeDisclosure } from '../../server/core/disclosure.ts';
+import type { Json } from '../../server/core/json.ts';
 import { rawEd25519 } from '../../server/core/keys.ts';
 import { makeVerifierKey, NOTE_COSIGNATURE } from '../../server/core/note.ts';
 import { formatReceipt, type Receipt } from '../../server/core/receipt.ts';
@@ -157,6 +160,28 @@ describe('a receipt whose keys are not trusted', () => {
     const verdict = verifyReceipt(receipt, parseTrust(utf8(asking)));
     expect(verdict.holds).toBe(false);
     expect(detailOf(verdict, 'witnesses')).toMatch(/quorum w is not met/);
+  });
+
+  it('holds with the cosignature that its quorum asks for, and not with a bad one', () => {
+    const key = makeKey();
+    const witness = makeVerifierKey('w.example', NOTE_COSIGNATURE, rawEd25519(key.publicKey));
+    const asking = `log ${log.identityKey.text}\nwitness w ${witness.text}\nquorum w\n`;
+    const parts = log.receiptParts(index);
+    const time = 1_788_000_000;
+    const text = parts.checkpoint.slice(0, parts.checkpoint.indexOf('\n\n') + 1);
+    const cosigned = (over: string) => {
+      const line = Buffer.alloc(12 + 64);
+      line.write(witness.keyId, 'hex');
+      line.writeBigUInt64BE(BigInt(time), 4);
+      line.set(key.sign(utf8(`cosignature/v1\ntime ${time}\n${over}`)), 12);
+      const checkpoint = `${parts.checkpoint}— w.example ${line.toString('base64')}\n`;
+      return verifyReceipt(formatReceipt({ ...parts, checkpoint }), parseTrust(utf8(asking)));
+    };
+    expect(cosigned(text)).toMatchObject({ holds: true });
+    expect(statusOf(cosigned(text), 'witnesses')).toBe('valid');
+    const bad = cosigned(`${text} `);
+    expect(bad.holds).toBe(false);
+    expect(statusOf(bad, 'checkpoint')).toBe('invalid');
   });
 });
 
@@ -374,6 +399,30 @@ describe('any byte of a receipt changed', () => {
       if (verdict.holds || !named) held.push(at);
     }
     expect(held).toEqual([]);
+  });
+
+  it('never throws, and never holds, with any part of it replaced', () => {
+    const json = JSON.parse(Buffer.from(receipt).toString()) as { [name: string]: Json };
+    // Anchors of unknown kinds count for nothing, so any may be put in.
+    const names = Object.keys(json).filter((name) => name !== 'anchors');
+    fc.assert(
+      fc.property(
+        fc.constantFrom(...names),
+        fc.oneof(fc.jsonValue({ maxDepth: 3 }), fc.constantFrom(...Object.values(json))),
+        (name, value) => {
+          const changed = { ...json, [name]: value as Json };
+          let bytes: Uint8Array;
+          try {
+            bytes = utf8(`${canonicalize(changed)}\n`);
+          } catch {
+            return;
+          }
+          if (Buffer.from(bytes).equals(Buffer.from(receipt))) return;
+          expect(verifyReceipt(bytes, trust, engine).holds).toBe(false);
+        },
+      ),
+      { numRuns: 1_000 },
+    );
   });
 
   it('does not hold with a byte taken away or put in anywhere', () => {

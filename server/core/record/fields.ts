@@ -4,7 +4,8 @@
  * Numbers are whole and at most 2^53 − 1, since a fraction has as many spellings as there are readers;
  * decimals are text in one spelling. Nothing is null that could be absent.
  */
-import { LOG_KEYS_MAX, RECORD_TEXT_MAX, SOURCE_ID_MAX } from '../limits.ts';
+import { utf8 } from '../bytes.ts';
+import { LOG_KEYS_MAX, ORIGIN_BYTES_MAX, RECORD_TEXT_MAX, SOURCE_ID_MAX } from '../limits.ts';
 import {
   base64,
   bool,
@@ -50,10 +51,14 @@ export const sourceId = pattern(
   SOURCE_ID_MAX,
 );
 
-export const origin = test(
-  (v): v is string => typeof v === 'string' && v.length <= 255 && isKeyName(v),
-  'an origin',
-);
+export const origin = test((v): v is string => typeof v === 'string' && isOrigin(v), 'an origin');
+
+/** The rule of `checkOrigin`, as an answer. */
+function isOrigin(value: string): boolean {
+  return (
+    value.length <= ORIGIN_BYTES_MAX && isKeyName(value) && utf8(value).length <= ORIGIN_BYTES_MAX
+  );
+}
 
 /** [RFC 9562 §5.7], in lower case. */
 export const uuidv7 = pattern(
