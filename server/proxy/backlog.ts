@@ -10,21 +10,27 @@
  */
 import { invariant } from '../core/errors.ts';
 
+/** A record frame, and the first frame that its content needs. */
+export interface Waiting {
+  readonly position: number;
+  readonly begin: number;
+}
+
 interface Block {
   readonly first: number;
   last: number;
-  /** Lowest position of a frame that one of its records needs. */
+  /** Lowest position that one of its records needs; only for a block that was forgotten. */
   lowest: number;
   count: number;
-  positions: number[] | undefined;
+  records: Waiting[] | undefined;
 }
 
 export interface BacklogOptions {
   readonly blockRecords: number;
   /** Positions in memory beyond which blocks are forgotten. */
   readonly loadedMax: number;
-  /** Positions of all record frames from `first` to `last`, both included, in order. */
-  readonly find: (first: number, last: number) => Promise<number[]>;
+  /** All record frames from position `first` to `last`, both included, in order. */
+  readonly find: (first: number, last: number) => Promise<Waiting[]>;
 }
 
 export class Backlog {
@@ -47,31 +53,39 @@ export class Backlog {
   /** Lowest position that is still needed; infinite when nothing waits. */
   get floor(): number {
     let floor = Number.POSITIVE_INFINITY;
-    for (const block of this.#blocks) floor = Math.min(floor, block.lowest);
+    for (const block of this.#blocks) {
+      if (block.records === undefined) floor = Math.min(floor, block.lowest);
+      else for (const { begin } of block.records) floor = Math.min(floor, begin);
+    }
     return floor;
   }
 
-  /** A record frame at `position`, whose call begins at `begin`. */
-  push(position: number, begin: number): void {
+  push(record: Waiting): void {
+    const { position, begin } = record;
     const last = this.#blocks.at(-1);
     invariant(last === undefined || last.last < position, 'records come in order');
-    const lowest = Math.min(position, begin);
     this.#count++;
     this.#loaded++;
-    if (last?.positions !== undefined && last.count < this.#options.blockRecords) {
-      last.positions.push(position);
+    if (last?.records !== undefined && last.count < this.#options.blockRecords) {
+      last.records.push(record);
       last.last = position;
-      last.lowest = Math.min(last.lowest, lowest);
+      last.lowest = Math.min(last.lowest, begin);
       last.count++;
       return;
     }
-    this.#blocks.push({ first: position, last: position, lowest, count: 1, positions: [position] });
+    this.#blocks.push({
+      first: position,
+      last: position,
+      lowest: begin,
+      count: 1,
+      records: [record],
+    });
     // The first is being submitted, the last is growing; what lies between can be found again.
     for (const block of this.#blocks.slice(1, -1).reverse()) {
       if (this.#loaded <= this.#options.loadedMax) break;
-      if (block.positions === undefined) continue;
-      this.#loaded -= block.positions.length;
-      block.positions = undefined;
+      if (block.records === undefined) continue;
+      this.#loaded -= block.records.length;
+      block.records = undefined;
     }
   }
 
@@ -80,15 +94,18 @@ export class Backlog {
     for (;;) {
       const block = this.#blocks[0];
       if (block === undefined) return [];
-      if (block.positions === undefined) {
+      if (block.records === undefined) {
         const found = await this.#options.find(block.first, block.last);
         invariant(found.length === block.count, 'a block is found as it was forgotten');
-        block.positions = found;
+        block.records = found;
         this.#loaded += found.length;
       }
       this.#trim();
       if (this.#blocks[0] === block) {
-        return block.positions.filter((p) => !this.#done.has(p)).slice(0, n);
+        return block.records
+          .map(({ position }) => position)
+          .filter((position) => !this.#done.has(position))
+          .slice(0, n);
       }
     }
   }
@@ -104,11 +121,12 @@ export class Backlog {
   /** Forgets what is done at the front. */
   #trim(): void {
     for (;;) {
-      const positions = this.#blocks[0]?.positions;
-      if (positions?.[0] === undefined || !this.#done.delete(positions[0])) return;
-      positions.shift();
+      const block = this.#blocks[0];
+      const first = block?.records?.[0];
+      if (block === undefined || first === undefined) return;
+      if (!this.#done.delete(first.position)) return;
+      block.records?.shift();
       this.#loaded--;
-      const block = this.#blocks[0] as Block;
       block.count--;
       if (block.count === 0) this.#blocks.shift();
     }

@@ -502,7 +502,8 @@ export class Exchange {
       const spool = this.#spool;
       this.#goOnUnrecorded(error);
       this.#spool = undefined;
-      this.#source.broken(spool, this.#endFacts('storage'));
+      // It is or was forwarded all the same.
+      this.#source.broken(spool, { ...this.#endFacts('storage'), forwarded: true });
       return undefined;
     }
   }

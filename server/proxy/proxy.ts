@@ -64,6 +64,8 @@ export interface ProxyTimeouts {
   /** What calls in progress get when the proxy stops. */
   readonly closeMs: number;
   readonly heartbeatMs: number;
+  /** Pause before a failed disk, signer or log is tried again; towards the log it grows. */
+  readonly retryMs: number;
 }
 
 export interface ProxyLimits {
@@ -80,7 +82,12 @@ export interface ProxyLimits {
   readonly inFlight: number;
 }
 
-const TIMEOUTS: ProxyTimeouts = { idleMs: 600_000, closeMs: 10_000, heartbeatMs: 60_000 };
+const TIMEOUTS: ProxyTimeouts = {
+  idleMs: 600_000,
+  closeMs: 10_000,
+  heartbeatMs: 60_000,
+  retryMs: 500,
+};
 
 const MIB = 1_048_576;
 
@@ -140,7 +147,7 @@ export async function startProxy(options: ProxyOptions): Promise<RunningProxy> {
         software: options.software ?? 'stele-proxy',
         retentionClass: options.retentionClass ?? 'default',
         onFatal: options.onFatal ?? throwUncaught,
-        limits: { ...limits, heartbeatMs: timeouts.heartbeatMs },
+        limits: { ...limits, heartbeatMs: timeouts.heartbeatMs, retryMs: timeouts.retryMs },
       });
       sources.set(name, source);
     }

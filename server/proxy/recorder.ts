@@ -63,6 +63,8 @@ export interface RecorderOptions {
   readonly instance: string;
   readonly software: string;
   readonly retentionClass: string;
+  /** Pause after a failure of the signer or the disk. */
+  readonly retryMs: number;
   readonly logger: ProxyLogger;
   /** The record frame is on disk; a gap may stand for the call `drops`. */
   readonly recorded: (position: number, meta: RecordMeta, drops: string | undefined) => void;
@@ -85,8 +87,6 @@ const LIVE_MAX = 256;
 
 /** Calls that wait for the signer or the disk, beyond which no new call is taken. */
 const WAITING_MAX = 65_536;
-
-const RETRY_MS = 1_000;
 
 /** Plain bytes of a content frame. */
 const PIECE_BYTES = 262_144;
@@ -366,7 +366,7 @@ export class Recorder {
 
   #pause(): Promise<void> {
     return new Promise((resolve) => {
-      const timer = setTimeout(resolve, RETRY_MS);
+      const timer = setTimeout(resolve, this.#options.retryMs);
       this.#stopWaiting = () => {
         clearTimeout(timer);
         resolve();

@@ -25,6 +25,12 @@ export interface Chain {
   readonly prev: string | null;
 }
 
+/** What a `refused` frame says: the record, and the seqs that no gap explains because of it. */
+export interface RefusedFrame {
+  readonly record: number;
+  readonly seqs: readonly number[];
+}
+
 /** A call that has frames in the journal and no record. */
 export interface OpenCall {
   readonly recordId: string;
@@ -99,9 +105,9 @@ class Replay {
         return;
       }
       case FRAME.refused: {
-        const { record, seq } = parseFrameJson(frame) as { record: number; seq: number };
+        const { record, seqs } = parseFrameJson(frame) as RefusedFrame;
         this.#backlog.done(record);
-        this.#unexplained.add(seq);
+        for (const seq of seqs) this.#unexplained.add(seq);
         return;
       }
       case FRAME.dropped:
@@ -129,7 +135,7 @@ class Replay {
     this.#chain = { source, next: meta.seq + 1, prev: meta.digest };
     // The record names its predecessor, so it also says where the chain stands.
     this.#isCertain = true;
-    this.#backlog.push(position, meta.begin ?? position);
+    this.#backlog.push({ position, begin: meta.begin ?? position });
     if (frame.call !== NO_CALL) this.#calls.delete(frame.call);
     for (const { begin, end } of meta.damage ?? []) {
       const at = this.#damage.findIndex((d) => d.begin === begin && d.end === end);

@@ -19,7 +19,7 @@ import { hasCode, type SteleError } from '../core/errors.ts';
 import { parseReceipt } from '../core/receipt.ts';
 import type { Signer } from '../keys/signer.ts';
 import type { Keyring } from '../vault/keyring.ts';
-import { Backlog } from './backlog.ts';
+import { Backlog, type Waiting } from './backlog.ts';
 import type { Clock } from './clock.ts';
 import { closeOpenCall } from './close-call.ts';
 import type { BeginFacts, EndFacts } from './facts.ts';
@@ -28,9 +28,15 @@ import { FRAME, NO_CALL } from './journal/frame.ts';
 import { Journal, type SyncFailed } from './journal/journal.ts';
 import type { ProxyLogger } from './logger.ts';
 import { readSubmission, setAside } from './outgoing.ts';
-import type { RecordMeta } from './record-frame.ts';
+import { decodeRecordFrame, type RecordMeta } from './record-frame.ts';
 import { type EndedCall, type GapFacts, Recorder } from './recorder.ts';
-import { type Chain, type OpenCall, type Recovered, recover } from './recover.ts';
+import {
+  type Chain,
+  type OpenCall,
+  type Recovered,
+  type RefusedFrame,
+  recover,
+} from './recover.ts';
 import { CallSpool, Linger, type SpoolContext } from './spool.ts';
 import { SpooledCall } from './spooled.ts';
 import { Submitter } from './submit.ts';
@@ -60,6 +66,8 @@ export interface SourceLimits {
   readonly queueBytes: number;
   readonly floorBytes: number;
   readonly heartbeatMs: number;
+  /** Pause before what failed is tried again; towards the log it grows from there. */
+  readonly retryMs: number;
   readonly inFlight: number;
 }
 
@@ -86,7 +94,6 @@ interface Broken {
 const SOURCE_FILE = 'source.json';
 const BLOCK_RECORDS = 4_096;
 const LOADED_MAX = 65_536;
-const MEND_MS = 1_000;
 
 export class Source {
   readonly #options: SourceOptions;
@@ -97,7 +104,6 @@ export class Source {
   readonly #context: SpoolContext;
   /** Calls that have frames and no record: nothing from their begin on may be deleted. */
   readonly #open = new Map<string, number>();
-  readonly #seqs = new Map<number, number>();
   #broken: Broken[] = [];
   #missed: { count: number; fromUs: number; toUs: number } | undefined;
   #unexplained: number[];
@@ -126,6 +132,7 @@ export class Source {
       send: (position, signal) => this.#send(position, signal),
       logged: (position) => this.#logged(position),
       refused: (position, error) => this.#refused(position, error),
+      retryMs: options.limits.retryMs,
       random: options.random,
       logger: options.logger,
     });
@@ -137,7 +144,7 @@ export class Source {
     const backlog = new Backlog({
       blockRecords: BLOCK_RECORDS,
       loadedMax: LOADED_MAX,
-      find: (first, last) => recordPositions(journal as Journal, first, last),
+      find: (first, last) => findRecords(journal as Journal, first, last),
     });
     const recovered = await recover(disk, backlog);
     const { chain, replaces } = await chainToGoOn(options, recovered);
@@ -163,6 +170,7 @@ export class Source {
       instance: toHex(random(4)),
       software: options.software,
       retentionClass: options.retentionClass,
+      retryMs: limits.retryMs,
       logger: options.logger,
       recorded: (position, meta, drops) => source?.recorded(position, meta, drops),
     });
@@ -268,9 +276,8 @@ export class Source {
 
   /** Only for the recorder: a record frame is on disk. */
   recorded(position: number, meta: RecordMeta, drops: string | undefined): void {
-    this.#backlog.push(position, meta.begin ?? position);
+    this.#backlog.push({ position, begin: meta.begin ?? position });
     this.#open.delete(drops ?? meta.record_id);
-    this.#seqs.set(position, meta.seq);
     if (meta.replaces !== undefined) {
       this.#remember(undefined).catch((error) => this.#report(error, 'source.json'));
     }
@@ -347,7 +354,7 @@ export class Source {
   async #logged(position: number): Promise<void> {
     const index = this.#indexes.get(position);
     this.#indexes.delete(position);
-    this.#seqs.delete(position);
+    this.#backlog.done(position);
     // Not waited for: a crash before it is on disk submits the record again and gets the same index.
     this.#journal.append(FRAME.logged, NO_CALL, utf8(JSON.stringify({ record: position, index })));
     this.#isHealthy = true;
@@ -360,14 +367,19 @@ export class Source {
     const { seq, kind, record_id } = meta;
     const facts = { record_id, seq, kind, code: error.code, error: error.message };
     this.#options.logger.error(facts, 'the log refused an entry for good; it is set aside');
-    const frame = { record: position, seq, code: error.code };
+    // What a refused gap explained is unexplained again.
+    const seqs = [seq];
+    const { from, to } = meta.explains ?? { from: 0, to: 0 };
+    for (let explained = from; explained < to; explained++) seqs.push(explained);
+    const frame: RefusedFrame = { record: position, seqs };
     this.#journal.append(FRAME.refused, NO_CALL, utf8(JSON.stringify(frame)));
     await this.#journal.commit();
-    this.#unexplained.push(seq);
+    this.#unexplained.push(...seqs);
     // One gap for each run of refusals, written when the log takes records again: a log that
     // refuses everything is not answered with ever more gaps.
     if (this.#isHealthy && kind !== 'gap') this.#explain();
     this.#isHealthy = false;
+    this.#backlog.done(position);
     await this.#release();
   }
 
@@ -397,7 +409,7 @@ export class Source {
         this.#report(error, 'the journal is still failing');
         this.#mendLater();
       });
-    }, MEND_MS);
+    }, this.#options.limits.retryMs);
   }
 
   /** The journal may work again: put on record what it missed. */
@@ -429,12 +441,14 @@ export class Source {
   }
 }
 
-async function recordPositions(journal: Journal, first: number, last: number): Promise<number[]> {
-  const positions: number[] = [];
+async function findRecords(journal: Journal, first: number, last: number): Promise<Waiting[]> {
+  const records: Waiting[] = [];
   for await (const { frame, position } of journal.frames(first, last + 1)) {
-    if (frame.type === FRAME.record) positions.push(position);
+    if (frame.type !== FRAME.record) continue;
+    const { meta } = decodeRecordFrame(frame.payload);
+    records.push({ position, begin: meta.begin ?? position });
   }
-  return positions;
+  return records;
 }
 
 /** The chain that the journal states; a new source where it states none, or none that can be relied on. */

@@ -20,17 +20,18 @@ const FOR_GOOD: ReadonlySet<Code> = new Set([
   'too_large',
 ]);
 
-const PAUSE_MS_MIN = 250;
 const PAUSE_MS_MAX = 30_000;
 
 export interface SubmitterOptions {
   readonly backlog: Backlog;
   readonly inFlight: number;
+  /** The first pause; it doubles with each failure. */
+  readonly retryMs: number;
   /** Sends the record at this position. It is in the log, on disk there, when this resolves. */
   readonly send: (position: number, signal: AbortSignal) => Promise<void>;
-  /** The record is in the log. */
+  /** The record is in the log: takes it out of the backlog. */
   readonly logged: (position: number) => Promise<void>;
-  /** The record was refused for good. When this resolves the entry is set aside, durably. */
+  /** Refused for good: sets the entry aside, durably, and takes it out of the backlog. */
   readonly refused: (position: number, error: SteleError) => Promise<void>;
   readonly random: (bytes: number) => Uint8Array;
   readonly logger: ProxyLogger;
@@ -92,7 +93,6 @@ export class Submitter {
         const position = positions[i] as number;
         if (result.status === 'fulfilled') {
           await logged(position);
-          backlog.done(position);
           this.#failures = 0;
           this.#lastError = undefined;
           continue;
@@ -101,7 +101,6 @@ export class Submitter {
         const isFinal = error instanceof SteleError && FOR_GOOD.has(error.code);
         if (isFinal && waits === undefined) {
           await refused(position, error);
-          backlog.done(position);
           continue;
         }
         // Behind one that waits, a refusal may only mean that the one before is missing.
@@ -129,7 +128,7 @@ export class Submitter {
 
   /** Doubles with each failure; a random half of it keeps many proxies from coming back together. */
   #pauseMs(): number {
-    const doubled = PAUSE_MS_MIN * 2 ** Math.min(this.#failures, 16);
+    const doubled = this.#options.retryMs * 2 ** Math.min(this.#failures - 1, 16);
     const full = Math.min(PAUSE_MS_MAX, Math.max(doubled, this.#retryAfterMs));
     const jitter = (this.#options.random(1)[0] ?? 0) / 256;
     return full / 2 + (full / 2) * jitter;

@@ -205,9 +205,21 @@ describe('routes', () => {
     expect(await get('/readyz')).toMatchObject([200, { status: 'ready', logs: { default: {} } }]);
     expect(await get('/nobody/v1/x')).toMatchObject([404, { code: 'not_found' }]);
     expect(await get('/openai/v2/x')).toMatchObject([404, {}]);
-    for (const path of ['/..', '/%2e%2e/x', '/a/.%2E', '/a%2f..%2fb', '/a\\..\\b']) {
-      const answer = await get(`/openai/v1${path}`.replaceAll('\\', '%5c'));
-      if (path !== '/..') expect(answer, path).toMatchObject([400, { code: 'malformed' }]);
+    for (const path of [
+      '/..',
+      '/.',
+      '/%2e%2e/x',
+      '/a/.%2E',
+      '/a%2f..%2fb',
+      '/a\\..\\b',
+      '/a/../b?c',
+    ]) {
+      // A well-behaved client would resolve these itself.
+      const client = new RawClient(proxy.url);
+      client.post(`/openai/v1${path}`, '');
+      await client.until((c) => c.text.includes('}'));
+      expect(client.text, path).toContain('400 Bad Request');
+      expect(client.text, path).toContain('has a dot segment');
     }
     const upgrade = { connection: 'Upgrade', upgrade: 'websocket' };
     expect(await get('/openai/v1/realtime', upgrade)).toMatchObject([501, {}]);
@@ -232,6 +244,7 @@ describe('headers', () => {
     const answer = await ask(`${proxy.url}${CHAT}?key=planted-query&alt=sse`, {
       body: REQUEST,
       headers: [
+        ...['Host', 'proxy.example'],
         ...['Authorization', 'Bearer sk-planted-1'],
         ...['X-Api-Key', 'sk-planted-2'],
         ...['Cookie', 'planted-cookie'],
@@ -361,9 +374,7 @@ describe('hold-back', () => {
     await held.reached.passed;
     expect(client.text).not.toContain(body);
     held.at.open();
-    await client.until(
-      (c) => c.text.includes('}'.repeat(1)) && c.text.includes(hasLength ? body : '0\r\n\r\n'),
-    );
+    await client.until((c) => c.text.endsWith(hasLength ? body : '0\r\n\r\n'));
   });
 
   test('the head of an empty answer waits', async () => {
@@ -526,7 +537,8 @@ describe('when it goes wrong', () => {
     const { proxy, log } = await setUp({ upstream: provider.url });
     const client = new RawClient(proxy.url);
     client.post(CHAT, REQUEST);
-    await client.until((c) => c.text.includes('[DONE]\n\n'));
+    // The held line ends come as a chunk of their own.
+    await client.until((c) => c.text.endsWith('[DONE]\r\n2\r\n\n\n\r\n'));
     client.socket.destroy();
     const [record] = await log.untilCalls(1);
     expect(record?.outcome.status).toBe('ok');

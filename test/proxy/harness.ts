@@ -89,9 +89,7 @@ export class TestLog implements LogPort {
     return { receipt: formatReceipt(receipt), repeat: known >= 0 };
   }
 
-  sources() {
-    return Promise.resolve([]);
-  }
+  sources: LogPort['sources'] = () => Promise.resolve([]);
 
   /** Records of calls, in the order of their seqs. */
   get calls(): InferenceRecord[] {
@@ -201,6 +199,7 @@ export async function setUp(options: SetupOptions): Promise<Setup> {
     logger: { info: write, warn: write, error: write },
     ...(disk === undefined ? {} : { openDisk: async () => disk }),
     ...rest,
+    timeouts: { retryMs: 5, ...rest.timeouts },
     signer,
     dir,
     kek,

@@ -98,10 +98,10 @@ export async function openDisk(dir: string): Promise<SpoolDisk> {
   };
 }
 
-/** The system's name of a failure, "ENOSPC", or nothing. */
+/** The system's name of a failure, "ENOSPC", or nothing for any other error. */
 export function errorCode(error: unknown): string | undefined {
   const code = error instanceof Error ? (error as NodeJS.ErrnoException).code : undefined;
-  return typeof code === 'string' ? code : undefined;
+  return typeof code === 'string' && /^E[A-Z0-9]+$/.test(code) ? code : undefined;
 }
 
 /** One writev takes at most this many buffers on Linux (IOV_MAX). */
