@@ -35,6 +35,9 @@ export class HighWater {
         cause,
       });
     }
+    // Killed after the file was made and before it was written, or by a power failure that lost the block:
+    // nothing is remembered, which is safe.
+    if (/^[\0\s]*$/.test(text)) return undefined;
     return parseCheckpoint(text.trimEnd().concat('\n'));
   }
 
