@@ -51,6 +51,8 @@ export interface LogOptions<C extends StagedContent> {
   readonly checker: SignatureChecker;
   /** Where high-water files lie: outside the data folder. */
   readonly stateFolder: string;
+  /** Whether a log whose high-water file is missing may sign: see `guard.require`. */
+  readonly memoryRequired: boolean;
   readonly clock: Clock;
   readonly random: (bytes: number) => Uint8Array;
   readonly instance: string;
@@ -88,6 +90,7 @@ export class Log<C extends StagedContent = StagedContent> {
   readonly #appender: Appender<C>;
   readonly #publisher: Publisher;
   readonly #highWater: HighWater;
+  #isRemembered = false;
   readonly #finder: Finder;
   readonly #ownRecords: OwnRecords;
   readonly #waiters = new Set<() => void>();
@@ -114,7 +117,7 @@ export class Log<C extends StagedContent = StagedContent> {
     const published = await store.readPublished();
     const log = new Log(options, { registry, tree, head, lookups, published });
     await log.#checkHighWater(head);
-    log.#publisher.grown(head);
+    if (log.stopped === undefined) log.#publisher.grown(head);
     return log;
   }
 
@@ -218,6 +221,11 @@ export class Log<C extends StagedContent = StagedContent> {
   /** Why this log accepts nothing, or nothing if it does. */
   get stopped(): SteleError | undefined {
     return this.#appender.stopped;
+  }
+
+  /** Whether a memory outside the data folder knew this log when it was opened. */
+  get isRemembered(): boolean {
+    return this.#isRemembered;
   }
 
   verifierKeys(): { readonly identity: VerifierKey; readonly anchor: VerifierKey } {
@@ -368,21 +376,33 @@ export class Log<C extends StagedContent = StagedContent> {
 
   /** Stops the log if a larger head, or another one of the same size, was ever answered with. */
   async #checkHighWater(head: Head): Promise<void> {
+    const reason = await this.#contradiction(head);
+    if (reason === undefined) return;
+    this.#appender.stop(
+      new SteleError('split_view', `log ${this.name} ${reason}: it signs nothing more`),
+    );
+  }
+
+  async #contradiction(head: Head): Promise<string | undefined> {
+    const { path } = this.#highWater;
     const known = this.#highWater.read();
-    if (known === undefined) return;
-    const reason =
+    this.#isRemembered = known !== undefined;
+    if (known === undefined) {
+      return this.#options.memoryRequired
+        ? `has no high-water file (${path}), and guard.require asks for it. Make sure that no newer ` +
+            'data exists, then start once without that setting'
+        : undefined;
+    }
+    const what =
       known.size > head.size
         ? `has ${head.size} entries, but a head of ${known.size} was signed before`
         : equalBytes(await this.#reader.root(known.size), known.root)
           ? undefined
           : `has another root at size ${known.size} than the one that was signed before`;
-    if (reason === undefined) return;
-    this.#appender.stop(
-      new SteleError(
-        'split_view',
-        `log ${this.name} ${reason} (${this.#highWater.path}): its data is older than what it has ` +
-          'promised, so it signs nothing more. Bring back the newer data, or begin a new log',
-      ),
+    return (
+      what &&
+      `${what} (${path}). Its data is older than what it has promised: bring back the newer data, or ` +
+        'begin a new log'
     );
   }
 }

@@ -26,6 +26,8 @@ import type { Rules } from './registry.ts';
 export interface LogsOptions {
   readonly data: string;
   readonly stateFolder: string;
+  /** Whether a log whose high-water file is missing may sign. */
+  readonly memoryRequired: boolean;
   /** What the origins of new logs begin with: a host, perhaps with a path. */
   readonly originBase: string;
   readonly instance: InstanceStore;
@@ -147,11 +149,17 @@ export class Logs {
     return access.appendOwn(body, ACCESS_SOURCE, this.#options.access);
   }
 
+  /** Every log that is open now, the access logs among them. */
+  async opened(): Promise<Log[]> {
+    const logs = await Promise.allSettled(this.#open.values());
+    return logs.flatMap((log) => (log.status === 'fulfilled' ? [log.value] : []));
+  }
+
   /** Publishes what is newest and closes everything. */
   async close(): Promise<void> {
-    const logs = await Promise.allSettled(this.#open.values());
+    const logs = await this.opened();
     this.#open.clear();
-    for (const log of logs) if (log.status === 'fulfilled') await log.value.close();
+    for (const log of logs) await log.close();
   }
 
   #row(name: string): LogRow {

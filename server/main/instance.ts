@@ -99,6 +99,7 @@ async function openLogs(
   const logs = new Logs({
     data,
     stateFolder: join(config.state, 'high-water'),
+    memoryRequired: config.guardRequire.includes('high-water'),
     originBase: hostOf(config.publicUrl) ?? store.identity()?.originBase ?? '',
     instance: store,
     openStore: async (path) => {

@@ -267,6 +267,39 @@ describe('a connection', () => {
   });
 });
 
+describe('a refusal in the middle of a body', () => {
+  const TYPE = { 'content-type': 'multipart/form-data; boundary=B' };
+  const opening = '--B\r\ncontent-disposition: form-data; name="other"\r\n\r\n';
+
+  test('arrives, and the connection goes on once a short rest has come', async () => {
+    await start();
+    const { send, until, text, socket } = talk();
+    const length = opening.length + 500_000;
+    await send(head('POST', '/logs/a/v1/entries', { ...TYPE, 'content-length': String(length) }));
+    await send(opening);
+    await until('the entry must come first');
+    await send(Buffer.alloc(500_000));
+    await send(head('GET', '/healthz'));
+    await until('"ok"');
+    expect(text().match(/HTTP\/1\.1 \d+/g)).toEqual(['HTTP/1.1 400', 'HTTP/1.1 200']);
+    socket.destroy();
+  });
+
+  test('arrives, and a long rest is not waited for', async () => {
+    await start();
+    const { send, until, socket, end } = talk();
+    await send(head('POST', '/logs/a/v1/entries', { ...TYPE, 'content-length': '2000000000' }));
+    await send(opening);
+    await until('the entry must come first');
+    const push = () => {
+      while (!socket.destroyed && socket.write(Buffer.alloc(65_536)));
+    };
+    socket.on('drain', push);
+    push();
+    expect(await end()).toMatch(/^HTTP\/1\.1 400 /);
+  });
+});
+
 describe('shutdown', () => {
   test('finishes what is under way, takes nothing new, and closes what is idle', async () => {
     const { gateway, log } = await start();
@@ -314,7 +347,7 @@ describe('shutdown', () => {
 
   test('is seen by readyz first', async () => {
     await start();
-    expect((await world.get('/readyz')).json()).toEqual({ status: 'ready' });
+    expect((await world.get('/readyz')).json()).toMatchObject({ status: 'ready' });
     world.stopping.abort();
     const answer = await world.get('/readyz');
     expect([answer.status, answer.json().code]).toEqual([503, 'pushback']);

@@ -93,6 +93,7 @@ export class World {
     this.logs = new Logs({
       data: this.folder,
       stateFolder: join(this.folder, 'state'),
+      memoryRequired: false,
       originBase: BASE,
       instance: this.instance,
       openStore: async (path) => kept(stores, path, () => new MemoryStore()),

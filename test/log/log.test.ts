@@ -394,6 +394,21 @@ describe('opening', () => {
     expect(reopened.head().size).toBe(2);
   });
 
+  test('without a high-water file signs, unless that memory is required', async () => {
+    const stateFolder = temporaryFolder();
+    const options = logOptions({ stateFolder, store: new MemoryStore() });
+    const { log, gateway } = await startLog(options);
+    await log.close();
+    expect((await Log.open(options)).isRemembered).toBe(true);
+    const elsewhere = { ...options, stateFolder: temporaryFolder() };
+    const forgotten = await Log.open({ ...elsewhere, memoryRequired: true });
+    expect(forgotten.isRemembered).toBe(false);
+    expect(await submit(forgotten, await gateway.next())).toMatchObject([
+      { code: 'split_view', message: expect.stringContaining('guard.require') },
+    ]);
+    expect(await append(await Log.open(elsewhere), await gateway.next())).toEqual([2]);
+  });
+
   test('what does not hash to the signed root is refused', async () => {
     const options = fresh();
     const { log, gateway } = await startLog(options);

@@ -35,6 +35,7 @@ function openLogs(folder: string, more: Partial<LogsOptions> = {}): Logs {
   return new Logs({
     data: join(folder, 'data'),
     stateFolder: join(folder, 'state'),
+    memoryRequired: false,
     originBase: 'log.example',
     instance,
     openStore: (path) => SqliteStore.open(path, writers),

@@ -78,6 +78,7 @@ export function logOptions(
     name: 'test',
     origin: ORIGIN,
     visibility: 'proofs',
+    memoryRequired: false,
     store: new MemoryStore(),
     ...shared,
     checker,

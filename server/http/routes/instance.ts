@@ -1,7 +1,9 @@
 /** What runs here: `/v1/logs`, `/v1/keys`, `/.well-known/stele`, `/healthz`, `/readyz`. */
 import { RECORD_TYPE } from '../../core/entry.ts';
 import { DSSE_JSON_TYPE, ENVELOPE_JSON_TYPE } from '../../core/envelope.ts';
+import { SteleError } from '../../core/errors.ts';
 import { RECEIPT_TYPE } from '../../core/receipt.ts';
+import type { Log } from '../../log/log.ts';
 import { sendJson } from '../answer.ts';
 import type { Parts } from '../app.ts';
 import type { Call, InstanceRoute } from '../call.ts';
@@ -54,11 +56,34 @@ function getWellKnown(parts: Parts, call: Call): void {
   });
 }
 
-/** Ready is: not stopping, and the instance's data can be read. */
-function getReady(parts: Parts, call: Call): void {
+/**
+ * Ready is: not stopping, and every log that is open would take an entry right now. Names are not
+ * given, since private logs have none for strangers; the reasons are in the server's own log lines.
+ */
+async function getReady(parts: Parts, call: Call): Promise<void> {
   if (parts.stopping.aborted) {
     throw new Refusal('pushback', 'the server is stopping', { status: 503, retryAfterS: 5 });
   }
   parts.instance.identity();
-  sendJson(call, { status: 'ready' });
+  const logs = await parts.logs.opened();
+  for (const log of logs) checkRoom(log);
+  sendJson(call, {
+    status: 'ready',
+    open_logs: logs.length,
+    // How many of the open logs a memory outside the data folder knew (docs/invariants.md, P2).
+    guard: { asked: logs.length, answered: logs.filter((log) => log.isRemembered).length },
+  });
+}
+
+function checkRoom(log: Log): void {
+  try {
+    log.checkRoom();
+  } catch (cause) {
+    if (!(cause instanceof SteleError)) throw cause;
+    const { code, retryAfterS } = cause;
+    throw new SteleError(code, 'one of the logs accepts no entries right now', {
+      cause,
+      ...(retryAfterS === undefined ? {} : { retryAfterS }),
+    });
+  }
 }
