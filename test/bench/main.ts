@@ -1,0 +1,103 @@
+/**
+ * How fast is it, here and now?
+ *
+ *     npm run bench                    everything, a quarter of an hour
+ *     npm run bench -- quick           everything, smaller, under a minute
+ *     npm run bench -- log|proxy       one part; with "quick" a quick one
+ *       --json FILE                    writes the figures there too
+ *       --folder DIR                   where to put the data: a folder on the disk to be measured
+ *       --profiles DIR                 writes processor profiles of the server there
+ *
+ * The server, the load generator and the model are processes of their own on this machine; they talk over
+ * loopback only, and their data goes away at the end. docs/benchmarks.md says what the rows mean.
+ */
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { useNativePrimitives } from '../../server/native.ts';
+import { Generator, Server, Upstream } from './children.ts';
+import { fill, restRows } from './growth-rows.ts';
+import { LogUnderLoad, logRows } from './log-rows.ts';
+import { measureParts } from './parts.ts';
+import { proxyRows } from './proxy-rows.ts';
+import { describeMachine, formatReport, type Report, type Row } from './report.ts';
+import { SIZES } from './sizes.ts';
+
+const WORDS = ['quick', 'log', 'proxy'] as const;
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    json: { type: 'string' },
+    folder: { type: 'string' },
+    profiles: { type: 'string' },
+  },
+});
+const unknown = positionals.find((word) => !(WORDS as readonly string[]).includes(word));
+if (unknown !== undefined) throw new Error(`${unknown} is none of ${WORDS.join(', ')}`);
+const has = (word: (typeof WORDS)[number]) => positionals.includes(word);
+const sizes = has('quick') ? SIZES.quick : SIZES.full;
+
+useNativePrimitives();
+const folder = mkdtempSync(join(values.folder ?? tmpdir(), 'stele-bench-'));
+const generator = new Generator();
+const upstream = new Upstream();
+
+async function benchLog(): Promise<Row[]> {
+  const own = { folder: join(folder, 'log') };
+  mkdirSync(own.folder);
+  const server = await Server.start({ command: 'serve', profiles: values.profiles, ...own });
+  let rows: Row[];
+  try {
+    const load = await LogUnderLoad.begin(server, generator);
+    rows = await logRows(load, sizes, progress);
+    progress('filling');
+    rows.push(...(await fill(load, sizes.logEntries)));
+  } finally {
+    await server.stop();
+  }
+  return [...rows, ...(await restRows(own.folder, progress))];
+}
+
+async function benchProxy(model: string): Promise<Row[]> {
+  const own = { folder: join(folder, 'proxy') };
+  mkdirSync(own.folder);
+  const env = { STELE_UPSTREAM_OPENAI: `${model}/v1` };
+  const server = await Server.start({ command: 'up', env, profiles: values.profiles, ...own });
+  try {
+    const { runs, callSeconds: seconds } = sizes;
+    return await proxyRows({ server, generator, model }, { runs, seconds }, progress);
+  } finally {
+    await server.stop();
+  }
+}
+
+function progress(what: string): void {
+  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${what} …`);
+}
+
+try {
+  const { echo, model } = await upstream.addresses();
+  progress('parts');
+  const parts = await measureParts(folder, generator, echo);
+  const rows: Row[] = [];
+  if (!has('proxy') || has('log')) rows.push(...(await benchLog()));
+  if (!has('log') || has('proxy')) rows.push(...(await benchProxy(model)));
+  progress('');
+  const report: Report = {
+    date: new Date().toISOString(),
+    mode: positionals.length === 0 ? 'full' : positionals.join(' '),
+    machine: describeMachine(),
+    parts,
+    rows,
+  };
+  process.stdout.write(`\n${formatReport(report)}`);
+  if (values.json !== undefined) {
+    writeFileSync(values.json, `${JSON.stringify(report, null, 2)}\n`);
+  }
+} finally {
+  await generator.stop();
+  await upstream.stop();
+  rmSync(folder, { recursive: true, force: true });
+}

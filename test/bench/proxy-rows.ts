@@ -1,0 +1,88 @@
+/**
+ * The proxy in the way: a real `stele up` before a model that answers after a fixed time. Everything is
+ * on: capture, spool and fsync, sealing, signing, and the log in the same process.
+ */
+import type { Generator, Server } from './children.ts';
+import { LOG } from './log-rows.ts';
+import type { Row } from './report.ts';
+import { runsOf } from './stats.ts';
+import type { Calls, CallTimes } from './task.ts';
+
+const RATE = 100;
+
+/** Receipts asked for at once. */
+const LOOKS = 16;
+
+export interface ProxyBench {
+  readonly server: Server;
+  readonly generator: Generator;
+  /** Address of the model. */
+  readonly model: string;
+}
+
+export async function proxyRows(
+  { server, generator, model }: ProxyBench,
+  { runs, seconds }: { readonly runs: number; readonly seconds: number },
+  progress: (what: string) => void,
+): Promise<Row[]> {
+  if (server.proxy === undefined) throw new Error('the server has a proxy');
+  const rows: Row[] = [];
+  let calls = 0;
+  let lost = 0;
+  for (const stream of [true, false]) {
+    const kind = stream ? 'streaming' : 'not streaming';
+    progress(`proxy, ${kind}`);
+    const task = { do: 'calls', direct: model, proxied: server.proxy, rate: RATE, stream } as const;
+    await generator.run<Calls>({ ...task, count: RATE / 2 });
+    const done: Calls[] = [];
+    while (done.length < runs) {
+      const run = await generator.run<Calls>({ ...task, count: Math.ceil(RATE * seconds) });
+      done.push(run);
+      calls += run.recordIds.length;
+      lost += await countLost(server, run.recordIds);
+    }
+    const added = (which: keyof CallTimes, share: 'p50' | 'p99') =>
+      runsOf(done.map(({ direct, proxied }) => proxied[which][share] - direct[which][share]));
+    const what = `proxy, ${kind}, ${RATE}/s`;
+    rows.push(
+      {
+        what: `${what}: added to the first byte, p50`,
+        unit: 'ms',
+        figure: added('first', 'p50'),
+        target: { at: 'most', value: 2 },
+      },
+      {
+        what: `${what}: added to the first byte, p99`,
+        unit: 'ms',
+        figure: added('first', 'p99'),
+        target: { at: 'most', value: 10 },
+      },
+      { what: `${what}: added to the whole, p50`, unit: 'ms', figure: added('total', 'p50') },
+      { what: `${what}: added to the whole, p99`, unit: 'ms', figure: added('total', 'p99') },
+    );
+  }
+  rows.push({
+    what: `records lost of ${calls} calls`,
+    unit: 'records',
+    figure: runsOf([lost]),
+    target: { at: 'most', value: 0 },
+  });
+  return rows;
+}
+
+/** How many of these records the log does not have, having been given time to get them. */
+async function countLost(server: Server, recordIds: readonly string[]): Promise<number> {
+  const left = [...recordIds];
+  let lost = 0;
+  const look = async (): Promise<void> => {
+    for (let id = left.pop(); id !== undefined; id = left.pop()) {
+      const answer = await fetch(`${server.url}/logs/${LOG}/v1/receipts/${id}?wait=20`, {
+        headers: { authorization: `Bearer ${server.token('read')}` },
+      });
+      await answer.arrayBuffer();
+      if (!answer.ok) lost++;
+    }
+  };
+  await Promise.all(Array.from({ length: LOOKS }, look));
+  return lost;
+}

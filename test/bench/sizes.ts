@@ -1,0 +1,38 @@
+/** How much of everything: enough to trust in a full run, and as much as fits into a minute in a quick one. */
+export interface Sizes {
+  readonly runs: number;
+  /** Seconds of each open-loop run at 50, 1,000 and 2,000 entries a second. */
+  readonly openLoopSeconds: readonly [number, number, number];
+  readonly singles: number;
+  /** Batches of 256 in one run, with a signature for each entry and with windows. */
+  readonly batches: number;
+  readonly windows: number;
+  readonly reads: number;
+  /** Entries of the log that is started and looked into. */
+  readonly logEntries: number;
+  /** Seconds of each run of calls through the proxy. */
+  readonly callSeconds: number;
+}
+
+export const SIZES = {
+  quick: {
+    runs: 3,
+    openLoopSeconds: [1, 1, 1],
+    singles: 3_000,
+    batches: 32,
+    windows: 64,
+    reads: 8_000,
+    logEntries: 100_000,
+    callSeconds: 1.5,
+  },
+  full: {
+    runs: 5,
+    openLoopSeconds: [10, 6, 6],
+    singles: 20_000,
+    batches: 160,
+    windows: 320,
+    reads: 40_000,
+    logEntries: 2_000_000,
+    callSeconds: 8,
+  },
+} as const satisfies Record<string, Sizes>;
