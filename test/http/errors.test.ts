@@ -1,6 +1,7 @@
 /** The table of codes, the problem documents made from it, and the page that explains both. */
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
+import { EXIT } from '../../server/cli/exit.ts';
 import { Bug, CODES, SteleError } from '../../server/core/errors.ts';
 import { methodNotAllowed, STATUS, unauthenticated } from '../../server/http/errors.ts';
 import { problemHeaders, problemOf } from '../../server/http/problem.ts';
@@ -16,8 +17,10 @@ describe('docs/errors.md', () => {
     );
   });
 
-  test('gives each code an exit status of 1 or 2', () => {
-    for (const [, , , exit] of rows) expect(exit).toMatch(/^[12]$/);
+  test('gives each code the exit status that the command line has for it', () => {
+    expect(rows.map(([, code, , exit]) => [code, Number(exit)])).toEqual(
+      CODES.map((code) => [code, EXIT[code]]),
+    );
   });
 });
 

@@ -1,6 +1,7 @@
 /** The port: slow, oversized and broken senders, and letting go of connections at shutdown. */
 import { connect } from 'node:net';
 import { afterEach, describe, expect, test } from 'vitest';
+import { SteleError } from '../../server/core/errors.ts';
 import { type RecordOptions, World, type WorldOptions } from './world.ts';
 
 let world: World;
@@ -298,6 +299,22 @@ describe('a refusal in the middle of a body', () => {
     push();
     expect(await end()).toMatch(/^HTTP\/1\.1 400 /);
   });
+});
+
+test('a server that could take no entry is not ready, and says no name', async () => {
+  let full = false;
+  await start({
+    checkSpace: () => {
+      if (full) throw new SteleError('storage', 'the disk of log a is full', { retryAfterS: 7 });
+    },
+  });
+  full = true;
+  const answer = await world.get('/readyz');
+  expect(answer.json()).toMatchObject({ status: 503, code: 'storage', retry_after: 7 });
+  expect(answer.text).not.toContain('log a');
+  expect((await world.get('/healthz')).status).toBe(200);
+  full = false;
+  expect((await world.get('/readyz')).status).toBe(200);
 });
 
 describe('shutdown', () => {
