@@ -66,6 +66,8 @@ export interface ProxyTimeouts {
   readonly heartbeatMs: number;
   /** Pause before a failed disk, signer or log is tried again; towards the log it grows. */
   readonly retryMs: number;
+  /** How long a log may forbid a record (its key is not registered yet) before it is set aside. */
+  readonly patienceMs: number;
 }
 
 export interface ProxyLimits {
@@ -87,6 +89,7 @@ const TIMEOUTS: ProxyTimeouts = {
   closeMs: 10_000,
   heartbeatMs: 60_000,
   retryMs: 500,
+  patienceMs: 86_400_000,
 };
 
 const MIB = 1_048_576;
@@ -124,7 +127,7 @@ export async function startProxy(options: ProxyOptions): Promise<RunningProxy> {
   const lock = lockSpool(options.dir);
   const sources = new Map<string, Source>();
   const stop = async () => {
-    for (const source of sources.values()) await source.close();
+    for (const source of sources.values()) await source.close(timeouts.closeMs);
     for (const upstream of upstreams.values()) upstream.close();
     lock.release();
   };
@@ -147,7 +150,7 @@ export async function startProxy(options: ProxyOptions): Promise<RunningProxy> {
         software: options.software ?? 'stele-proxy',
         retentionClass: options.retentionClass ?? 'default',
         onFatal: options.onFatal ?? throwUncaught,
-        limits: { ...limits, heartbeatMs: timeouts.heartbeatMs, retryMs: timeouts.retryMs },
+        limits: { ...limits, ...timeouts },
       });
       sources.set(name, source);
     }

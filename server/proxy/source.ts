@@ -68,6 +68,8 @@ export interface SourceLimits {
   readonly heartbeatMs: number;
   /** Pause before what failed is tried again; towards the log it grows from there. */
   readonly retryMs: number;
+  /** How long a log may forbid a record before it is set aside. */
+  readonly patienceMs: number;
   readonly inFlight: number;
 }
 
@@ -133,6 +135,8 @@ export class Source {
       logged: (position) => this.#logged(position),
       refused: (position, error) => this.#refused(position, error),
       retryMs: options.limits.retryMs,
+      patienceMs: options.limits.patienceMs,
+      nowMs: () => options.clock.nowUs() / 1_000,
       random: options.random,
       logger: options.logger,
     });
@@ -261,15 +265,19 @@ export class Source {
     await this.#journal.commit();
   }
 
-  /** Resolves when every ended call has its record on disk; submission goes on by itself. */
-  async close(): Promise<void> {
+  /**
+   * Resolves when every ended call has its record on disk, and what the log takes within `drainMs` is
+   * submitted; the rest waits for the next start.
+   */
+  async close(drainMs: number): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
     clearInterval(this.#heartbeat);
     clearTimeout(this.#mending);
-    await this.#submitter.close();
     if (this.#recorder.lastError === undefined) await this.#recorder.idle();
     await this.#recorder.stop();
+    await this.#submitter.drain(drainMs);
+    await this.#submitter.close();
     this.#context.linger.flush();
     await this.#journal.close();
   }

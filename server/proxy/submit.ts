@@ -5,7 +5,8 @@
  * ones fill. Whatever may pass (no answer, pushback, storage, a token to be fixed) is tried again, with growing
  * pauses, for as long as it takes: the records wait on disk. A refusal for good is believed only of the
  * record at the head of the line, since one behind it may have been refused for want of the head; the entry
- * is then set aside and the line goes on.
+ * is then set aside and the line goes on. `forbidden` may pass too, when somebody registers the key, so
+ * it counts as final only after `patienceMs`.
  */
 import { type Code, SteleError } from '../core/errors.ts';
 import type { Backlog } from './backlog.ts';
@@ -27,6 +28,9 @@ export interface SubmitterOptions {
   readonly inFlight: number;
   /** The first pause; it doubles with each failure. */
   readonly retryMs: number;
+  /** How long a record that is forbidden is tried again. */
+  readonly patienceMs: number;
+  readonly nowMs: () => number;
   /** Sends the record at this position. It is in the log, on disk there, when this resolves. */
   readonly send: (position: number, signal: AbortSignal) => Promise<void>;
   /** The record is in the log: takes it out of the backlog. */
@@ -42,10 +46,12 @@ export class Submitter {
   readonly #stop = new AbortController();
   #failures = 0;
   #retryAfterMs = 0;
+  #forbiddenSinceMs: number | undefined;
   #lastError: string | undefined;
   #running: Promise<void> | undefined;
   #woken = false;
   #wakeUp: () => void = () => {};
+  readonly #rounds: (() => void)[] = [];
 
   constructor(options: SubmitterOptions) {
     this.#options = options;
@@ -64,6 +70,18 @@ export class Submitter {
     this.#running ??= this.#run();
   }
 
+  /** Resolves when nothing waits, when the log takes nothing, or after `ms`. */
+  async drain(ms: number): Promise<void> {
+    const { promise: late, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, ms);
+    let isLate = false;
+    late.then(() => (isLate = true)).catch(() => {});
+    while (!isLate && this.#options.backlog.count > 0 && this.#lastError === undefined) {
+      await Promise.race([late, this.#roundEnded()]);
+    }
+    clearTimeout(timer);
+  }
+
   /** Gives up what is in flight: it stays in the journal. */
   async close(): Promise<void> {
     this.#stop.abort();
@@ -75,10 +93,15 @@ export class Submitter {
     while (!this.#stop.signal.aborted) {
       this.#woken = false;
       const moved = await this.#round();
+      for (const resolve of this.#rounds.splice(0)) resolve();
       if (moved === 'all') continue;
       if (moved === 'none' && !this.#woken) await this.#until(undefined);
       if (moved === 'failed') await this.#until(this.#pauseMs());
     }
+  }
+
+  #roundEnded(): Promise<void> {
+    return new Promise((resolve) => this.#rounds.push(resolve));
   }
 
   /** Sends the first few records that wait. */
@@ -94,12 +117,12 @@ export class Submitter {
         if (result.status === 'fulfilled') {
           await logged(position);
           this.#failures = 0;
+          this.#forbiddenSinceMs = undefined;
           this.#lastError = undefined;
           continue;
         }
         const error: unknown = result.reason;
-        const isFinal = error instanceof SteleError && FOR_GOOD.has(error.code);
-        if (isFinal && waits === undefined) {
+        if (waits === undefined && this.#isFinal(error)) {
           await refused(position, error);
           continue;
         }
@@ -115,6 +138,15 @@ export class Submitter {
       logger.error({ error: this.#lastError }, 'records cannot be read from the journal');
       return 'failed';
     }
+  }
+
+  #isFinal(error: unknown): error is SteleError {
+    if (!(error instanceof SteleError) || !FOR_GOOD.has(error.code)) return false;
+    if (error.code !== 'forbidden') return true;
+    const now = this.#options.nowMs();
+    // Once it is final, it is final for all that waited meanwhile.
+    this.#forbiddenSinceMs ??= now;
+    return now - this.#forbiddenSinceMs >= this.#options.patienceMs;
   }
 
   #failed(error: Error): void {
