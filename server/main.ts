@@ -6,10 +6,7 @@
 import { readFileSync } from 'node:fs';
 import { runCli, type Starters } from './cli/program.ts';
 import type { World } from './cli/terminal.ts';
-import { FileAdministration } from './main/administer.ts';
-import { openInstance } from './main/instance.ts';
-import { runProxy } from './main/proxy.ts';
-import { loggerOf, type Program, run, settingsOf } from './main/start.ts';
+import type { Program } from './main/start.ts';
 import { useNativePrimitives } from './native.ts';
 
 export async function main(): Promise<void> {
@@ -18,34 +15,21 @@ export async function main(): Promise<void> {
   process.exitCode = await runCli(process.argv.slice(2), thisProcess(), startersOf(program));
 }
 
-/** What the commands need, from the parts that know how. */
+/**
+ * What the commands need, from the parts that know how. Those are read in when they are asked for: a
+ * command that only verifies a file does not wait for a server.
+ */
 export function startersOf(program: Program): Starters {
+  const start = () => import('./main/start.ts');
+  const offline = () => import('./main/offline.ts');
   return {
     version: program.version,
-    up: (options, world) => run(program, options, world, { proxy: true }),
-    serve: (options, world) => run(program, options, world, { proxy: false }),
-    proxy: (options, world) => runProxy(program, options, world),
-    administer: async (data, world) => {
-      const config = settingsOf({ data, flags: { log_level: 'warn' } }, world);
-      const logger = loggerOf(config, world);
-      return new FileAdministration(
-        await openInstance({ config, logger, mustExist: true, ...program }),
-      );
-    },
-    restore: async (data, world) => {
-      const config = settingsOf({ data, flags: { log_level: 'warn' } }, world);
-      const logger = loggerOf(config, world);
-      const options = { config, logger, mustExist: true, accept: true, ...program };
-      const instance = await openInstance(options);
-      try {
-        const logs = await Promise.all(
-          instance.logs.list().map(({ name }) => instance.logs.get(name)),
-        );
-        return logs.flatMap(({ stopped }) => (stopped === undefined ? [] : [stopped.message]));
-      } finally {
-        await instance.close();
-      }
-    },
+    up: async (options, world) => (await start()).run(program, options, world, { proxy: true }),
+    serve: async (options, world) => (await start()).run(program, options, world, { proxy: false }),
+    proxy: async (options, world) =>
+      (await import('./main/proxy.ts')).runProxy(program, options, world),
+    administer: async (data, world) => (await offline()).administer(program, data, world),
+    restore: async (data, world) => (await offline()).restore(program, data, world),
   };
 }
 

@@ -4,7 +4,6 @@
  */
 import type { ServedSource } from '../client/client.ts';
 import type { Content } from '../client/multipart.ts';
-import { decodeEntry } from '../core/entry.ts';
 import { invariant, malformed, SteleError } from '../core/errors.ts';
 import { commitmentsOf } from '../core/record.ts';
 import type { Admitted } from '../log/admit.ts';
@@ -31,7 +30,7 @@ export class LocalLog implements LogPort {
   async submit(entry: Uint8Array, content?: Content) {
     const log = await this.#options.logs.get(this.#options.name);
     log.checkRoom();
-    const admitted = await log.admit(decodeEntry(entry));
+    const admitted = await log.admit(entry);
     const staging = await this.#stage(admitted, content);
     try {
       const item = staging === undefined ? { admitted } : { admitted, content: staging };
