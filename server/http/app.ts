@@ -27,7 +27,7 @@ import { problemHeaders, problemOf } from './problem.ts';
 import { ACCESS_SUFFIX, checkRole, judge } from './roles.ts';
 import { Router } from './router.ts';
 import { allRoutes } from './routes/all.ts';
-import { HTTP_DEFAULTS, type HttpSettings } from './settings.ts';
+import { HTTP_DEFAULTS, type HttpSettings, LARGE_ANSWER_BYTES } from './settings.ts';
 import { Tokens } from './tokens.ts';
 import { Uploads } from './upload.ts';
 
@@ -49,6 +49,7 @@ export interface Parts extends AppDeps {
   readonly stopping: AbortSignal;
   readonly tokens: Tokens;
   readonly held: HeldBytes;
+  readonly answers: HeldBytes;
   readonly uploads: Uploads;
 }
 
@@ -60,6 +61,7 @@ export function createApp(deps: AppDeps): Koa {
     stopping: deps.stopping ?? new AbortController().signal,
     tokens: new Tokens(deps.instance, deps.clock),
     held: new HeldBytes(settings.heldBytesMax),
+    answers: new HeldBytes(settings.answerBytesMax),
     uploads: new Uploads(settings.uploadsPerTokenMax),
   };
   const server = new Dispatcher(parts, allRoutes(parts));
@@ -133,6 +135,7 @@ class Dispatcher {
         call = newCall(ctx, id, match.params, parseQuery(query, known), token, shared);
         await route.handle(call);
       }
+      this.#holdAnswer(ctx);
     } catch (error) {
       this.#refuse(ctx, id, error);
     } finally {
@@ -156,6 +159,14 @@ class Dispatcher {
         );
       }
     }
+  }
+
+  /** A large answer is memory that its reader decides how long to keep. */
+  #holdAnswer(ctx: Koa.Context): void {
+    const { body } = ctx;
+    // Every answer is text, bytes, nothing, or a stream that holds only one piece at a time.
+    if (typeof body !== 'string' && !Buffer.isBuffer(body)) return;
+    if (body.length >= LARGE_ANSWER_BYTES) this.#parts.answers.takeAnswer(ctx.res, body.length);
   }
 
   async #openLog(name: string): Promise<Log> {

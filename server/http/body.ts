@@ -10,7 +10,7 @@ import { malformed, SteleError, shown } from '../core/errors.ts';
 import type { Call } from './call.ts';
 import { lengthRequired, Refusal, unsupportedType } from './errors.ts';
 
-/** The bytes of all bodies that are held in memory now. */
+/** Bytes that are held in memory now for requests, of bodies or of answers: bounded all together. */
 export class HeldBytes {
   readonly #max: number;
   #held = 0;
@@ -19,15 +19,18 @@ export class HeldBytes {
     this.#max = max;
   }
 
+  /** More of a body; counted until `giveBack`. */
   take(call: Call, bytes: number): void {
-    if (this.#held + bytes > this.#max) {
-      throw new SteleError(
-        'pushback',
-        `body: ${bytes} bytes more would pass the ${this.#max} that all requests together may hold`,
-      );
-    }
-    this.#held += bytes;
+    this.#add(bytes, 'body');
     call.heldBytes += bytes;
+  }
+
+  /** A whole answer; counted until its client has it, or is gone. */
+  takeAnswer(res: ServerResponse, bytes: number): void {
+    this.#add(bytes, 'answer');
+    res.once('close', () => {
+      this.#held -= bytes;
+    });
   }
 
   /** The request is answered. */
@@ -36,8 +39,14 @@ export class HeldBytes {
     call.heldBytes = 0;
   }
 
-  get held(): number {
-    return this.#held;
+  #add(bytes: number, what: string): void {
+    if (this.#held + bytes > this.#max) {
+      throw new SteleError(
+        'pushback',
+        `${what}: ${bytes} bytes more would pass the ${this.#max} that all requests together may hold`,
+      );
+    }
+    this.#held += bytes;
   }
 }
 

@@ -23,6 +23,8 @@ export interface ListenOptions {
   readonly headersTimeoutMs?: number;
   /** Milliseconds that an idle connection is kept. */
   readonly keepAliveMs?: number;
+  /** Milliseconds without a byte in either direction after which a connection is cut. */
+  readonly stallMs?: number;
   /** Milliseconds that requests under way may take to end at shutdown. */
   readonly graceMs?: number;
   /** Aborted when shutdown begins, so that waiting requests end. */
@@ -39,6 +41,7 @@ const DEFAULTS = {
   connectionsMax: 10_000,
   headersTimeoutMs: 10_000,
   keepAliveMs: 65_000,
+  stallMs: 120_000,
   graceMs: 10_000,
 };
 
@@ -64,6 +67,8 @@ export async function listen(app: Koa, options: ListenOptions): Promise<Listenin
     onRequest,
   );
   server.maxConnections = settings.connectionsMax;
+  // A reader that stops reading holds its answer; a waiting request is far below this.
+  server.setTimeout(settings.stallMs);
   // A body is asked for only once its headers and its sender have been judged.
   server.on('checkContinue', onRequest);
   server.on('clientError', refuseClient);

@@ -29,6 +29,9 @@ export const HEADER_BYTES_MAX = 16_384;
 /** Bytes of the headers of one part of a multipart body. */
 export const PART_HEADER_BYTES_MAX = 2_048;
 
+/** Bytes from which an answer counts as large. */
+export const LARGE_ANSWER_BYTES = 65_536;
+
 export interface HttpSettings {
   /** Bytes of one content body (`limits.body_bytes`). */
   readonly bodyBytesMax: number;
@@ -38,6 +41,11 @@ export interface HttpSettings {
   readonly idleTimeoutMs: number;
   /** Bytes of bodies held in memory by all requests together; past it, `pushback`. */
   readonly heldBytesMax: number;
+  /**
+   * Bytes of large answers that are made and not yet taken by their clients; past it, `pushback`. Apart
+   * from the bodies, so that slow readers never keep a submission out.
+   */
+  readonly answerBytesMax: number;
   /** Content submissions being streamed at once by one token; past it, `pushback`. */
   readonly uploadsPerTokenMax: number;
   /** Requests that wait for a receipt at once; past it, `pushback`. */
@@ -49,6 +57,7 @@ export const HTTP_DEFAULTS: HttpSettings = {
   bodyTimeoutMs: 60_000,
   idleTimeoutMs: 30_000,
   heldBytesMax: 256 * 1024 ** 2,
+  answerBytesMax: 128 * 1024 ** 2,
   uploadsPerTokenMax: 16,
   waitersMax: 1_024,
 };

@@ -62,6 +62,16 @@ describe('logs', () => {
     });
   });
 
+  test('asked for many times at once are created once', async () => {
+    const answers = await Promise.all(
+      Array.from({ length: 6 }, () => post('/v1/admin/logs', { name: 'at-once' })),
+    );
+    const statuses = answers.map(({ status }) => status).sort();
+    expect(statuses).toEqual([201, 409, 409, 409, 409, 409]);
+    const log = await world.logs.get('at-once');
+    expect(log.head().size).toBe(1);
+  });
+
   test('beyond the token’s reach are neither created, listed nor shown', async () => {
     expect((await post('/v1/admin/logs', { name: 'other' }, teamAdmin)).status).toBe(403);
     expect((await get('/v1/admin/logs/twice', teamAdmin)).status).toBe(404);

@@ -8,6 +8,7 @@ import { decodeEntry } from '../../server/core/entry.ts';
 import { leafHash } from '../../server/core/merkle.ts';
 import { checkConsistency, checkInclusion } from '../../server/core/proof.ts';
 import { parseReceipt } from '../../server/core/receipt.ts';
+import { parseTlogProof } from '../../server/core/tlog-proof.ts';
 import { hash, leafIndex, type TreeSize, treeSize } from '../../server/core/units.ts';
 import { uuidv7 } from '../../server/core/uuid.ts';
 import type { Log } from '../../server/log/log.ts';
@@ -262,6 +263,25 @@ describe('receipts', () => {
     }
   });
 
+  test('as a tlog-proof say the same to other tools', async () => {
+    const answer = await get('/v1/receipts/2?format=tlog-proof');
+    expect(answer.headers['content-type']).toBe('text/plain; charset=utf-8');
+    const { index, proof, checkpoint, extra } = parseTlogProof(answer.bytes);
+    expect(toHex(extra ?? new Uint8Array())).toBe(toHex(entries[2] ?? new Uint8Array()));
+    const opened = openCheckpoint(utf8(checkpoint), log.origin, [log.verifierKeys().identity]);
+    const { size, root } = opened.checkpoint;
+    checkInclusion({
+      index,
+      size,
+      leafHash: leafHash(entries[2] ?? new Uint8Array()),
+      proof,
+      root,
+    });
+    expect((await get('/v1/receipts/2?format=receipt')).text).toBe(
+      (await get('/v1/receipts/2')).text,
+    );
+  });
+
   test.each(['quorum', 'rekor', 'rfc3161', 'quorum,rekor,rfc3161'])(
     'that need %s are not there yet',
     async (require) => {
@@ -338,6 +358,8 @@ describe('the wrong question', () => {
     '/v1/entries?start=0&start=1',
     '/v1/receipts/2?wait=21',
     '/v1/receipts/2?require=',
+    '/v1/receipts/2?format=',
+    '/v1/receipts/2?format=pdf',
     '/v1/receipts/2?require=quorum,all',
     '/v1/receipts/2?source=gateway-1',
     `/v1/receipts/${'A'.repeat(64)}`,

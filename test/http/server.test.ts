@@ -1,6 +1,7 @@
 /** The port: slow, oversized and broken senders, and letting go of connections at shutdown. */
 import { connect } from 'node:net';
 import { afterEach, describe, expect, test } from 'vitest';
+import { decodeEntry } from '../../server/core/entry.ts';
 import { SteleError } from '../../server/core/errors.ts';
 import { type RecordOptions, World, type WorldOptions } from './world.ts';
 
@@ -58,6 +59,11 @@ const head = (method: string, path: string, headers: Record<string, string> = {}
   })
     .map(([name, value]) => `${name}: ${value}\r\n`)
     .join('')}\r\n`;
+
+/** Commitments that make an entry large. */
+const LARGE = Object.fromEntries(
+  Array.from({ length: 63 }, (_, i) => [`policy.${i}.reason`, 'A'.repeat(43)]),
+);
 
 const PROTOBUF = { 'content-type': 'application/protobuf' };
 
@@ -173,6 +179,42 @@ describe('too much', () => {
     expect([second.status, second.json().code]).toEqual([429, 'pushback']);
     first.socket.destroy();
   });
+
+  test('of an answer is pushed back, and submissions go on', async () => {
+    await startLarge({ settings: { answerBytesMax: 100_000 } });
+    const answer = await world.get(PAGE, { token });
+    expect(answer.json()).toMatchObject({ status: 429, code: 'pushback' });
+    expect(answer.headers['cache-control']).toBe('no-store');
+    expect((await world.get('/logs/a/v1/entries?start=2&limit=1', { token })).status).toBe(200);
+  });
+
+  test('that nobody takes is dropped with its connection', async () => {
+    await startLarge({ listen: { stallMs: 500 } });
+    const { socket } = talk();
+    socket.pause();
+    // More than the system's own buffers hold.
+    socket.write(head('GET', PAGE).repeat(100));
+    const connections = () =>
+      new Promise<number>((resolve) => {
+        world.server.server.getConnections((_, count) => resolve(count));
+      });
+    while ((await connections()) === 0) await new Promise((resolve) => setImmediate(resolve));
+    while ((await connections()) > 0) await new Promise((resolve) => setImmediate(resolve));
+    socket.destroy();
+    expect((await world.get(PAGE, { token })).status).toBe(200);
+  });
+
+  const PAGE = '/logs/a/v1/entries?start=2&limit=100';
+
+  /** A log with a page of large entries. */
+  async function startLarge(options: WorldOptions) {
+    const { gateway, log } = await start(options);
+    const items = Array.from({ length: 100 }, async () => {
+      const entry = decodeEntry(await gateway.entry({ commitments: LARGE }));
+      return { admitted: await log.admit(entry) };
+    });
+    await log.submit(await Promise.all(items));
+  }
 
   test('connections at once are closed', async () => {
     await start({ listen: { connectionsMax: 2 } });

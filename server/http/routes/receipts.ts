@@ -7,9 +7,10 @@
 import { parseHex } from '../../core/bytes.ts';
 import { parseDecimal } from '../../core/decimal.ts';
 import { hasCode, malformed, SteleError, shown } from '../../core/errors.ts';
-import { RECEIPT_TYPE } from '../../core/receipt.ts';
+import { parseReceipt, RECEIPT_TYPE } from '../../core/receipt.ts';
+import { formatTlogProof } from '../../core/tlog-proof.ts';
 import { HASH_BYTES, hash, type LeafIndex, leafIndex } from '../../core/units.ts';
-import { sendFresh } from '../answer.ts';
+import { sendFresh, TEXT_TYPE } from '../answer.ts';
 import type { Parts } from '../app.ts';
 import { type Call, type Log, type LogRoute, param } from '../call.ts';
 import { WAIT_S_MAX } from '../settings.ts';
@@ -26,13 +27,14 @@ export function receiptRoutes(parts: Parts): readonly LogRoute[] {
       method: 'GET',
       pattern: '/v1/receipts/{id}',
       access: 'entries',
-      query: ['source', 'wait', 'require'],
+      query: ['source', 'wait', 'require', 'format'],
       async handle(call, log) {
         const find = finder(log, param(call, 0), call.query.get('source'));
+        const send = sender(call.query.get('format'));
         const seconds = parseWait(call.query.get('wait'));
         checkRequirements(call.query.get('require'));
         if (seconds === 0) {
-          sendFresh(call, RECEIPT_TYPE, await log.receipt(await find()));
+          send(call, await log.receipt(await find()));
           return;
         }
         if (waiters >= parts.settings.waitersMax) {
@@ -41,13 +43,27 @@ export function receiptRoutes(parts: Parts): readonly LogRoute[] {
         waiters += 1;
         try {
           const index = await whenLogged(call, log, find, seconds, parts.stopping);
-          sendFresh(call, RECEIPT_TYPE, await log.receipt(index));
+          send(call, await log.receipt(index));
         } finally {
           waiters -= 1;
         }
       },
     },
   ];
+}
+
+/** Our own form, or the one that other logs' tools read: the same facts about the entry [C2SP tlog-proof]. */
+function sender(format: string | undefined): (call: Call, receipt: Uint8Array) => void {
+  if (format === undefined || format === 'receipt') {
+    return (call, receipt) => sendFresh(call, RECEIPT_TYPE, receipt);
+  }
+  if (format !== 'tlog-proof') {
+    throw malformed('format', `${shown(format)} is neither receipt nor tlog-proof`);
+  }
+  return (call, receipt) => {
+    const { index, proof, checkpoint, entry } = parseReceipt(receipt);
+    sendFresh(call, TEXT_TYPE, formatTlogProof({ index, proof, checkpoint, extra: entry }));
+  };
 }
 
 type Find = () => Promise<LeafIndex> | LeafIndex;

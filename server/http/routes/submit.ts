@@ -2,7 +2,6 @@
 
 import {
   DSSE_JSON_TYPE,
-  decodeEntry,
   ENVELOPE_JSON_TYPE,
   type Entry,
   parseEnvelopeJson,
@@ -59,10 +58,10 @@ export function entryBytesMax(type: string): number {
   return PROTOBUF_TYPES.includes(type) ? ENTRY_BYTES_MAX : ENVELOPE_BYTES_MAX;
 }
 
-/** Bytes from strangers: an entry in the spelling that `type` names. */
-export function parseEntryBody(body: Uint8Array, type: string): Entry {
+/** Bytes from strangers: an entry in the spelling that `type` names, its own or that of transport. */
+export function parseEntryBody(body: Uint8Array, type: string): Entry | Uint8Array {
   if (body.length === 0) throw malformed('body', 'is empty where an entry is needed');
-  if (PROTOBUF_TYPES.includes(type)) return decodeEntry(body);
+  if (PROTOBUF_TYPES.includes(type)) return body;
   return parseEnvelopeJson(body, { windows: type !== DSSE_JSON_TYPE });
 }
 
