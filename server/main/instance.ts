@@ -5,6 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { schedule } from 'node-cron';
 import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
 import { hasCode, SteleError } from '../core/errors.ts';
@@ -175,27 +176,30 @@ function isBeingCreated(store: InstanceStore, path: string): boolean {
   return store.log(name)?.state === 'creating';
 }
 
-const SWEEP_EVERY_MS = 600_000;
+/** Every ten minutes: what is swept is at least an hour old. */
+const SWEEP_SCHEDULE = '*/10 * * * *';
 const ORPHAN_AGE_MS = 3_600_000;
 
-/** Removes content whose entry never came, from time to time. Returns how to stop it. */
+/** Removes content whose entry never came, on a schedule. Returns how to stop it. */
 function sweeping(
   vaults: Vaults,
   logs: Logs,
   { logger, fatal }: Pick<InstanceOptions, 'logger' | 'fatal'>,
 ): () => Promise<void> {
   let running: Promise<void> = Promise.resolve();
-  const timer = setInterval(() => {
-    running = running
-      .then(() => sweepAll(vaults, logs))
-      .catch((error: unknown) => {
+  const task = schedule(
+    SWEEP_SCHEDULE,
+    () => {
+      running = sweepAll(vaults, logs).catch((error: unknown) => {
         if (error instanceof FsyncFailed) fatal(error);
         logger.warn({ err: error }, 'orphaned content was not swept; it is tried again');
       });
-  }, SWEEP_EVERY_MS);
-  timer.unref();
+      return running;
+    },
+    { noOverlap: true },
+  );
   return async () => {
-    clearInterval(timer);
+    await task.destroy();
     await running;
   };
 }
