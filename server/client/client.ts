@@ -175,8 +175,8 @@ export class LogClient {
   }
 
   /** The bytes of one field's body, as they come. */
-  body(recordId: string, field: string, read: ContentRead): AsyncGenerator<Uint8Array> {
-    return this.#http.stream(contentPath(recordId, field, '/body', read), {
+  async *body(recordId: string, field: string, read: ContentRead): AsyncGenerator<Uint8Array> {
+    yield* this.#http.stream(contentPath(recordId, field, '/body', read), {
       headers: reasonHeader(read),
       timeoutMs: CONTENT_TIMEOUT_MS,
     });

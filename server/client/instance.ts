@@ -59,7 +59,7 @@ export class InstanceClient implements Administration {
     this.#http = new Transport(options);
   }
 
-  createLog(log: NewLog): Promise<JsonObject> {
+  async createLog(log: NewLog): Promise<JsonObject> {
     return this.#send('/v1/admin/logs', { ...log });
   }
 
@@ -67,11 +67,11 @@ export class InstanceClient implements Administration {
     return list((await this.#ask('/v1/admin/logs')).logs, 'logs');
   }
 
-  showLog(name: string): Promise<JsonObject> {
+  async showLog(name: string): Promise<JsonObject> {
     return this.#ask(`/v1/admin/logs/${segment(name)}`);
   }
 
-  registerGateway(log: string, gateway: NewGateway): Promise<JsonObject> {
+  async registerGateway(log: string, gateway: NewGateway): Promise<JsonObject> {
     return this.#send(`/v1/admin/logs/${segment(log)}/gateways`, { ...gateway });
   }
 
@@ -79,13 +79,13 @@ export class InstanceClient implements Administration {
     return list((await this.#ask(`/v1/admin/logs/${segment(log)}/gateways`)).gateways, 'gateways');
   }
 
-  revokeGateway(log: string, keyid: string): Promise<JsonObject> {
+  async revokeGateway(log: string, keyid: string): Promise<JsonObject> {
     return this.#ask(`/v1/admin/logs/${segment(log)}/gateways/${segment(keyid)}`, {
       method: 'DELETE',
     });
   }
 
-  createToken(token: NewToken): Promise<JsonObject> {
+  async createToken(token: NewToken): Promise<JsonObject> {
     return this.#send('/v1/admin/tokens', { ...token });
   }
 
@@ -93,7 +93,7 @@ export class InstanceClient implements Administration {
     return list((await this.#ask('/v1/admin/tokens')).tokens, 'tokens');
   }
 
-  revokeToken(id: string): Promise<JsonObject> {
+  async revokeToken(id: string): Promise<JsonObject> {
     return this.#ask(`/v1/admin/tokens/${segment(id)}`, { method: 'DELETE' });
   }
 
@@ -112,7 +112,7 @@ export class InstanceClient implements Administration {
   }
 
   /** `name`, `version`, and where things are. */
-  about(): Promise<JsonObject> {
+  async about(): Promise<JsonObject> {
     return this.#ask('/.well-known/stele');
   }
 
