@@ -9,6 +9,7 @@
 import { concat, utf8 } from './bytes.ts';
 
 export function pae(payloadType: string, payload: Uint8Array): Uint8Array {
-  const type = utf8(payloadType);
-  return concat(utf8(`DSSEv1 ${type.length} `), type, utf8(` ${payload.length} `), payload);
+  // A type that an entry may have is ASCII, whose bytes need no counting.
+  const length = /^[\x20-\x7e]*$/.test(payloadType) ? payloadType.length : utf8(payloadType).length;
+  return concat(utf8(`DSSEv1 ${length} ${payloadType} ${payload.length} `), payload);
 }

@@ -37,8 +37,9 @@ export function statementDigest(entry: Entry): Hash {
 /** The message that a signature of this entry is over: the statement's PAE, or its window's message. */
 export function signedMessage(entry: Entry, signature: EntrySignature, origin: string): Uint8Array {
   const { window } = signature;
-  if (window === undefined) return pae(entry.payloadType, entry.payload);
-  return windowMessage(origin, window.size, windowRoot(entry, window));
+  const message = pae(entry.payloadType, entry.payload);
+  if (window === undefined) return message;
+  return windowMessage(origin, window.size, windowRoot(message, window));
 }
 
 /** The key that counts as the entry's gateway: that of its first signature. */

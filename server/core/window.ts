@@ -75,13 +75,13 @@ export function windowMessage(origin: string, size: number, root: Hash): Uint8Ar
   return pae(WINDOW_TYPE, utf8(`stele window v1\n${origin}\n${size}\n${toBase64(root)}\n`));
 }
 
-/** The root that a statement and its path lead to. */
-export function windowRoot(statement: Statement, window: Window): Hash {
+/** The root that the path of a statement, given by its PAE, leads to. */
+export function windowRoot(statementPae: Uint8Array, window: Window): Hash {
   checkWindow(window);
   return rootFromInclusion({
     index: leafIndex(window.index),
     size: treeSize(window.size),
-    leafHash: windowLeaf(statement.payloadType, statement.payload),
+    leafHash: leafHash(statementPae),
     proof: window.hashes,
   });
 }

@@ -6,36 +6,27 @@
  * to its schema and to this log. What passes is what the offline verifier accepts (P5).
  */
 
-import { concat, sha256, toHex, utf8 } from '../core/bytes.ts';
-import {
-  type Entry,
-  encodeEntry,
-  gatewayKeyid,
-  RECORD_TYPE,
-  signedMessage,
-  statementDigest,
-} from '../core/entry.ts';
+import { sha256, toHex } from '../core/bytes.ts';
+import { decodeEntry, type Entry, encodeEntry, gatewayKeyid, RECORD_TYPE } from '../core/entry.ts';
 import { invariant, SteleError, shown } from '../core/errors.ts';
 import type { PublicKey } from '../core/keys.ts';
 import { leafHash } from '../core/merkle.ts';
+import { pae } from '../core/pae.ts';
 import { type Record as AuditRecord, isControlKind, parseRecord } from '../core/record.ts';
 import type { Hash } from '../core/units.ts';
+import { windowMessage, windowRoot } from '../core/window.ts';
 import type { Registry } from './registry.ts';
 import type { Link } from './sources.ts';
 import { payloadDigest } from './sources.ts';
 
-/** One signature to check; `window` names the window that it stands for, if it stands for one. */
-interface SignatureJob {
-  readonly key: PublicKey;
-  readonly message: Uint8Array;
-  readonly signature: Uint8Array;
-  readonly window: string | undefined;
-}
-
 /** Checks many signatures natively, off this thread: one error or nothing per job, in order. */
 export interface SignatureChecker {
   check(
-    jobs: readonly Omit<SignatureJob, 'window'>[],
+    jobs: readonly {
+      readonly key: PublicKey;
+      readonly message: Uint8Array;
+      readonly signature: Uint8Array;
+    }[],
   ): Promise<readonly (SteleError | undefined)[]>;
 }
 
@@ -54,22 +45,26 @@ export interface Admitted {
   readonly control: boolean;
 }
 
-/** Window signatures that are remembered as verified: one a window, about 100 bytes each. */
+/** Windows that are remembered: about 500 bytes each. */
 const WINDOWS_MAX = 10_000;
 
 export class Admission {
   readonly #registry: Registry;
   readonly #checker: SignatureChecker;
-  /** Verified (key, message, signature) of windows: the signature of a window is checked once. */
-  readonly #windows = new Map<string, true>();
+  /** Windows by key, root and signature, under check or found good. */
+  readonly #windows = new Map<string, Promise<void>>();
 
   constructor(registry: Registry, checker: SignatureChecker) {
     this.#registry = registry;
     this.#checker = checker;
   }
 
-  /** Judges what a gateway sent. Rejects with the code and the reason. */
-  async admit(entry: Entry): Promise<Admitted> {
+  /** Judges what a gateway sent, an entry or the bytes of one. Rejects with the code and the reason. */
+  async admit(sent: Entry | Uint8Array): Promise<Admitted> {
+    // What decodes is in its one spelling, and need not be encoded again.
+    const isBytes = sent instanceof Uint8Array;
+    const entry = isBytes ? decodeEntry(sent) : sent;
+    const bytes = isBytes ? sent : encodeEntry(sent);
     const { rules } = this.#registry;
     if (!rules.payload_types.includes(entry.payloadType)) {
       throw new SteleError(
@@ -78,57 +73,61 @@ export class Admission {
       );
     }
     const keys = entry.signatures.map(({ keyid }) => this.#registry.gatewayKey(keyid));
-    const admitted = describe(entry, this.#registry.origin);
+    const message = pae(entry.payloadType, entry.payload);
+    const admitted = describe(entry, bytes, message, this.#registry.origin);
     checkGatewayRecord(admitted.record);
-    await this.#checkSignatures(entry, keys);
+    await Promise.all(
+      entry.signatures.map(({ sig, window }, i) => {
+        const key = keys[i];
+        invariant(key !== undefined, 'every signature has its key');
+        return window === undefined
+          ? this.#check(key, message, sig)
+          : this.#checkWindow(key, sig, { size: window.size, root: windowRoot(message, window) });
+      }),
+    );
     return admitted;
   }
 
-  async #checkSignatures(entry: Entry, keys: readonly PublicKey[]): Promise<void> {
-    const jobs: SignatureJob[] = [];
-    for (const [i, signature] of entry.signatures.entries()) {
-      const key = keys[i];
-      invariant(key !== undefined, 'every signature has its key');
-      const message = signedMessage(entry, signature, this.#registry.origin);
-      const window =
-        signature.window === undefined
-          ? undefined
-          : toHex(sha256(concat(utf8(key.keyid), signature.sig, message)));
-      if (window !== undefined && this.#windows.has(window)) continue;
-      jobs.push({ key, message, signature: signature.sig, window });
-    }
-    if (jobs.length === 0) return;
-    const verdicts = await this.#checker.check(jobs);
-    for (const [i, job] of jobs.entries()) {
-      const error = verdicts[i];
-      if (error !== undefined) throw error;
-      if (job.window !== undefined) this.#remember(job.window);
-    }
+  async #check(key: PublicKey, message: Uint8Array, signature: Uint8Array): Promise<void> {
+    const [error] = await this.#checker.check([{ key, message, signature }]);
+    if (error !== undefined) throw error;
   }
 
-  #remember(window: string): void {
-    this.#windows.set(window, true);
+  /** The signature of a window is checked once, also when its entries come all at the same time. */
+  #checkWindow(
+    key: PublicKey,
+    sig: Uint8Array,
+    { size, root }: { readonly size: number; readonly root: Hash },
+  ): Promise<void> {
+    const id = `${key.keyid} ${size} ${toHex(root)} ${toHex(sig)}`;
+    const known = this.#windows.get(id);
+    if (known !== undefined) return known;
+    const checked = this.#check(key, windowMessage(this.#registry.origin, size, root), sig);
+    this.#windows.set(id, checked);
+    // Whoever waits for it is told; the next one may ask again.
+    checked.catch(() => this.#windows.delete(id));
     for (const oldest of this.#windows.keys()) {
       if (this.#windows.size <= WINDOWS_MAX) break;
       this.#windows.delete(oldest);
     }
+    return checked;
   }
 }
 
 /** What the log's own control path made: it is signed by the operator and not looked up. */
 export function describeControl(entry: Entry, origin: string): Admitted {
-  return { ...describe(entry, origin), control: true };
+  const message = pae(entry.payloadType, entry.payload);
+  return { ...describe(entry, encodeEntry(entry), message, origin), control: true };
 }
 
-function describe(entry: Entry, origin: string): Admitted {
-  const bytes = encodeEntry(entry);
+function describe(entry: Entry, bytes: Uint8Array, message: Uint8Array, origin: string): Admitted {
   const keyid = gatewayKeyid(entry);
   const record = entry.payloadType === RECORD_TYPE ? parseRecord(entry.payload, origin) : undefined;
   return {
     entry,
     bytes,
     leafHash: leafHash(bytes),
-    statement: statementDigest(entry),
+    statement: sha256(message),
     keyid,
     record,
     link: record && linkOf(record, entry.payload, keyid),

@@ -327,9 +327,9 @@ export class Log<C extends StagedContent = StagedContent> {
     this.#appender.checkRoom();
   }
 
-  /** All that can be judged without knowing what comes before. */
-  admit(entry: Entry): Promise<Admitted> {
-    return this.#admission.admit(entry);
+  /** All that can be judged without knowing what comes before, of an entry or the bytes of one. */
+  admit(sent: Entry | Uint8Array): Promise<Admitted> {
+    return this.#admission.admit(sent);
   }
 
   /** One answer per item, in order, each after the durable commit of its batch. Never rejects. */

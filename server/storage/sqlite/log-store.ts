@@ -83,15 +83,7 @@ export class SqliteStore implements LogStore {
   }
 
   async findCandidates(kind: LookupKind, prefixes: readonly number[]): Promise<LeafIndex[][]> {
-    return this.#guard(() =>
-      prefixes.map((prefix) => {
-        const found = this.#read.candidates.all(LOOKUP[kind], prefix) as LeafIndex[];
-        if (found.length > CANDIDATES_MAX) {
-          throw new SteleError('storage', `over ${CANDIDATES_MAX} candidates under one prefix`);
-        }
-        return found;
-      }),
-    );
+    return this.#guard(() => this.#read.allCandidates(LOOKUP[kind], prefixes));
   }
 
   async readIndexed(): Promise<TreeSize> {
@@ -166,18 +158,28 @@ export class SqliteStore implements LogStore {
 }
 
 function prepareReads(db: Db) {
+  const candidates = db
+    .prepare(
+      `SELECT idx FROM lookup WHERE kind = ? AND prefix = ? ORDER BY idx LIMIT ${CANDIDATES_MAX + 1}`,
+    )
+    .pluck();
   return {
+    // One read transaction for a batch: to begin one costs as much as a look-up.
+    allCandidates: db.transaction((kind: number, prefixes: readonly number[]) =>
+      prefixes.map((prefix) => {
+        const found = candidates.all(kind, prefix) as LeafIndex[];
+        if (found.length > CANDIDATES_MAX) {
+          throw new SteleError('storage', `over ${CANDIDATES_MAX} candidates under one prefix`);
+        }
+        return found;
+      }),
+    ),
     head: db.prepare('SELECT size, root, time_ms, checkpoint FROM head WHERE one = 1'),
     tile: db.prepare('SELECT data FROM tile WHERE id = ?').pluck(),
     chunks: db.prepare(
       `SELECT begin, count, data FROM chunk
        WHERE begin >= (SELECT max(begin) FROM chunk WHERE begin <= ?) AND begin < ? ORDER BY begin`,
     ),
-    candidates: db
-      .prepare(
-        `SELECT idx FROM lookup WHERE kind = ? AND prefix = ? ORDER BY idx LIMIT ${CANDIDATES_MAX + 1}`,
-      )
-      .pluck(),
     indexed: db.prepare('SELECT indexed FROM lookup_progress WHERE one = 1').pluck(),
     control: db.prepare('SELECT idx FROM control ORDER BY idx').pluck(),
     source: db.prepare('SELECT id, name, keyid, forks FROM source WHERE name = ?'),
