@@ -110,9 +110,10 @@ export class Backlog {
     }
   }
 
-  /** A record is in the log, or set aside. */
+  /** A record is in the log, or set aside. One that does not wait (any more) is nothing to it. */
   done(position: number): void {
-    if (this.#done.has(position)) return;
+    const first = this.#blocks[0]?.records?.[0]?.position ?? this.#blocks[0]?.first;
+    if (first === undefined || position < first || this.#done.has(position)) return;
     this.#done.add(position);
     this.#count--;
     this.#trim();
