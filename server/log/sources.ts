@@ -188,8 +188,8 @@ export class SourceDraft {
     const { source, seq, prev } = link;
     const where = `source ${shown(source)}, seq ${seq}`;
     if (hasSeq(state?.ranges ?? [], seq)) return `${where} is already taken by another record`;
-    if (seq === 0) return prev === null ? undefined : `${where}: prev must be null`;
-    const before = await this.#neighbor(source, state, seq - 1);
+    if (seq === 0 && prev !== null) return `${where}: prev must be null`;
+    const before = seq === 0 ? undefined : await this.#neighbor(source, state, seq - 1);
     if (before !== undefined && !isDigest(prev, before.digest)) {
       return `${where}: prev is ${shown(String(prev))}; the record before has ${toBase64url(before.digest)}`;
     }
