@@ -1,0 +1,201 @@
+/**
+ * A real `stele up`, in a process of its own, on a folder of the test's own: to be killed, starved and
+ * started again.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { readRunning } from '../../server/cli/running.ts';
+import { LogClient } from '../../server/client/client.ts';
+import { InstanceClient } from '../../server/client/instance.ts';
+import { toBase64 } from '../../server/core/bytes.ts';
+import type { PublicKey } from '../../server/core/keys.ts';
+import { parseTrust, type Trust } from '../../server/core/trust.ts';
+
+const STELE = join(import.meta.dirname, '..', '..', 'server', 'cli', 'stele.js');
+
+/** What a process said, at most: it is for the message of a failed test. */
+const OUTPUT_CHARS_MAX = 65_536;
+
+/** A start under load takes seconds; one that takes longer than this hangs. */
+const READY_MS = 60_000;
+
+export type Role = 'admin' | 'read' | 'submit' | 'content';
+
+/** How a process ended, and what it said. */
+export interface Ended {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly output: string;
+}
+
+export interface Addresses {
+  readonly server: string;
+  readonly proxy: string;
+}
+
+export class Process {
+  readonly child: ChildProcess;
+  /** Resolves when it says that it runs. Rejects if it ends before. */
+  readonly ready: Promise<void>;
+  readonly ended: Promise<Ended>;
+  #output = '';
+
+  constructor(command: string, argv: readonly string[], env: NodeJS.ProcessEnv, cwd: string) {
+    const child = spawn(command, argv, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] });
+    this.child = child;
+    this.ended = new Promise((resolve, reject) => {
+      child.once('error', reject);
+      child.once('close', (code, signal) => resolve({ code, signal, output: this.#output }));
+    });
+    this.ready = new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        reject(new Error(`not ready after ${READY_MS} ms:\n${this.#output}`));
+      }, READY_MS);
+      const say = (chunk: Buffer) => {
+        this.#output = (this.#output + chunk.toString()).slice(-OUTPUT_CHARS_MAX);
+        if (!this.#output.includes('Ctrl-C stops it.')) return;
+        clearTimeout(timer);
+        resolve();
+      };
+      child.stdout?.on('data', say);
+      child.stderr?.on('data', say);
+      this.ended.then(
+        ({ code, signal }) => {
+          clearTimeout(timer);
+          reject(new Error(`ended before it ran (${code ?? signal}):\n${this.#output}`));
+        },
+        (error: unknown) => {
+          clearTimeout(timer);
+          reject(error);
+        },
+      );
+    });
+    // Who waits hears of it; a test that kills a process while it starts does not wait.
+    this.ready.catch(() => {});
+  }
+
+  get pid(): number {
+    const { pid } = this.child;
+    if (pid === undefined) throw new Error('the process did not start');
+    return pid;
+  }
+
+  get output(): string {
+    return this.#output;
+  }
+
+  get isRunning(): boolean {
+    return this.child.exitCode === null && this.child.signalCode === null;
+  }
+
+  /** Ends it at once, as a power switch would. */
+  async kill(signal: NodeJS.Signals = 'SIGKILL'): Promise<Ended> {
+    this.child.kill(signal);
+    return this.ended;
+  }
+}
+
+/** A data folder, a state folder, settings, and whatever runs on them. */
+export class Place {
+  readonly folder: string;
+  readonly data: string;
+  readonly env: Readonly<Record<string, string>>;
+  running: Process | undefined;
+  readonly #children = new Set<Process>();
+
+  constructor(env: Readonly<Record<string, string>> = {}) {
+    this.folder = mkdtempSync(join(tmpdir(), 'stele-fault-'));
+    this.data = join(this.folder, 'data');
+    mkdirSync(this.data);
+    this.env = {
+      PATH: process.env.PATH ?? '',
+      STELE_STATE: join(this.folder, 'state'),
+      STELE_LISTEN: '127.0.0.1:0',
+      STELE_PROXY_LISTEN: '127.0.0.1:0',
+      STELE_LOG_LEVEL: 'warn',
+      STELE_VERIFY_THREADS: '1',
+      // Tests run on small disks.
+      STELE_LIMITS_DISK_FLOOR_BYTES: '1000000',
+      ...env,
+    };
+  }
+
+  /** Starts `stele up` and does not wait for it. `wrap` goes before: a tracer, say. */
+  spawn(wrap: readonly string[] = [], env: Readonly<Record<string, string>> = {}): Process {
+    const own = this.#spawn([...wrap, process.execPath, STELE, 'up', '--data', this.data], env);
+    this.running = own;
+    return own;
+  }
+
+  async start(env: Readonly<Record<string, string>> = {}): Promise<Process> {
+    const own = this.spawn([], env);
+    await own.ready;
+    return own;
+  }
+
+  /** Stops it as an operator does; it must end well. */
+  async stop(): Promise<Ended> {
+    const ended = await this.#own().kill('SIGTERM');
+    if (ended.code !== 0) throw new Error(`stopped with ${ended.code ?? ended.signal}`);
+    return ended;
+  }
+
+  /** Any other command, to its end. */
+  stele(...argv: readonly string[]): Promise<Ended> {
+    return this.#spawn([process.execPath, STELE, ...argv], {}).ended;
+  }
+
+  /** Ends what still runs and removes the folder. */
+  async close(): Promise<void> {
+    for (const child of this.#children) if (child.isRunning) await child.kill();
+    if (process.env.STELE_KEEP === undefined) {
+      rmSync(this.folder, { recursive: true, force: true });
+    }
+  }
+
+  addresses(): Addresses {
+    const running = readRunning(this.data);
+    if (running?.proxy === undefined) throw new Error('nothing runs');
+    return { server: running.server, proxy: running.proxy };
+  }
+
+  token(role: Role): string {
+    return readFileSync(join(this.data, 'tokens', role), 'utf8').trim();
+  }
+
+  log(role: Role, name = 'default'): LogClient {
+    const { server } = this.addresses();
+    return new LogClient({ base: `${server}/logs/${name}`, token: this.token(role) });
+  }
+
+  async register(key: PublicKey): Promise<void> {
+    const admin = new InstanceClient({
+      base: this.addresses().server,
+      token: this.token('admin'),
+    });
+    const { alg, spki } = key;
+    await admin.registerGateway('default', { alg, spki: toBase64(spki) });
+  }
+
+  trust(): Trust {
+    return parseTrust(new Uint8Array(readFileSync(join(this.data, 'trust.json'))));
+  }
+
+  #own(): Process {
+    if (this.running === undefined) throw new Error('nothing was started');
+    return this.running;
+  }
+
+  #spawn(command: readonly string[], env: Readonly<Record<string, string>>): Process {
+    const [program = '', ...argv] = command;
+    const child = new Process(program, argv, { ...this.env, ...env }, this.folder);
+    this.#children.add(child);
+    child.ended.then(
+      () => this.#children.delete(child),
+      () => this.#children.delete(child),
+    );
+    return child;
+  }
+}
