@@ -45,6 +45,11 @@ function endAtOnce(error: Error): void {
 }
 
 function thisProcess(): World {
+  // Whoever reads our output may stop reading, as `head` does: then there is nobody left to tell.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(process.exitCode ?? 0);
+    throw error;
+  });
   let interrupted: AbortSignal | undefined;
   return {
     env: process.env,

@@ -124,10 +124,15 @@ export async function runCli(
       world.out(`${JSON.stringify({ error: { code, message: lineOf(error) } })}\n`);
     }
     world.err(`stele: ${lineOf(error)}\n`);
-    const expected = error instanceof SteleError || error instanceof Unusable;
-    if (!expected && error instanceof Error) world.err(`${error.stack ?? ''}\n`);
+    if (isOurs(error)) world.err(`${error.stack ?? ''}\n`);
     return exitOf(error);
   }
+}
+
+/** A mistake of this program, and not of its user or the machine: worth a stack trace. */
+function isOurs(error: unknown): error is Error {
+  const expected = error instanceof SteleError || error instanceof Unusable;
+  return error instanceof Error && !expected && !('syscall' in error);
 }
 
 async function programFor(argv: readonly string[], cli: Cli): Promise<Command> {

@@ -22,7 +22,8 @@ export function readRunning(data: string): Running | undefined {
   try {
     text = readFileSync(join(data, 'running.json'), 'utf8');
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    const code = (error as NodeJS.ErrnoException).code;
+    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
     throw error;
   }
   try {

@@ -69,7 +69,8 @@ export function lineOf(error: unknown): string {
   }
   if (error instanceof Unusable) return oneLine(error.message);
   const message = error instanceof Error ? error.message : String(error);
-  return oneLine(`unexpected: ${message}`);
+  const system = error instanceof Error && 'syscall' in error;
+  return oneLine(system ? message : `unexpected: ${message}`);
 }
 
 /** A message from outside must not move the cursor or add lines. */

@@ -39,12 +39,15 @@ export function syncFolder(path: string): void {
 }
 
 /** Makes a folder that only its owner can look into. */
-export function ensureFolder(path: string): void {
+export function ensureFolder(path: string, advice?: string): void {
   try {
     mkdirSync(path, { recursive: true, mode: 0o700 });
   } catch (cause) {
     const code = (cause as NodeJS.ErrnoException).code;
-    throw new SteleError('storage', `${path}: the folder cannot be made (${code})`, { cause });
+    const reason = `${path}: the folder cannot be made (${code})`;
+    throw new SteleError('storage', advice === undefined ? reason : `${reason}: ${advice}`, {
+      cause,
+    });
   }
 }
 

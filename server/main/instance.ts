@@ -83,6 +83,8 @@ async function openLogs(
   const { data } = config;
   const keys = join(data, 'keys');
   const isNew = store.logs().every(({ state }) => state === 'creating');
+  const stateFolder = join(config.state, 'high-water');
+  ensureFolder(stateFolder, 'name another with STELE_STATE, outside the data folder');
   ensureFolder(join(data, 'logs'));
   const operator = await openKey(join(keys, 'operator.pem'), 'ed25519', isNew);
   const access = await openKey(join(keys, 'access.pem'), 'ed25519', isNew);
@@ -99,7 +101,7 @@ async function openLogs(
   closing.push(() => writers.close());
   const logs = new Logs({
     data,
-    stateFolder: join(config.state, 'high-water'),
+    stateFolder,
     memoryRequired: config.guardRequire.includes('high-water'),
     originBase: hostOf(config.publicUrl) ?? store.identity()?.originBase ?? '',
     instance: store,

@@ -8,7 +8,7 @@ import { relative } from 'node:path';
 import { type Logger, pino } from 'pino';
 import type { StartOptions } from '../cli/program.ts';
 import { readRunning, removeRunning, writeRunning } from '../cli/running.ts';
-import { table, type Voice, voiceOf, type World } from '../cli/terminal.ts';
+import { table, voiceOf, type World } from '../cli/terminal.ts';
 import { formatListen, type Listen } from '../config/kinds.ts';
 import { unknownVariables } from '../config/read.ts';
 import { type Config, loadConfig, TABLE } from '../config.ts';
@@ -57,6 +57,7 @@ export async function run(
     throw heldBy(error, readRunning(config.data));
   });
   const services: Service[] = [];
+  let isUp = false;
   try {
     if (instance.isNew) voice.say(`Setting up ${shortened(config.data, world)} …`);
     const { proxyKey } = await setUp(instance, config, parts);
@@ -71,9 +72,12 @@ export async function run(
     voice.say(
       ...(await greeting(instance, config, { server: server.url, proxy: proxy?.url, world })),
     );
+    isUp = true;
     await aborted(world.interrupted);
+    voice.say('', 'Stopping: finishing what is under way (Ctrl-C again ends at once) …');
   } finally {
-    await stop(instance, services, voice);
+    await stop(instance, services);
+    if (isUp) voice.say('Stopped: everything is on disk.');
   }
 }
 
@@ -132,10 +136,7 @@ export function aborted(signal: AbortSignal): Promise<void> {
   });
 }
 
-async function stop(instance: Instance, services: readonly Service[], voice: Voice): Promise<void> {
-  if (services.length > 0) {
-    voice.say('', 'Stopping: finishing what is under way (Ctrl-C again ends at once) …');
-  }
+async function stop(instance: Instance, services: readonly Service[]): Promise<void> {
   try {
     // The proxy first: what it still has goes to the log.
     for (const service of services.toReversed()) await service.close();
@@ -143,7 +144,6 @@ async function stop(instance: Instance, services: readonly Service[], voice: Voi
   } finally {
     await instance.close();
   }
-  if (services.length > 0) voice.say('Stopped: everything is on disk.');
 }
 
 interface Addresses {

@@ -1,7 +1,9 @@
 /** `stele log`: the logs of an instance. */
 import { Command, Option } from 'commander';
-import type { JsonObject } from '../../client/client.ts';
+import { type JsonObject, list as listIn, text } from '../../client/client.ts';
+import { utf8 } from '../../core/bytes.ts';
 import { RECORD_TYPE } from '../../core/statement.ts';
+import { formatTrust, parseTrust } from '../../core/trust.ts';
 import { administer, cells } from '../administration.ts';
 import type { Cli } from '../program.ts';
 import { table } from '../terminal.ts';
@@ -13,7 +15,8 @@ export function command(cli: Cli): Command {
     .addHelpText('after', '\nExample:\n  $ stele log create team-a\n  $ stele log show team-a')
     .addCommand(create(cli))
     .addCommand(list(cli))
-    .addCommand(show(cli));
+    .addCommand(show(cli))
+    .addCommand(trust(cli));
 }
 
 interface CreateOptions extends WhereOptions {
@@ -82,6 +85,32 @@ function show(cli: Cli): Command {
         }),
       ),
     );
+}
+
+function trust(cli: Cli): Command {
+  return addWhere(new Command('trust'))
+    .description('Prints a trust file for a log: its keys, and the gateways that it knows now.')
+    .argument('<name>')
+    .addHelpText('after', '\nExample:\n  $ stele log trust team-a > team-a-trust.json')
+    .action(
+      cli.action((name: string, options: WhereOptions) =>
+        administer(cli, options, async (admin) => {
+          const log = await admin.showLog(name);
+          cli.world.out(trustOf(log, await admin.listGateways(name)));
+        }),
+      ),
+    );
+}
+
+/** A trust file by the word of the server itself: for its operator to check and hand out. */
+function trustOf(log: JsonObject, gateways: readonly JsonObject[]): string {
+  const origin = text(log, 'origin');
+  const keys = listIn(log.keys, 'keys').map((key) => ({ vkey: text(key, 'vkey') }));
+  const pinned = gateways
+    .filter(({ revoked }) => revoked === undefined)
+    .map((key) => ({ keyid: text(key, 'keyid'), alg: text(key, 'alg'), spki: text(key, 'spki') }));
+  const file = { format: 'stele.trust/1', logs: [{ origin, keys, gateways: pinned }] };
+  return formatTrust(parseTrust(utf8(JSON.stringify(file))));
 }
 
 function lines(log: JsonObject): string[] {
