@@ -20,10 +20,15 @@ export interface SourceInfo {
   readonly keyid: string;
   /** One past the highest sequence number. */
   readonly next: number;
-  readonly ranges: readonly SeqRange[];
+  /** The first holes of its chain, ascending. */
   readonly holes: readonly SeqRange[];
+  /** Whether there are more holes than are listed. */
+  readonly moreHoles: boolean;
   readonly forks: number;
 }
+
+/** Holes listed per source: a gateway that skips numbers on purpose must not fill an answer. */
+const HOLES_LISTED_MAX = 100;
 
 export class Finder {
   readonly #store: LogStore;
@@ -72,13 +77,19 @@ export class Finder {
   /** A page of sources by name, after `after`. */
   async sources(after: string | undefined, limit: number): Promise<SourceInfo[]> {
     const stored = await this.#store.readSources(after, limit);
-    return stored.map(({ name, keyid, forks, ranges }) => ({
-      id: name,
-      keyid: this.#registry.ownerOf(name) ?? keyid,
-      next: ranges.at(-1)?.end ?? 0,
-      ranges,
-      holes: holesOf(ranges),
-      forks,
-    }));
+    return Promise.all(
+      stored.map(async ({ name, keyid, forks, next }) => {
+        const ranges = await this.#store.readRanges(name, HOLES_LISTED_MAX + 1);
+        const holes = holesOf(ranges);
+        return {
+          id: name,
+          keyid: this.#registry.ownerOf(name) ?? keyid,
+          next,
+          holes: holes.slice(0, HOLES_LISTED_MAX),
+          moreHoles: (ranges.at(-1)?.end ?? 0) < next || holes.length > HOLES_LISTED_MAX,
+          forks,
+        };
+      }),
+    );
   }
 }

@@ -37,7 +37,8 @@ export interface Neighbor {
 interface SourceState {
   readonly keyid: string;
   readonly forks: number;
-  readonly ranges: readonly SeqRange[];
+  /** One past the highest sequence number. */
+  readonly next: number;
   /** The newest links, by sequence number, so that a steady source is never read back. */
   readonly recent: ReadonlyMap<number, Neighbor>;
 }
@@ -98,7 +99,8 @@ export class SourceDraft {
   readonly #store: LogStore;
   readonly #readNeighbor: ReadNeighbor;
   readonly #states = new Map<string, SourceState>();
-  readonly #records = new Map<string, (Neighbor & { seq: number; index: LeafIndex })[]>();
+  /** The records taken, by sequence number: of a number that is taken twice, the first. */
+  readonly #records = new Map<string, Map<number, Neighbor & { readonly index: LeafIndex }>>();
 
   constructor(
     read: (name: string) => Promise<SourceState | undefined>,
@@ -121,14 +123,14 @@ export class SourceDraft {
         name,
         keyid: state?.keyid ?? '',
         forks: state?.forks ?? 0,
-        records: records.map(({ seq, index }) => ({ seq, index })),
+        records: [...records].map(([seq, { index }]) => ({ seq, index })),
       };
     });
   }
 
   async tip(name: string): Promise<{ readonly seq: number; readonly prev: string | null }> {
     const state = await this.#of(name);
-    const seq = state?.ranges.at(-1)?.end ?? 0;
+    const seq = state?.next ?? 0;
     if (seq === 0) return { seq: 0, prev: null };
     const last = await this.#neighbor(name, state, seq - 1);
     return { seq, prev: last === undefined ? null : toBase64url(last.digest) };
@@ -149,7 +151,7 @@ export class SourceDraft {
       );
     }
     if (continuity === 'flag') return;
-    const next = state?.ranges.at(-1)?.end ?? 0;
+    const next = state?.next ?? 0;
     const closes = link.lost !== undefined && link.lost.begin <= next && link.lost.end >= link.seq;
     if (link.seq > next && !closes) {
       throw new SteleError(
@@ -166,7 +168,8 @@ export class SourceDraft {
     const state = await this.#of(link.source);
     const fork = (await this.#contradiction(link, state)) !== undefined;
     const recent = new Map(state?.recent);
-    recent.set(link.seq, { digest: link.digest, prev: link.prev });
+    // Of a number that is taken twice the first record stays the one that its neighbors are held to.
+    if (!recent.has(link.seq)) recent.set(link.seq, { digest: link.digest, prev: link.prev });
     for (const seq of recent.keys()) {
       if (recent.size <= RECENT_MAX) break;
       recent.delete(seq);
@@ -174,20 +177,22 @@ export class SourceDraft {
     this.#states.set(link.source, {
       keyid: link.keyid,
       forks: (state?.forks ?? 0) + (fork ? 1 : 0),
-      ranges: withSeq(state?.ranges ?? [], link.seq),
+      next: Math.max(state?.next ?? 0, link.seq + 1),
       recent,
     });
-    const record = { seq: link.seq, index, digest: link.digest, prev: link.prev };
-    const records = this.#records.get(link.source);
-    if (records === undefined) this.#records.set(link.source, [record]);
-    else records.push(record);
+    const records = this.#records.get(link.source) ?? new Map();
+    if (!records.has(link.seq))
+      records.set(link.seq, { index, digest: link.digest, prev: link.prev });
+    this.#records.set(link.source, records);
   }
 
   /** In words, why this record does not fit the neighbors that are known; nothing if it does. */
   async #contradiction(link: Link, state: SourceState | undefined): Promise<string | undefined> {
     const { source, seq, prev } = link;
     const where = `source ${shown(source)}, seq ${seq}`;
-    if (hasSeq(state?.ranges ?? [], seq)) return `${where} is already taken by another record`;
+    if ((await this.#neighbor(source, state, seq)) !== undefined) {
+      return `${where} is already taken by another record`;
+    }
     if (seq === 0 && prev !== null) return `${where}: prev must be null`;
     const before = seq === 0 ? undefined : await this.#neighbor(source, state, seq - 1);
     if (before !== undefined && !isDigest(prev, before.digest)) {
@@ -205,10 +210,10 @@ export class SourceDraft {
     state: SourceState | undefined,
     seq: number,
   ): Promise<Neighbor | undefined> {
-    const recent = state?.recent.get(seq);
-    if (recent !== undefined || !hasSeq(state?.ranges ?? [], seq)) return recent;
-    const drafted = this.#records.get(name)?.find((record) => record.seq === seq);
-    if (drafted !== undefined) return drafted;
+    // What a steady source asks about is either just logged or beyond everything logged.
+    if (state === undefined || seq >= state.next) return undefined;
+    const known = state.recent.get(seq) ?? this.#records.get(name)?.get(seq);
+    if (known !== undefined) return known;
     const index = await this.#store.findSeq(name, seq);
     return index === undefined ? undefined : this.#readNeighbor(index);
   }
@@ -224,36 +229,6 @@ export class SourceDraft {
 
 function isDigest(text: string | null, digest: Hash): boolean {
   return text !== null && equalBytes(parseBase64url(text, 'prev'), digest);
-}
-
-function hasSeq(ranges: readonly SeqRange[], seq: number): boolean {
-  // From the end: a steady source asks about its newest numbers.
-  for (let i = ranges.length - 1; i >= 0; i--) {
-    const range = ranges[i];
-    if (range !== undefined && range.begin <= seq) return seq < range.end;
-  }
-  return false;
-}
-
-/** The ranges with one more number, joined where runs meet. */
-function withSeq(ranges: readonly SeqRange[], seq: number): readonly SeqRange[] {
-  if (hasSeq(ranges, seq)) return ranges;
-  const last = ranges.at(-1);
-  if (last === undefined || seq > last.end) return [...ranges, { begin: seq, end: seq + 1 }];
-  if (seq === last.end) return [...ranges.slice(0, -1), { begin: last.begin, end: seq + 1 }];
-  const at = ranges.findIndex((range) => range.begin > seq);
-  const left = ranges[at - 1];
-  const right = ranges[at];
-  const joinsLeft = left?.end === seq;
-  const joinsRight = right?.begin === seq + 1;
-  return [
-    ...ranges.slice(0, joinsLeft ? at - 1 : at),
-    {
-      begin: joinsLeft ? left.begin : seq,
-      end: joinsRight ? right.end : seq + 1,
-    },
-    ...ranges.slice(joinsRight ? at + 1 : at),
-  ];
 }
 
 /** The holes between a source's runs, from sequence number 0 on. */

@@ -72,7 +72,16 @@ export class MemoryStore implements LogStore {
     const source = this.#sources.get(name);
     return source === undefined
       ? undefined
-      : { name, keyid: source.keyid, forks: source.forks, ranges: rangesOf(source.records) };
+      : {
+          name,
+          keyid: source.keyid,
+          forks: source.forks,
+          next: rangesOf(source.records).at(-1)?.end ?? 0,
+        };
+  }
+
+  async readRanges(source: string, limit: number): Promise<SeqRange[]> {
+    return rangesOf(this.#sources.get(source)?.records ?? new Map()).slice(0, limit);
   }
 
   async readSources(after: string | undefined, limit: number): Promise<StoredSource[]> {

@@ -54,8 +54,8 @@ export interface StoredSource {
   readonly name: string;
   readonly keyid: string;
   readonly forks: number;
-  /** Ascending, never touching: what lies between two of them is a hole. */
-  readonly ranges: readonly SeqRange[];
+  /** One past its highest sequence number. */
+  readonly next: number;
 }
 
 export interface Batch {
@@ -96,6 +96,11 @@ export interface LogStore {
   readSource(name: string): Promise<StoredSource | undefined>;
   /** A page of sources by name, after `after`. */
   readSources(after: string | undefined, limit: number): Promise<StoredSource[]>;
+  /**
+   * The first `limit` runs of a source, ascending and never touching: what lies between two of them is
+   * a hole.
+   */
+  readRanges(source: string, limit: number): Promise<SeqRange[]>;
   /** The first entry of a source with this sequence number. */
   findSeq(source: string, seq: number): Promise<LeafIndex | undefined>;
 

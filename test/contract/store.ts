@@ -206,16 +206,19 @@ export function storeContract(make: () => Promise<Harness>): void {
         const before = i === 0 ? undefined : head(i);
         await store.commit(batch(i, 1, { sources: [change('a', [seq, i])] }), before);
         const seen = order.slice(0, i + 1).sort((a, b) => a - b);
-        const read = await store.readSource('a');
-        const numbers = read?.ranges.flatMap(({ begin, end }) =>
+        const ranges = await store.readRanges('a', 100);
+        expect((await store.readSource('a'))?.next).toBe(ranges.at(-1)?.end);
+        const numbers = ranges.flatMap(({ begin, end }) =>
           Array.from({ length: end - begin }, (_, k) => begin + k),
         );
         expect(numbers).toEqual(seen);
       }
-      expect((await store.readSource('a'))?.ranges).toEqual([
+      expect(await store.readRanges('a', 2)).toEqual([
         { begin: 0, end: 8 },
         { begin: 9, end: 10 },
       ]);
+      expect(await store.readRanges('a', 1)).toEqual([{ begin: 0, end: 8 }]);
+      expect(await store.readRanges('b', 1)).toEqual([]);
       expect(await store.findSeq('a', 7)).toBe(3);
       expect(await store.findSeq('a', 8)).toBeUndefined();
       expect(await store.findSeq('b', 7)).toBeUndefined();
@@ -231,8 +234,9 @@ export function storeContract(make: () => Promise<Harness>): void {
         name: 'a',
         keyid: 'k',
         forks: 1,
-        ranges: [{ begin: 0, end: 2 }],
+        next: 2,
       });
+      expect(await store.readRanges('a', 9)).toEqual([{ begin: 0, end: 2 }]);
     });
 
     test('are paged by name', async () => {

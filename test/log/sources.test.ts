@@ -57,7 +57,7 @@ describe('a chain', () => {
         }
         const stored = await world.store.readSource('s');
         const seen = new Set(seqs);
-        const missing = (stored === undefined ? [] : holesOf(stored.ranges)).flatMap((hole) =>
+        const missing = holesOf(await world.store.readRanges('s', 100)).flatMap((hole) =>
           Array.from({ length: hole.end - hole.begin }, (_, k) => hole.begin + k),
         );
         const top = Math.max(...seqs);

@@ -99,11 +99,12 @@ async function getSources(call: Call, log: Log): Promise<void> {
   const sources = await log.sources(call.query.get('after'), limit);
   const last = sources.at(-1);
   sendJson(call, {
-    sources: sources.map(({ id, keyid, next, holes, forks }) => ({
+    sources: sources.map(({ id, keyid, next, holes, moreHoles, forks }) => ({
       id,
       keyid,
       next,
       holes,
+      ...(moreHoles ? { more_holes: true } : {}),
       forks,
     })),
     ...(sources.length < limit || last === undefined ? {} : { next: last.id }),

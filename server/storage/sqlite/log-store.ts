@@ -11,6 +11,7 @@ import {
   LOOKUP,
   type LogStore,
   type LookupKind,
+  type SeqRange,
   type StoredSource,
 } from '../store.ts';
 import { type Chunk, packChunks, unpackChunk } from './chunk.ts';
@@ -107,6 +108,10 @@ export class SqliteStore implements LogStore {
     );
   }
 
+  async readRanges(source: string, limit: number): Promise<SeqRange[]> {
+    return this.#guard(() => this.#read.ranges.all(source, limit) as SeqRange[]);
+  }
+
   async findSeq(source: string, seq: number): Promise<LeafIndex | undefined> {
     return this.#guard(() => this.#read.seq.get(source, seq) as LeafIndex | undefined);
   }
@@ -139,13 +144,8 @@ export class SqliteStore implements LogStore {
 
   #toSource(row: unknown): StoredSource | undefined {
     if (row === undefined) return undefined;
-    const { id, name, keyid, forks } = row as { id: number } & Omit<StoredSource, 'ranges'>;
-    return {
-      name,
-      keyid,
-      forks,
-      ranges: this.#read.ranges.all(id) as { begin: number; end: number }[],
-    };
+    const { name, keyid, forks, next } = row as StoredSource;
+    return { name, keyid, forks, next };
   }
 
   #guard<T>(read: () => T): T {
@@ -156,6 +156,11 @@ export class SqliteStore implements LogStore {
     }
   }
 }
+
+/** The last run ends where the next record goes. */
+const SELECT_SOURCE = `SELECT name, keyid, forks, coalesce(
+    (SELECT end FROM source_range WHERE source = source.id ORDER BY begin DESC LIMIT 1), 0
+  ) AS next FROM source`;
 
 function prepareReads(db: Db) {
   const candidates = db
@@ -182,11 +187,12 @@ function prepareReads(db: Db) {
     ),
     indexed: db.prepare('SELECT indexed FROM lookup_progress WHERE one = 1').pluck(),
     control: db.prepare('SELECT idx FROM control ORDER BY idx').pluck(),
-    source: db.prepare('SELECT id, name, keyid, forks FROM source WHERE name = ?'),
-    sources: db.prepare(
-      'SELECT id, name, keyid, forks FROM source WHERE name > ? ORDER BY name LIMIT ?',
+    source: db.prepare(`${SELECT_SOURCE} WHERE name = ?`),
+    sources: db.prepare(`${SELECT_SOURCE} WHERE name > ? ORDER BY name LIMIT ?`),
+    ranges: db.prepare(
+      `SELECT begin, end FROM source_range
+       WHERE source = (SELECT id FROM source WHERE name = ?) ORDER BY begin LIMIT ?`,
     ),
-    ranges: db.prepare('SELECT begin, end FROM source_range WHERE source = ? ORDER BY begin'),
     seq: db
       .prepare(
         `SELECT idx FROM source_record WHERE source = (SELECT id FROM source WHERE name = ?)
