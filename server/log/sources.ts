@@ -168,8 +168,9 @@ export class SourceDraft {
     const state = await this.#of(link.source);
     const fork = (await this.#contradiction(link, state)) !== undefined;
     const recent = new Map(state?.recent);
-    // Of a number that is taken twice the first record stays the one that its neighbors are held to.
-    if (!recent.has(link.seq)) recent.set(link.seq, { digest: link.digest, prev: link.prev });
+    // A fork may claim a number that is taken: neighbors are held to the first record of a number, which
+    // is read back where it is not remembered.
+    if (!fork) recent.set(link.seq, { digest: link.digest, prev: link.prev });
     for (const seq of recent.keys()) {
       if (recent.size <= RECENT_MAX) break;
       recent.delete(seq);
