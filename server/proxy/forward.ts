@@ -20,6 +20,7 @@ import { hasCode, invariant, SteleError } from '../core/errors.ts';
 import { uuidv7 } from '../core/uuid.ts';
 import type { Clock } from './clock.ts';
 import type { EndFacts, HeadFacts, Transport } from './facts.ts';
+import { ClientGone, UpstreamFailed } from './failures.ts';
 import {
   forwardedRequestHeaders,
   forwardedResponseHeaders,
@@ -32,10 +33,11 @@ import {
 import { HoldBack } from './holdback.ts';
 import { IdleTimer } from './idle.ts';
 import { errorCode } from './journal/disk.ts';
-import { type Problem, problemBody, problemHeaders, problemOf } from './problem.ts';
+import { problemBody, problemHeaders, problemOf } from './problem.ts';
 import { providerFor } from './providers/index.ts';
 import type { Provider, RequestFacts, ResponseReader } from './providers/provider.ts';
 import { requestFacts } from './record.ts';
+import { chunksOf, declaredLength, sendRequest } from './send.ts';
 import type { Source } from './source.ts';
 import type { CallSpool } from './spool.ts';
 import type { Route } from './upstream.ts';
@@ -58,17 +60,6 @@ const UNSPOOLED_BYTES_MAX = 67_108_864;
 /** How long a refused upload may go on, so that the client reads the refusal before the reset. */
 const LINGER_MS = 2_000;
 
-/** The way to the provider failed, before or after its answer began. */
-class UpstreamFailed extends Error {
-  readonly transport: Transport;
-  constructor(transport: Transport, cause: unknown) {
-    super(`upstream: ${transport}`, { cause });
-    this.transport = transport;
-  }
-}
-
-class ClientGone extends Error {}
-
 export class Exchange {
   readonly #req: IncomingMessage;
   readonly #res: ServerResponse;
@@ -87,6 +78,8 @@ export class Exchange {
   #delivered = 0;
   #forwarded = false;
   #firstByteUs: number | undefined;
+  /** When the request had come whole. */
+  #wholeUs = 0;
   #overheadUs: number | undefined;
   readonly #ended = Promise.withResolvers<void>();
 
@@ -164,7 +157,7 @@ export class Exchange {
   /** Reads the request to its end. Returns its bytes if they are few, else they are in the spool. */
   async #receive(): Promise<Uint8Array | undefined> {
     const idle = new IdleTimer(this.#options.idleMs, () => {
-      this.#req.destroy(new ClientGone('request: nothing came for the idle time'));
+      this.#req.destroy(new Error('request: nothing came for the idle time'));
     });
     idle.touch();
     let kept: Uint8Array[] | undefined = [];
@@ -186,13 +179,12 @@ export class Exchange {
         }
       }
     } catch (error) {
-      if (error instanceof SteleError || this.#req.readableEnded) throw error;
-      throw new ClientGone('request: the client left before it had sent everything', {
-        cause: error,
-      });
+      if (!this.#req.destroyed) throw error;
+      throw new ClientGone('before it had sent everything', error);
     } finally {
       idle.stop();
     }
+    this.#wholeUs = this.#options.clock.nowUs();
     return kept === undefined ? undefined : concat(...kept);
   }
 
@@ -214,7 +206,7 @@ export class Exchange {
 
   /** Sends the request; resolves with the head of the answer. */
   async #send(body: Uint8Array | undefined): Promise<IncomingMessage> {
-    if (this.#clientGone) throw new ClientGone('request: the client left before it was forwarded');
+    if (this.#clientGone) throw new ClientGone('before its request was forwarded');
     const { upstream, target } = this.#route;
     const raw = this.#req.rawHeaders;
     const hasBody =
@@ -228,58 +220,24 @@ export class Exchange {
       // to a body that was too large to look into.
       identity: this.#requestFacts === undefined || this.#requestFacts.stream === true,
     });
-    this.#overheadUs = this.#options.clock.nowUs() - this.#receivedUs;
-    this.#forwarded = true;
     const up = upstream.request(this.#req.method ?? 'GET', target, headers);
     this.#up = up;
-    let timedOut = false;
-    const idle = new IdleTimer(this.#options.idleMs, () => {
-      timedOut = true;
-      up.destroy();
-    });
-    idle.touch();
-    const answered = new Promise<IncomingMessage>((resolve, reject) => {
-      up.on('response', resolve);
-      up.on('information', () => idle.touch());
-      up.on('error', reject);
-      up.on('close', () => reject(new Error('closed before an answer')));
-    });
-    const sent = this.#sendBody(up, body, idle);
+    this.#forwarded = true;
+    this.#overheadUs = this.#options.clock.nowUs() - this.#wholeUs;
     try {
-      const [answer] = await Promise.all([answered, Promise.race([sent, answered])]);
-      return answer;
+      return await sendRequest(up, body ?? this.#spooledBody(), this.#options.idleMs);
     } catch (error) {
-      up.destroy();
-      if (this.#clientGone && !timedOut) throw new ClientGone('the client left', { cause: error });
-      if (hasCode(error, 'storage')) throw error;
-      throw new UpstreamFailed(timedOut ? 'timeout' : 'unreachable', error);
-    } finally {
-      idle.stop();
+      if (!(error instanceof UpstreamFailed)) throw error;
+      if (this.#clientGone && error.transport !== 'timeout') {
+        throw new ClientGone('before an answer', error.cause);
+      }
+      throw error;
     }
   }
 
-  async #sendBody(up: ClientRequest, body: Uint8Array | undefined, idle: IdleTimer) {
-    if (body !== undefined) {
-      up.end(body);
-      return;
-    }
+  #spooledBody(): AsyncIterable<Uint8Array> {
     invariant(this.#spool !== undefined, 'a body that is not in memory is in the spool');
-    // An upstream may answer, or hang up, before it has read everything.
-    const hungUp = new Promise<void>((resolve) => up.on('close', resolve));
-    try {
-      for await (const piece of this.#source.requestBytes(this.#spool)) {
-        if (up.destroyed) return;
-        idle.touch();
-        if (!up.write(piece)) {
-          await Promise.race([new Promise<void>((r) => up.once('drain', r)), hungUp]);
-        }
-      }
-    } catch (error) {
-      // The upstream must not take half a body for a whole one.
-      up.destroy();
-      throw error;
-    }
-    up.end();
+    return this.#source.requestBytes(this.#spool);
   }
 
   async #relay(answer: IncomingMessage): Promise<void> {
@@ -321,16 +279,9 @@ export class Exchange {
     hold: HoldBack,
     declared: number | undefined,
   ): Promise<void> {
-    let timedOut = false;
-    const idle = new IdleTimer(this.#options.idleMs, () => {
-      timedOut = true;
-      this.#up?.destroy();
-    });
-    idle.touch();
     let received = 0;
     try {
-      for await (const chunk of chunksOf(answer)) {
-        idle.touch();
+      for await (const chunk of chunksOf(answer, this.#options.idleMs)) {
         this.#firstByteUs ??= this.#options.clock.nowUs();
         received += chunk.length;
         const cut = reader.push(chunk)[0];
@@ -344,14 +295,12 @@ export class Exchange {
       }
     } catch (error) {
       if (!(error instanceof UpstreamFailed)) throw error;
-      if (timedOut) throw new UpstreamFailed('timeout', error.cause);
-      if (this.#clientGone) throw new ClientGone('the client left', { cause: error.cause });
+      if (error.transport === 'timeout') throw error;
+      if (this.#clientGone) throw new ClientGone('in the middle of the answer', error.cause);
       // What was received is passed on before the connection breaks.
       await this.#journal((spool) => spool.commitEnd(this.#endFacts('cut', error), false));
       for (const part of hold.release()) await this.#deliver(part);
       throw error;
-    } finally {
-      idle.stop();
     }
   }
 
@@ -443,7 +392,7 @@ export class Exchange {
       this.#breakConnection();
       return;
     }
-    const problem = error instanceof UpstreamFailed ? upstreamProblem(error) : problemOf(error);
+    const problem = problemOf(error);
     const body = problemBody(problem);
     const headers = [...problemHeaders(problem, body), ...this.#ourHeaders()];
     if (!this.#req.complete) {
@@ -512,36 +461,4 @@ export class Exchange {
   #goOnUnrecorded(error: unknown): void {
     if (this.#route.upstream.posture === 'enforce' || !hasCode(error, 'storage')) throw error;
   }
-}
-
-/** The answer's body. What fails inside is the upstream's failure; what the reader of it throws is not. */
-async function* chunksOf(answer: IncomingMessage): AsyncGenerator<Uint8Array> {
-  try {
-    for await (const chunk of answer) yield chunk;
-  } catch (error) {
-    throw new UpstreamFailed('cut', error);
-  }
-}
-
-function declaredLength(answer: IncomingMessage): number | undefined {
-  if (headerValue(answer.rawHeaders, 'transfer-encoding') !== undefined) return undefined;
-  const text = headerValue(answer.rawHeaders, 'content-length');
-  return text === undefined || !/^[0-9]{1,15}$/.test(text) ? undefined : Number(text);
-}
-
-function upstreamProblem({ transport }: UpstreamFailed): Problem {
-  if (transport === 'timeout') {
-    return {
-      status: 504,
-      code: 'upstream_timeout',
-      title: 'The provider did not answer in time',
-      detail: 'upstream: nothing came for the idle time',
-    };
-  }
-  return {
-    status: 502,
-    code: 'upstream_unreachable',
-    title: 'The provider cannot be reached',
-    detail: 'upstream: no connection, or it broke before an answer began',
-  };
 }

@@ -1,5 +1,6 @@
 /** How does the proxy say that it, and not the provider, answers? As a problem document [RFC 9457]. */
 import { type Code, hasCode, SteleError } from '../core/errors.ts';
+import { UpstreamFailed } from './failures.ts';
 import { SyncFailed } from './journal/journal.ts';
 
 /** Failures of the way to the provider; these are not codes of the log. */
@@ -31,8 +32,25 @@ const TITLE: Partial<Record<Code, string>> = {
   storage: 'The call cannot be recorded, so it was not made',
 };
 
+const UPSTREAM_TIMEOUT: Problem = {
+  status: 504,
+  code: 'upstream_timeout',
+  title: 'The provider did not answer in time',
+  detail: 'upstream: nothing came for the idle time',
+};
+
+const UPSTREAM_UNREACHABLE: Problem = {
+  status: 502,
+  code: 'upstream_unreachable',
+  title: 'The provider cannot be reached',
+  detail: 'upstream: no connection, or it broke before an answer began',
+};
+
 /** An expected outcome says why; anything else only that it went wrong here. */
 export function problemOf(error: unknown): Problem {
+  if (error instanceof UpstreamFailed) {
+    return error.transport === 'timeout' ? UPSTREAM_TIMEOUT : UPSTREAM_UNREACHABLE;
+  }
   if (error instanceof SyncFailed) {
     return { status: 503, code: 'storage', title: TITLE.storage ?? '', detail: 'the proxy stops' };
   }

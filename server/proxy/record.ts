@@ -8,17 +8,13 @@
  * A value that is too large for a disclosure becomes a body. What has no canonical form, or no room, is left
  * out: the raw bodies are committed in any case.
  */
-import { createHash } from 'node:crypto';
-import { sha256, toBase64url, utf8 } from '../core/bytes.ts';
-import { canonicalize } from '../core/canonical.ts';
-import { makeDisclosure, SALT_BYTES } from '../core/disclosure.ts';
-import { hasCode } from '../core/errors.ts';
 import type { Json } from '../core/json.ts';
 import { RECORD_LIST_MAX } from '../core/limits.ts';
 import type { InferenceRecord } from '../core/record.ts';
 import { timestampUs } from './clock.ts';
+import { Committed, commitRequest, commitResponse } from './committed.ts';
 import { decodeContent } from './decode.ts';
-import type { BeginFacts, BodyFacts, EndFrame } from './facts.ts';
+import type { BeginFacts, EndFrame } from './facts.ts';
 import type { HeaderFacts } from './headers.ts';
 import { outcomeOf, streamEndOf } from './outcome.ts';
 import { providerFor } from './providers/index.ts';
@@ -112,53 +108,6 @@ async function readResponse(
   return reader.end(end.transport === 'complete' ? 'eof' : 'cut');
 }
 
-/** Gathers commitments, their disclosures, and what travels as a body. */
-class Committed {
-  readonly fields: { [name: string]: string } = {};
-  readonly disclosures: string[] = [];
-  readonly bodies: BodyRef[] = [];
-  readonly content: { field: string; bytes: Uint8Array }[] = [];
-  readonly #random: (bytes: number) => Uint8Array;
-
-  constructor(random: (bytes: number) => Uint8Array) {
-    this.#random = random;
-  }
-
-  /** Commits to a small value; returns the digest, or nothing if the value has no canonical form. */
-  value(name: string, value: Json | undefined, isField = true): string | undefined {
-    if (value === undefined) return undefined;
-    try {
-      const { disclosure, digest } = makeDisclosure(name, value, this.#random(SALT_BYTES));
-      this.disclosures.push(disclosure);
-      if (isField) this.fields[name] = digest;
-      return digest;
-    } catch (error) {
-      if (hasCode(error, 'too_large')) return this.#large(name, value, isField);
-      if (hasCode(error, 'malformed')) return undefined;
-      throw error;
-    }
-  }
-
-  body(name: string, of: 'request' | 'response', facts: BodyFacts, headers: HeaderFacts): void {
-    const encoding = headers['content-encoding'];
-    this.value(name, {
-      bytes: facts.bytes,
-      media_type: headers['content-type'] ?? 'application/octet-stream',
-      sha256: facts.sha256,
-      ...(encoding === undefined ? {} : { content_encoding: encoding }),
-    });
-    this.bodies.push({ field: name, of, bytes: facts.bytes });
-  }
-
-  #large(name: string, value: Json, isField: boolean): string | undefined {
-    const bytes = utf8(canonicalize(value));
-    const digest = toBase64url(sha256(bytes));
-    this.content.push({ field: name, bytes });
-    const described = { bytes: bytes.length, media_type: 'application/json', sha256: digest };
-    return this.value(name, described, isField);
-  }
-}
-
 async function build(
   input: CallInput,
   provider: Provider,
@@ -201,45 +150,6 @@ async function build(
   };
   const { disclosures, bodies, content } = committed;
   return { record, disclosures, bodies, content };
-}
-
-function commitRequest(
-  committed: Committed,
-  begin: BeginFacts,
-  end: EndFrame,
-  request: RequestFacts | undefined,
-): void {
-  const { headers, client_address } = begin;
-  if (end.received.bytes > 0) committed.body('request.body', 'request', end.received, headers);
-  committed.value('request.headers', headers);
-  committed.value('request.messages', request?.normalized);
-  committed.value('request.system', request?.system);
-  committed.value('request.tools', request?.toolDefinitions);
-  committed.value('request.stop', request?.stop);
-  committed.value('client.address', client_address);
-  committed.value('user_agent', headers['user-agent']);
-}
-
-async function commitResponse(
-  committed: Committed,
-  spooled: SpooledCall,
-  end: EndFrame,
-  response: ResponseFacts | undefined,
-): Promise<void> {
-  if (end.head === undefined || end.response.bytes === 0) return;
-  const { headers } = end.head;
-  committed.body('response.body', 'response', end.response, headers);
-  const delivered = Math.min(end.delivered, end.response.bytes);
-  if (end.transport !== 'complete' && end.transport !== 'crash' && delivered < end.response.bytes) {
-    const hash = createHash('sha256');
-    for await (const piece of spooled.response(end.response_frames, delivered)) hash.update(piece);
-    const facts = { bytes: delivered, sha256: toBase64url(new Uint8Array(hash.digest())) };
-    committed.body('response.delivered', 'response', facts, headers);
-  }
-  committed.value('response.headers', headers);
-  committed.value('response.messages', response?.normalized);
-  committed.value('response.reasoning', response?.reasoning);
-  committed.value('response.error', response?.error?.message);
 }
 
 function idsOf(

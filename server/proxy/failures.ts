@@ -1,0 +1,21 @@
+/** The two ways in which an exchange ends early through nobody's fault here. */
+import type { Transport } from './facts.ts';
+
+/** The way to the provider failed, before or after its answer began. */
+export class UpstreamFailed extends Error {
+  readonly transport: Extract<Transport, 'cut' | 'unreachable' | 'timeout'>;
+
+  constructor(transport: UpstreamFailed['transport'], cause: unknown) {
+    super(`upstream: ${transport}`, { cause });
+    this.name = 'UpstreamFailed';
+    this.transport = transport;
+  }
+}
+
+/** The client left before it had everything. */
+export class ClientGone extends Error {
+  constructor(when: string, cause?: unknown) {
+    super(`the client left ${when}`, { cause });
+    this.name = 'ClientGone';
+  }
+}
