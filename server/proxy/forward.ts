@@ -31,11 +31,11 @@ import {
   storedTarget,
 } from './headers.ts';
 import { HoldBack } from './holdback.ts';
-import { IdleTimer } from './idle.ts';
 import { errorCode } from './journal/disk.ts';
-import { problemBody, problemHeaders, problemOf } from './problem.ts';
+import { problemOf } from './problem.ts';
 import { providerFor } from './providers/index.ts';
 import type { Provider, RequestFacts, ResponseReader } from './providers/provider.ts';
+import { breakConnection, refuse, requestChunks } from './receive.ts';
 import { requestFacts } from './record.ts';
 import { chunksOf, declaredLength, sendRequest } from './send.ts';
 import type { Source } from './source.ts';
@@ -56,9 +56,6 @@ export interface ForwardOptions {
 
 /** Without a spool there is only memory to hold a request (posture observe, disk broken). */
 const UNSPOOLED_BYTES_MAX = 67_108_864;
-
-/** How long a refused upload may go on, so that the client reads the refusal before the reset. */
-const LINGER_MS = 2_000;
 
 export class Exchange {
   readonly #req: IncomingMessage;
@@ -156,33 +153,16 @@ export class Exchange {
 
   /** Reads the request to its end. Returns its bytes if they are few, else they are in the spool. */
   async #receive(): Promise<Uint8Array | undefined> {
-    const idle = new IdleTimer(this.#options.idleMs, () => {
-      this.#req.destroy(new Error('request: nothing came for the idle time'));
-    });
-    idle.touch();
     let kept: Uint8Array[] | undefined = [];
     let bytes = 0;
-    try {
-      for await (const chunk of this.#req.iterator({ destroyOnReturn: false })) {
-        idle.touch();
-        bytes += chunk.length;
-        if (bytes > this.#options.requestBytesMax) {
-          const max = this.#options.requestBytesMax;
-          throw new SteleError('too_large', `request: more than ${max} bytes`);
-        }
-        await this.#journal((spool) => spool.pushRequest(chunk));
-        kept?.push(chunk);
-        if (this.#spool !== undefined) {
-          if (bytes > this.#options.memoryBytes) kept = undefined;
-        } else if (kept === undefined || bytes > UNSPOOLED_BYTES_MAX) {
-          throw new SteleError('storage', 'request: too large to be forwarded without the journal');
-        }
-      }
-    } catch (error) {
-      if (!this.#req.destroyed) throw error;
-      throw new ClientGone('before it had sent everything', error);
-    } finally {
-      idle.stop();
+    const { idleMs, requestBytesMax, memoryBytes } = this.#options;
+    for await (const chunk of requestChunks(this.#req, { idleMs, bytesMax: requestBytesMax })) {
+      await this.#journal((spool) => spool.pushRequest(chunk));
+      bytes += chunk.length;
+      kept?.push(chunk);
+      if (this.#spool !== undefined) {
+        if (bytes > memoryBytes) kept = undefined;
+      } else if (kept === undefined || bytes > UNSPOOLED_BYTES_MAX) throw unspoolable();
     }
     this.#wholeUs = this.#options.clock.nowUs();
     return kept === undefined ? undefined : concat(...kept);
@@ -199,9 +179,7 @@ export class Exchange {
     } finally {
       await committed;
     }
-    if (body === undefined && this.#spool === undefined) {
-      throw new SteleError('storage', 'request: too large to be forwarded without the journal');
-    }
+    if (body === undefined && this.#spool === undefined) throw unspoolable();
   }
 
   /** Sends the request; resolves with the head of the answer. */
@@ -389,28 +367,10 @@ export class Exchange {
   #answer(error: unknown): void {
     if (this.#clientGone) return;
     if (this.#res.headersSent) {
-      this.#breakConnection();
+      breakConnection(this.#res);
       return;
     }
-    const problem = problemOf(error);
-    const body = problemBody(problem);
-    const headers = [...problemHeaders(problem, body), ...this.#ourHeaders()];
-    if (!this.#req.complete) {
-      // The rest of the upload is read for a moment and thrown away.
-      headers.push('Connection', 'close');
-      const { socket } = this.#req;
-      setTimeout(() => socket.destroy(), LINGER_MS).unref();
-      this.#req.resume();
-    }
-    this.#res.writeHead(problem.status, headers);
-    this.#res.end(body);
-  }
-
-  /** What was written goes out first; then the connection is reset, never ended. */
-  #breakConnection(): void {
-    const { socket } = this.#res;
-    if (socket === null || this.#res.writableLength === 0) this.#res.destroy();
-    else socket.write('', () => this.#res.destroy());
+    refuse(this.#req, this.#res, problemOf(error), this.#ourHeaders());
   }
 
   #endFacts(transport: Transport, error?: unknown): EndFacts {
@@ -461,4 +421,8 @@ export class Exchange {
   #goOnUnrecorded(error: unknown): void {
     if (this.#route.upstream.posture === 'enforce' || !hasCode(error, 'storage')) throw error;
   }
+}
+
+function unspoolable(): SteleError {
+  return new SteleError('storage', 'request: too large to be forwarded without the journal');
 }

@@ -10,7 +10,8 @@ import { SteleError, shown } from '../core/errors.ts';
 import { Exchange, type ForwardOptions } from './forward.ts';
 import { headerValue } from './headers.ts';
 import type { ProxyLogger } from './logger.ts';
-import { type Problem, problemBody, problemHeaders, problemOf } from './problem.ts';
+import { type Problem, problemOf } from './problem.ts';
+import { refuse } from './receive.ts';
 import type { Source } from './source.ts';
 import { parseRoute, type Upstream } from './upstream.ts';
 
@@ -164,18 +165,6 @@ const UPGRADE_PROBLEM: Problem = {
   title: 'Not supported',
   detail: 'upgrade: what goes over a WebSocket cannot be recorded, so none is forwarded',
 };
-
-function refuse(req: IncomingMessage, res: ServerResponse, problem: Problem): void {
-  if (res.headersSent) {
-    res.destroy();
-    return;
-  }
-  const body = problemBody(problem);
-  const headers = problemHeaders(problem, body);
-  if (!req.complete) headers.push('Connection', 'close');
-  res.writeHead(problem.status, headers);
-  res.end(body);
-}
 
 function answerJson(res: ServerResponse, status: number, value: object): void {
   const body = Buffer.from(`${JSON.stringify(value)}\n`);

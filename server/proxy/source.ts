@@ -14,29 +14,24 @@
  */
 
 import type { LogClient } from '../client/client.ts';
-import { parseUtf8, toHex, utf8 } from '../core/bytes.ts';
-import { hasCode, type SteleError } from '../core/errors.ts';
+import { toHex, utf8 } from '../core/bytes.ts';
+import type { SteleError } from '../core/errors.ts';
 import { parseReceipt } from '../core/receipt.ts';
 import type { Signer } from '../keys/signer.ts';
 import type { Keyring } from '../vault/keyring.ts';
 import { Backlog, type Waiting } from './backlog.ts';
 import type { Clock } from './clock.ts';
-import { closeOpenCall } from './close-call.ts';
 import type { BeginFacts, EndFacts } from './facts.ts';
+import { chainToGoOn, remember } from './identity.ts';
 import type { SpoolDisk } from './journal/disk.ts';
 import { FRAME, NO_CALL } from './journal/frame.ts';
 import { Journal, type SyncFailed } from './journal/journal.ts';
 import type { ProxyLogger } from './logger.ts';
+import { Mender } from './mend.ts';
 import { readSubmission, setAside } from './outgoing.ts';
 import { decodeRecordFrame, type RecordMeta } from './record-frame.ts';
 import { type EndedCall, type GapFacts, Recorder } from './recorder.ts';
-import {
-  type Chain,
-  type OpenCall,
-  type Recovered,
-  type RefusedFrame,
-  recover,
-} from './recover.ts';
+import { type Chain, type Recovered, type RefusedFrame, recover } from './recover.ts';
 import { CallSpool, Linger, type SpoolContext } from './spool.ts';
 import { SpooledCall } from './spooled.ts';
 import { Submitter } from './submit.ts';
@@ -88,12 +83,6 @@ export interface SourceState {
   readonly log_error?: string;
 }
 
-interface Broken {
-  readonly call: OpenCall;
-  readonly facts: EndFacts;
-}
-
-const SOURCE_FILE = 'source.json';
 const BLOCK_RECORDS = 4_096;
 const LOADED_MAX = 65_536;
 
@@ -103,14 +92,12 @@ export class Source {
   readonly #backlog: Backlog;
   readonly #recorder: Recorder;
   readonly #submitter: Submitter;
+  readonly #mender: Mender;
   readonly #context: SpoolContext;
   /** Calls that have frames and no record: nothing from their begin on may be deleted. */
   readonly #open = new Map<string, number>();
-  #broken: Broken[] = [];
-  #missed: { count: number; fromUs: number; toUs: number } | undefined;
   #unexplained: number[];
   #isHealthy = true;
-  #mending: NodeJS.Timeout | undefined;
   #heartbeat: NodeJS.Timeout | undefined;
   #closed = false;
 
@@ -128,6 +115,14 @@ export class Source {
     this.#recorder = recorder;
     this.#context = context;
     this.#unexplained = [...recovered.unexplained];
+    this.#mender = new Mender({
+      context,
+      recorder,
+      clock: options.clock,
+      logger: options.logger,
+      retryMs: options.limits.retryMs,
+      probe: () => this.probe(),
+    });
     this.#submitter = new Submitter({
       backlog,
       inFlight: options.limits.inFlight,
@@ -205,39 +200,17 @@ export class Source {
 
   /** The journal failed under a call: it is ended from what is on disk once that can be written to. */
   broken(spool: CallSpool, facts: EndFacts): void {
-    const { recordId, position } = spool;
-    this.#options.logger.error(
-      { record_id: recordId, error: this.#journal.lastFailure },
-      'the journal failed under a call',
-    );
-    if (!spool.isRequestCommitted) {
-      // Nothing of it counts. In posture enforce nothing was forwarded either.
-      this.#open.delete(recordId);
-      if (facts.forwarded) this.missed(spool.begin.received_us);
-      return;
-    }
-    const { requestPositions, responsePositions } = spool;
-    this.#broken.push({
-      call: {
-        recordId,
-        begin: position,
-        request: [...requestPositions],
-        response: [...responsePositions],
-        ...spool.factPositions,
-      },
-      facts,
-    });
-    this.#mendLater();
+    const error = this.#journal.lastFailure;
+    const { logger } = this.#options;
+    logger.error({ record_id: spool.recordId, error }, 'the journal failed under a call');
+    // Without its whole request on disk nothing of it counts.
+    if (!spool.isRequestCommitted) this.#open.delete(spool.recordId);
+    this.#mender.broken(spool, facts);
   }
 
   /** A call went through unrecorded (posture observe); a gap will say so. */
   missed(receivedUs: number): void {
-    const toUs = this.#options.clock.nowUs();
-    this.#missed ??= { count: 0, fromUs: receivedUs, toUs };
-    this.#missed.count++;
-    this.#missed.fromUs = Math.min(this.#missed.fromUs, receivedUs);
-    this.#missed.toUs = toUs;
-    this.#mendLater();
+    this.#mender.missed(receivedUs);
   }
 
   state(): SourceState {
@@ -273,7 +246,7 @@ export class Source {
     if (this.#closed) return;
     this.#closed = true;
     clearInterval(this.#heartbeat);
-    clearTimeout(this.#mending);
+    this.#mender.stop();
     if (this.#recorder.lastError === undefined) await this.#recorder.idle();
     await this.#recorder.stop();
     await this.#submitter.drain(drainMs);
@@ -308,26 +281,10 @@ export class Source {
       this.#recorder.gap({ reason: 'journal-damage', source, damage, ...count });
     }
     this.#explain();
-    for (const call of openCalls) await this.#close({ call, facts: undefined });
+    for (const call of openCalls) await this.#mender.close(call, undefined);
     this.#heartbeat = setInterval(() => this.#recorder.heartbeat(), limits.heartbeatMs);
     this.#heartbeat.unref();
     this.#submitter.wake();
-  }
-
-  /** Ends a call from its frames and hands it to the recorder; a gap where even its begin is gone. */
-  async #close({ call, facts }: { call: OpenCall; facts: EndFacts | undefined }): Promise<void> {
-    try {
-      const endPosition = await closeOpenCall(this.#context, call, facts, this.#options.clock);
-      this.#recorder.call({ recordId: call.recordId, beginPosition: call.begin, endPosition });
-    } catch (error) {
-      if (!hasCode(error, 'unverified')) throw error;
-      this.#report(error, call.recordId);
-      this.#recorder.call({
-        recordId: call.recordId,
-        beginPosition: call.begin,
-        endPosition: call.begin,
-      });
-    }
   }
 
   /** The log knows how far the lost source had got; where it cannot be asked, the gap says what is known. */
@@ -347,8 +304,7 @@ export class Source {
 
   #remember(replaces: string | undefined): Promise<void> {
     const { source } = this.#recorder.appendedChain;
-    const text = JSON.stringify({ source, ...(replaces === undefined ? {} : { replaces }) });
-    return this.#options.disk.replaceSmall(SOURCE_FILE, utf8(`${text}\n`));
+    return remember(this.#options.disk, source, replaces);
   }
 
   async #send(position: number, signal: AbortSignal): Promise<void> {
@@ -409,30 +365,6 @@ export class Source {
     await this.#journal.release(floor);
   }
 
-  #mendLater(): void {
-    if (this.#closed) return;
-    this.#mending ??= setTimeout(() => {
-      this.#mending = undefined;
-      this.#mend().catch((error) => {
-        this.#report(error, 'the journal is still failing');
-        this.#mendLater();
-      });
-    }, this.#options.limits.retryMs);
-  }
-
-  /** The journal may work again: put on record what it missed. */
-  async #mend(): Promise<void> {
-    await this.probe();
-    while (this.#broken[0] !== undefined) {
-      await this.#close(this.#broken[0]);
-      this.#broken.shift();
-    }
-    if (this.#missed === undefined) return;
-    const { count, fromUs, toUs } = this.#missed;
-    this.#missed = undefined;
-    this.#recorder.gap({ reason: 'journal-unwritable', count, time: { fromUs, toUs } });
-  }
-
   #refusal(): string | undefined {
     try {
       this.#journal.checkRoom();
@@ -457,23 +389,4 @@ async function findRecords(journal: Journal, first: number, last: number): Promi
     records.push({ position, begin: meta.begin ?? position });
   }
   return records;
-}
-
-/** The chain that the journal states; a new source where it states none, or none that can be relied on. */
-async function chainToGoOn(
-  options: SourceOptions,
-  recovered: Recovered,
-): Promise<{ chain: Chain; replaces: string | undefined }> {
-  const bytes = await options.disk.readSmall(SOURCE_FILE);
-  const known =
-    bytes === undefined
-      ? undefined
-      : (JSON.parse(parseUtf8(bytes, SOURCE_FILE)) as { source: string; replaces?: string });
-  if (recovered.chain !== undefined && recovered.isCertain) {
-    const isSame = known === undefined || known.source === recovered.chain.source;
-    return { chain: recovered.chain, replaces: isSame ? known?.replaces : known.source };
-  }
-  const source = `${options.name}.${toHex(options.random(4))}`;
-  const replaces = recovered.chain?.source ?? known?.source;
-  return { chain: { source, next: 0, prev: null }, replaces };
 }
