@@ -18,6 +18,7 @@ import { hasCode, SteleError } from '../core/errors.ts';
 import type { Clock } from '../log/clock.ts';
 import type { Logs } from '../log/logs.ts';
 import type { InstanceStore, TokenRow } from '../storage/instance.ts';
+import { FsyncFailed } from '../storage/sqlite/database.ts';
 import type { Vault } from '../vault/vault.ts';
 import { HeldBytes } from './body.ts';
 import type { Call, Log, Route } from './call.ts';
@@ -38,6 +39,8 @@ export interface AppDeps {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly version: string;
+  /** The process must end: a failed fsync left unknown what is on disk (P9). */
+  readonly fatal: (error: Error) => void;
   readonly settings?: Partial<HttpSettings>;
   /** Aborted when the server stops: waiting requests then end, and `readyz` says so. */
   readonly stopping?: AbortSignal;
@@ -103,6 +106,7 @@ class Dispatcher {
     ctx.set('X-Request-Id', id);
     ctx.set('X-Content-Type-Options', 'nosniff');
     let call: Call | undefined;
+    let failure: unknown;
     let token: TokenRow | undefined;
     try {
       const { path, segments, query } = parseTarget(ctx.req.url ?? '');
@@ -137,24 +141,20 @@ class Dispatcher {
       }
       this.#holdAnswer(ctx);
     } catch (error) {
-      this.#refuse(ctx, id, error);
+      failure = error;
+      this.#refuse(ctx, id, error, token);
     } finally {
       if (call !== undefined) held.giveBack(call);
       // A connection that is kept would only be cut a moment later.
       if (stopping.aborted && !ctx.res.headersSent) ctx.set('Connection', 'close');
-      const { status } = ctx;
-      if (status >= 400 || logger.isLevelEnabled('debug')) {
-        const level = status >= 500 ? 'error' : status >= 400 ? 'info' : 'debug';
+      const level = levelOf(ctx.status, token);
+      if (logger.isLevelEnabled(level)) {
+        const { method, url } = ctx.req;
         const ms = clock.now() - begun;
+        const path = loggedPath(url);
+        const err = level === 'error' ? failure : undefined;
         logger[level](
-          {
-            id,
-            method: ctx.req.method,
-            path: loggedPath(ctx.req.url),
-            status,
-            ms,
-            token: token?.id,
-          },
+          { id, method, path, status: ctx.status, ms, token: token?.id, err },
           'request',
         );
       }
@@ -181,10 +181,10 @@ class Dispatcher {
     }
   }
 
-  #refuse(ctx: Koa.Context, id: string, error: unknown): void {
-    const problem = problemOf(error, id);
-    if (!(error instanceof SteleError)) this.#parts.logger.error({ id, err: error }, 'failed');
-    else if (problem.status === 503) this.#parts.logger.error({ id, err: error }, 'refused');
+  #refuse(ctx: Koa.Context, id: string, error: unknown, token: TokenRow | undefined): void {
+    if (error instanceof FsyncFailed) this.#parts.fatal(error);
+    const told = token === undefined ? forStranger(error) : error;
+    const problem = problemOf(told, id);
     if (ctx.res.headersSent) {
       // Half an answer must not look like a whole one.
       ctx.res.destroy();
@@ -230,6 +230,25 @@ function preflight(ctx: Koa.Context, methods: ReadonlyMap<string, Route>): void 
   ctx.set('Access-Control-Allow-Methods', 'GET, HEAD');
   ctx.set('Access-Control-Allow-Headers', 'if-none-match');
   ctx.set('Access-Control-Max-Age', '86400');
+}
+
+/**
+ * Why a disk refuses, and where it lies, is for those who hold a token; a stranger hears that it does.
+ */
+function forStranger(error: unknown): unknown {
+  if (!hasCode(error, 'storage') && !hasCode(error, 'split_view')) return error;
+  const { code, retryAfterS } = error;
+  return new SteleError(
+    code,
+    "the reason is in the server's log",
+    retryAfterS === undefined ? {} : { retryAfterS },
+  );
+}
+
+/** Strangers get no line of the log for their mistakes: they could fill the disk with them. */
+function levelOf(status: number, token: TokenRow | undefined): 'error' | 'info' | 'debug' {
+  if (status >= 500) return 'error';
+  return status >= 400 && token !== undefined ? 'info' : 'debug';
 }
 
 /** What the log keeps of a target: never the query string, and a bounded piece of the rest. */

@@ -61,7 +61,7 @@ export async function run(
   try {
     if (instance.isNew) voice.say(`Setting up ${shortened(config.data, world)} …`);
     const { proxyKey } = await setUp(instance, config, parts);
-    const server = await startServer(instance, config, logger, program.version);
+    const server = await startServer(instance, config, logger, program);
     services.push(server);
     let proxy: Service | undefined;
     if (proxyKey !== undefined) {
@@ -85,7 +85,7 @@ export async function startServer(
   { logs, vaults, store }: Instance,
   config: Config,
   logger: Logger,
-  version: string,
+  { version, fatal }: Program,
 ): Promise<Service> {
   const stopping = new AbortController();
   const app = createApp({
@@ -95,6 +95,7 @@ export async function startServer(
     clock: systemClock,
     logger,
     version,
+    fatal,
     settings: { bodyBytesMax: config.limits.bodyBytes },
     stopping: stopping.signal,
   });

@@ -52,7 +52,7 @@ async function start(roles: readonly Role[] = ['submit', 'read', 'content', 'adm
   const log = await instance.logs.create({ name: 'notes', rules });
   const gateway = makeSigner();
   await log.registerGateway(gateway.publicKey);
-  const server = await startServer(instance, config, logger, '0');
+  const server = await startServer(instance, config, logger, { version: '0', fatal });
   onTestFinished(async () => {
     await server.close();
     await instance.close();

@@ -4,6 +4,7 @@ import { decodeEntry } from '../../server/core/entry.ts';
 import { SteleError } from '../../server/core/errors.ts';
 import { allRoutes } from '../../server/http/routes/all.ts';
 import type { Log } from '../../server/log/log.ts';
+import { FsyncFailed } from '../../server/storage/sqlite/database.ts';
 import { type Gateway, World } from './world.ts';
 
 let world: World;
@@ -114,6 +115,37 @@ describe('a fault of our own', () => {
   });
 });
 
+describe('what is wrong with the disk', () => {
+  const fail = (error: Error) => {
+    log.inclusion = async () => {
+      throw error;
+    };
+  };
+  const path = '/logs/a/v1/proofs/inclusion/0/1';
+
+  test.each(['storage', 'split_view'] as const)(
+    'is told to holders of a token alone (%s)',
+    async (code) => {
+      fail(new SteleError(code, '/data/logs/a.db: disk I/O error', { retryAfterS: 3 }));
+      const stranger = await world.get(path);
+      expect(stranger.json()).toMatchObject({ status: 503, code, retry_after: 3 });
+      expect(stranger.text).not.toContain('/data');
+      const holder = await world.get(path, { token: world.token({ roles: ['submit'] }) });
+      expect(holder.text).toContain('/data/logs/a.db');
+      expect(world.lines.join('')).toContain('/data/logs/a.db');
+    },
+  );
+
+  test('ends the process where an fsync failed (P9)', async () => {
+    const error = new FsyncFailed('/data/vault/x', { cause: new Error('EIO') });
+    fail(error);
+    const answer = await world.get(path);
+    expect(answer.status).toBe(500);
+    expect(answer.text).not.toContain('/data');
+    expect(world.fatal).toEqual([error]);
+  });
+});
+
 describe('what the log keeps', () => {
   test('is no token, no query string, no reason and no body', async () => {
     const token = world.token({ roles: ['submit', 'read', 'content', 'admin'] });
@@ -153,6 +185,18 @@ describe('what the log keeps', () => {
     // What it does keep: whose token it was, by its public id.
     expect(text).toContain(`"token":"${token.split('_')[1]}"`);
     expect(text).toContain('"path":"/logs/a/v1/entries"');
+  });
+
+  test('is no line for a stranger’s mistake, unless asked for everything', async () => {
+    const level = (line: string) => (JSON.parse(line) as { level: number }).level;
+    const begun = world.lines.length;
+    await world.get('/nothing');
+    await world.get('/logs/a/v1/entries/0');
+    await world.get('/logs/a/v1/sources', { token: 'stele_x' });
+    expect(world.lines.slice(begun).map(level)).toEqual([20, 20, 20]);
+    await world.get('/nothing', { token: world.token({}) });
+    await world.get('/logs/a/v1/entries/900', { token: world.token({}) });
+    expect(world.lines.slice(begun + 3).map(level)).toEqual([20, 30]);
   });
 
   test('no answer says more than it must', async () => {

@@ -6,8 +6,10 @@ import { decodeEntry, encodeEntry, RECORD_TYPE } from '../../server/core/entry.t
 import { formatEnvelopeJson } from '../../server/core/envelope.ts';
 import { pae } from '../../server/core/pae.ts';
 import { parseReceipt } from '../../server/core/receipt.ts';
+import { parseTrust } from '../../server/core/trust.ts';
 import { buildWindow } from '../../server/core/window.ts';
 import type { Log } from '../../server/log/log.ts';
+import { verifyReceipt } from '../../server/verify/verify.ts';
 import { Gateway, World } from './world.ts';
 
 let world: World;
@@ -48,6 +50,10 @@ describe('an entry', () => {
     expect(receipt.entry).toEqual(bytes);
     expect(receipt.index).toBe(log.head().size - 1);
     expect(answer.headers.location).toBe(`/logs/a/v1/entries/${receipt.index}`);
+    // What the server admits, the offline verifier accepts (P5).
+    const verdict = verifyReceipt(answer.bytes, trust());
+    expect(verdict.steps.filter(({ status }) => status === 'invalid')).toEqual([]);
+    expect(verdict.holds).toBe(true);
   });
 
   test('again is a repeat: 200 and the first index', async () => {
@@ -60,6 +66,14 @@ describe('an entry', () => {
     expect(again.headers.location).toBe(first.headers.location);
   });
 });
+
+/** What a stranger got elsewhere: the log's keys. */
+function trust() {
+  const { identity, anchor } = log.verifierKeys();
+  const keys = [{ vkey: identity.text }, { vkey: anchor.text }];
+  const logs = [{ origin: log.origin, keys, gateways: [] }];
+  return parseTrust(Buffer.from(JSON.stringify({ format: 'stele.trust/1', logs })));
+}
 
 function envelope(bytes: Uint8Array): string {
   return formatEnvelopeJson(decodeEntry(bytes));
@@ -306,8 +320,12 @@ describe('windows', () => {
 
   test('each entry of a window stands alone, in either spelling', async () => {
     const [first, second] = await windowed(log.origin);
-    expect((await post(first ?? '')).status).toBe(201);
-    expect((await post(envelope(second ?? new Uint8Array()), WINDOWED)).status).toBe(201);
+    const answers = [
+      await post(first ?? ''),
+      await post(envelope(second ?? new Uint8Array()), WINDOWED),
+    ];
+    expect(answers.map(({ status }) => status)).toEqual([201, 201]);
+    expect(answers.map(({ bytes }) => verifyReceipt(bytes, trust()).holds)).toEqual([true, true]);
   });
 
   test('a window made for another log is refused', async () => {

@@ -63,6 +63,8 @@ export class World {
   /** What the server logged: one JSON object a line. */
   readonly lines: string[];
   readonly stopping: AbortController;
+  /** What would have ended the process. */
+  readonly fatal: Error[] = [];
   now = 1_800_000_000_000;
   server!: Listening;
   readonly #options: WorldOptions;
@@ -131,6 +133,7 @@ export class World {
       clock: { now: () => this.now },
       logger: this.#logger,
       version: '0.0.0',
+      fatal: (error) => this.fatal.push(error),
       settings: this.#options.settings ?? {},
       stopping: stopping.signal,
     });

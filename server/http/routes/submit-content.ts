@@ -60,7 +60,7 @@ async function submitParts(
     const [submitted] = await log.submit([
       staging === undefined ? { admitted } : { admitted, content: staging },
     ]);
-    await answerSubmitted(call, log, submitted);
+    await answerSubmitted(call, log, admitted, submitted);
   } catch (error) {
     await content.staging?.discard();
     throw error;

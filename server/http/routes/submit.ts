@@ -9,6 +9,7 @@ import {
 import { malformed, SteleError } from '../../core/errors.ts';
 import { ENTRY_BYTES_MAX } from '../../core/limits.ts';
 import { RECEIPT_TYPE } from '../../core/receipt.ts';
+import type { Admitted } from '../../log/admit.ts';
 import { sendFresh } from '../answer.ts';
 import type { Parts } from '../app.ts';
 import { judgeBodyHeaders, readBody } from '../body.ts';
@@ -51,7 +52,7 @@ async function postEntry(parts: Parts, call: Call, log: Log): Promise<void> {
   const body = await readBody(call, { bytesMax, timeoutMs }, parts.held);
   const admitted = await log.admit(parseEntryBody(body, type));
   const [submitted] = await log.submit([{ admitted }]);
-  await answerSubmitted(call, log, submitted);
+  await answerSubmitted(call, log, admitted, submitted);
 }
 
 export function entryBytesMax(type: string): number {
@@ -69,12 +70,13 @@ export function parseEntryBody(body: Uint8Array, type: string): Entry | Uint8Arr
 export async function answerSubmitted(
   call: Call,
   log: Log,
+  admitted: Admitted,
   submitted: Awaited<ReturnType<Log['submit']>>[number] | undefined,
 ): Promise<void> {
   if (submitted === undefined || submitted instanceof SteleError) {
     throw submitted ?? new Error('a submission has one outcome');
   }
-  const receipt = await log.receipt(submitted.index);
+  const receipt = await log.receiptOf(submitted, admitted);
   sendFresh(call, RECEIPT_TYPE, receipt, submitted.repeat ? 200 : 201);
   call.ctx.set('Location', `/logs/${log.name}/v1/entries/${submitted.index}`);
 }
