@@ -25,6 +25,9 @@ export interface ContentWanted {
   readonly progress: (line: string) => void;
 }
 
+/** What is needed of a log. */
+export type ContentClient = Pick<LogClient, 'disclosure' | 'body'>;
+
 export interface WithContent {
   readonly receipt: Uint8Array;
   /** Files that were written beside it. */
@@ -34,7 +37,7 @@ export interface WithContent {
 }
 
 export async function withContent(
-  client: LogClient,
+  client: ContentClient,
   bytes: Uint8Array,
   wanted: ContentWanted,
 ): Promise<WithContent> {
@@ -63,7 +66,7 @@ function recordOf(entry: Uint8Array): AuditRecord {
 }
 
 async function disclose(
-  client: LogClient,
+  client: ContentClient,
   record: AuditRecord,
   field: string,
   wanted: ContentWanted,

@@ -19,7 +19,10 @@ export interface World {
 }
 
 export interface Voice {
-  /** Lines for people. Nothing where JSON was asked for. */
+  /**
+   * Lines for people. Nothing where JSON was asked for. What strangers wrote may be in them: characters
+   * that would move the cursor or reorder text are shown as U+FFFD.
+   */
   say(...lines: readonly string[]): void;
   /** The result, where JSON was asked for. */
   json(value: unknown): void;
@@ -37,7 +40,7 @@ export function voiceOf(world: World, json: boolean): Voice {
   return {
     say: (...lines) => {
       progress('');
-      if (!json) for (const line of lines) world.out(`${line}\n`);
+      if (!json) for (const line of lines) world.out(`${visible(line)}\n`);
     },
     json: (value) => {
       if (json) world.out(`${JSON.stringify(value)}\n`);
@@ -73,7 +76,12 @@ export function lineOf(error: unknown): string {
   return oneLine(system ? message : `unexpected: ${message}`);
 }
 
+/** A line with every control and format character made visible; tabs stay. */
+function visible(line: string): string {
+  return line.replace(/[^\P{C}\t]/gu, '\uFFFD');
+}
+
 /** A message from outside must not move the cursor or add lines. */
 export function oneLine(text: string): string {
-  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu, ' ').trim();
+  return text.replace(/[\p{Cc}\p{Cf}\p{Z}]+/gu, ' ').trim();
 }

@@ -71,22 +71,19 @@ function linesOf(index: LeafIndex, bytes: Uint8Array, entry: Entry): string[] {
       window === undefined ? keyid : `${keyid} (${window.index + 1} of ${window.size} in a window)`,
     ]),
   ];
-  return [...table(rows), '', payloadType === RECORD_TYPE ? laidOut(payload) : printable(payload)];
+  const text = payloadType === RECORD_TYPE ? laidOut(payload) : printable(payload);
+  return [...table(rows), '', ...text.split('\n')];
 }
 
 /** A record was parsed strictly when it was logged; here it is only laid out. */
 function laidOut(payload: Uint8Array): string {
   const json: unknown = JSON.parse(Buffer.from(payload).toString('utf8'));
-  return JSON.stringify(json, null, 2).split('\n').map(visible).join('\n');
+  return JSON.stringify(json, null, 2);
 }
 
 /** A payload that anybody may have written: text if it is plain text, else base64. */
 function printable(payload: Uint8Array): string {
   const text = Buffer.from(payload).toString('utf8');
   const isText = Buffer.from(text, 'utf8').equals(payload) && !/[^\P{Cc}\n\t]/u.test(text);
-  return isText ? text.trimEnd().split('\n').map(visible).join('\n') : toBase64(payload);
-}
-
-function visible(line: string): string {
-  return line.replace(/[^\P{C}\t]/gu, '\uFFFD');
+  return isText ? text.trimEnd() : toBase64(payload);
 }
