@@ -239,6 +239,23 @@ export function storeContract(make: () => Promise<Harness>): void {
       expect(await store.readRanges('a', 9)).toEqual([{ begin: 0, end: 2 }]);
     });
 
+    test('join runs also where numbers in the middle of a batch are taken already', async () => {
+      const { store } = await make();
+      const taken = [5, 8, 9, 10, 20];
+      const first = change('a', ...taken.map((seq, i) => [seq, i] as const));
+      await store.commit(batch(0, taken.length, { sources: [first] }), undefined);
+      const again = [3, 4, 5, 6, 7, 8, 9];
+      const second = change('a', ...again.map((seq, i) => [seq, taken.length + i] as const));
+      const more = { sources: [second] };
+      await store.commit(batch(taken.length, again.length, more), head(taken.length));
+      expect(await store.readRanges('a', 9)).toEqual([
+        { begin: 3, end: 11 },
+        { begin: 20, end: 21 },
+      ]);
+      expect((await store.readSource('a'))?.next).toBe(21);
+      expect(await store.findSeq('a', 8)).toBe(1);
+    });
+
     test('are paged by name', async () => {
       const { store } = await make();
       const sources = ['a', 'b', 'c'].map((name, i) => change(name, [0, i]));

@@ -3,6 +3,7 @@
  * transaction is one fsync.
  */
 import { SteleError } from '../../core/errors.ts';
+import type { SeqRange } from '../store.ts';
 import type { Chunk } from './chunk.ts';
 import { type Db, openForWriting } from './database.ts';
 
@@ -112,20 +113,24 @@ function prepareSource(db: Db): (source: SourceRow) => void {
   const before = db.prepare(
     'SELECT begin, end FROM source_range WHERE source = ? AND begin <= ? ORDER BY begin DESC LIMIT 1',
   );
-  const after = db.prepare('SELECT begin, end FROM source_range WHERE source = ? AND begin = ?');
+  const after = db.prepare(
+    'SELECT begin, end FROM source_range WHERE source = ? AND begin > ? AND begin <= ?',
+  );
   const extend = db.prepare('UPDATE source_range SET end = ? WHERE source = ? AND begin = ?');
   const insert = db.prepare('INSERT INTO source_range (source, begin, end) VALUES (?, ?, ?)');
   const remove = db.prepare('DELETE FROM source_range WHERE source = ? AND begin = ?');
-  type Range = { begin: number; end: number } | undefined;
 
-  /** Adds the run [begin, end) of new sequence numbers, joined to its neighbors. */
+  /** Adds the run [begin, end), joined to every run it meets: its numbers may be taken, if it forks. */
   function addRun(id: number, begin: number, end: number): void {
-    const left = before.get(id, begin) as Range;
+    const left = before.get(id, begin) as SeqRange | undefined;
     if (left !== undefined && left.end >= end) return;
-    const right = after.get(id, end) as Range;
-    if (right !== undefined) remove.run(id, right.begin);
-    if (left !== undefined && left.end >= begin) extend.run(right?.end ?? end, id, left.begin);
-    else insert.run(id, begin, right?.end ?? end);
+    let joinedEnd = end;
+    for (const met of after.all(id, begin, end) as SeqRange[]) {
+      remove.run(id, met.begin);
+      joinedEnd = Math.max(joinedEnd, met.end);
+    }
+    if (left !== undefined && left.end >= begin) extend.run(joinedEnd, id, left.begin);
+    else insert.run(id, begin, joinedEnd);
   }
 
   return ({ name, keyid, forks, records }) => {
