@@ -8,10 +8,11 @@
  *     …
  *     ? 0
  *
- * `stele` runs in this process; `stele up &` runs until `stop`. `call` sends one chat completion through
- * the proxy and keeps the id of its record as $ID. Anything else is a line for the shell. Each line of
- * output must be there, in order, standard error included; "…" stands for any number of lines, and
- * <any>, <n>, <hex>, <base64>, <uuid> and <time> for such text. Without "?" the status is 0.
+ * `stele` runs in this process; `stele up &` runs until `stop`, which ends what was started last. `call`
+ * sends one chat completion through the proxy of a data folder and keeps the id of its record as $ID;
+ * $SERVER is the address of the log. Anything else is a line for the shell. Each line of output must be
+ * there, in order, standard error included; "…" stands for any number of lines, and <any>, <n>, <hex>,
+ * <base64>, <uuid> and <time> for such text. Without "?" the status is 0.
  */
 import { execFile } from 'node:child_process';
 import { createReadStream, writeFileSync } from 'node:fs';
@@ -90,7 +91,7 @@ export class Shell {
   readonly #cwd: string;
   readonly #env: Record<string, string>;
   readonly #starters: Starters;
-  #up: { readonly stop: AbortController; readonly ended: Promise<Outcome> } | undefined;
+  readonly #up: { readonly stop: AbortController; readonly ended: Promise<Outcome> }[] = [];
 
   constructor(cwd: string, env: Readonly<Record<string, string>>, starters: Starters) {
     this.#cwd = cwd;
@@ -101,9 +102,9 @@ export class Shell {
   async run(command: string): Promise<Outcome> {
     const [name] = command.split(' ');
     if (name === 'stop') return this.#stop();
-    if (name === 'call') return this.#call();
+    if (name === 'call') return this.#call(command.split(' ')[1] ?? 'stele-data');
     if (name !== 'stele') return this.#shell(command);
-    const { words, input, output, background } = parseCommand(command, this.#env);
+    const { words, input, output, background } = parseCommand(command, this.#variables());
     if (background) return this.#start(words.slice(1));
     const outcome = await this.stele(words.slice(1), input);
     if (output === undefined) return { status: outcome.status, output: outcome.output };
@@ -113,7 +114,7 @@ export class Shell {
 
   /** Ends what still runs. */
   async close(): Promise<void> {
-    if (this.#up !== undefined) await this.#stop();
+    while (this.#up.length > 0) await this.#stop();
   }
 
   async stele(argv: readonly string[], input?: string) {
@@ -158,19 +159,18 @@ export class Shell {
     }));
     const failed = await Promise.race([running.then(() => undefined), ended]);
     if (failed !== undefined) return failed;
-    this.#up = { stop, ended };
+    this.#up.push({ stop, ended });
     return { status: 0, output: said.splice(0).join('') };
   }
 
   async #stop(): Promise<Outcome> {
-    const up = this.#up;
-    this.#up = undefined;
+    const up = this.#up.pop();
     up?.stop.abort();
     return (await up?.ended) ?? { status: 2, output: 'nothing runs\n' };
   }
 
-  async #call(): Promise<Outcome> {
-    const running = readRunning(join(this.#cwd, 'stele-data'));
+  async #call(folder: string): Promise<Outcome> {
+    const running = readRunning(join(this.#cwd, folder));
     const answer = await fetch(`${running?.proxy}/openai/v1/chat/completions`, {
       method: 'POST',
       headers: { 'content-type': 'application/json', authorization: 'Bearer sk-planted-secret' },
@@ -182,12 +182,17 @@ export class Shell {
   }
 
   #shell(line: string): Promise<Outcome> {
-    const options = { cwd: this.#cwd, env: { PATH: process.env.PATH ?? '', ...this.#env } };
+    const options = { cwd: this.#cwd, env: { PATH: process.env.PATH ?? '', ...this.#variables() } };
     return new Promise((resolve) => {
       execFile('/bin/sh', ['-c', line], options, (error, out, err) => {
         resolve({ status: error === null ? 0 : Number(error.code ?? 1), output: out + err });
       });
     });
+  }
+
+  /** What a line may name: the environment, $ID, and $SERVER. */
+  #variables(): Record<string, string> {
+    return { ...this.#env, SERVER: readRunning(join(this.#cwd, 'stele-data'))?.server ?? '' };
   }
 
   #world(interrupted: AbortSignal, io: Pick<World, 'out' | 'err' | 'stdin'>): World {
