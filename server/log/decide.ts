@@ -7,7 +7,7 @@ import { decodeEntry, gatewayKeyid, RECORD_TYPE, statementDigest } from '../core
 import { SteleError, shown } from '../core/errors.ts';
 import { parseRecord } from '../core/record.ts';
 import { type Hash, type LeafIndex, leafIndex, type TreeSize, treeSize } from '../core/units.ts';
-import type { LogStore } from '../storage/store.ts';
+import { CANDIDATES_MAX, type LogStore } from '../storage/store.ts';
 import type { Admitted } from './admit.ts';
 import { hashPrefix, type Lookups, recordPrefix } from './lookups.ts';
 import type { Registry } from './registry.ts';
@@ -50,17 +50,21 @@ export async function decide(
 ): Promise<Decision[]> {
   const earlier = await readCandidates(batch, ports);
   const taken = new Map<string, { admitted: Admitted; index: LeafIndex }>();
+  const crowds = new Map<string, number>();
   const decisions: Decision[] = [];
   let next: number = size;
   for (const [i, admitted] of batch.entries()) {
     try {
       ports.registry.checkSigners(admitted.entry, admitted.control);
       if (admitted.link !== undefined) await checkOwner(admitted, ports);
-      const first = repeated(admitted, earlier[i] ?? [], taken);
+      const { place = '', candidates = [] } = earlier[i] ?? {};
+      const first = repeated(admitted, candidates, taken);
       if (first !== undefined) {
         decisions.push({ index: first, repeat: true });
         continue;
       }
+      const crowd = crowds.get(place) ?? candidates.length;
+      checkCrowd(crowd, admitted);
       const index = leafIndex(next);
       if (admitted.link !== undefined) {
         const owner = ports.registry.ownerOf(admitted.link.source);
@@ -70,6 +74,7 @@ export async function decide(
         await ports.draft.add(admitted.link, index);
       }
       taken.set(keyOf(admitted), { admitted, index });
+      crowds.set(place, crowd + 1);
       decisions.push({ index, repeat: false });
       next++;
     } catch (error) {
@@ -78,6 +83,19 @@ export async function decide(
     }
   }
   return decisions;
+}
+
+/**
+ * What is found by one prefix stays so little that it can be read for every later entry. One gateway could
+ * otherwise give a record id to so many sources that nobody's record of that id is found any more.
+ */
+function checkCrowd(crowd: number, { record }: Admitted): void {
+  if (crowd < CANDIDATES_MAX) return;
+  const what = record === undefined ? 'a statement' : `a record with id ${record.record_id}`;
+  throw new SteleError(
+    'conflict',
+    `${what} would be one of over ${CANDIDATES_MAX} entries that are looked up alike: make another`,
+  );
 }
 
 /** A stranger to the source gets `forbidden`, also when it repeats what the owner said. */
@@ -94,7 +112,7 @@ async function checkOwner(admitted: Admitted, ports: DecidePorts): Promise<void>
  */
 function repeated(
   admitted: Admitted,
-  earlier: readonly { readonly index: LeafIndex; readonly what: Identified }[],
+  earlier: Earlier['candidates'],
   taken: ReadonlyMap<string, { admitted: Admitted; index: LeafIndex }>,
 ): LeafIndex | undefined {
   const inBatch = taken.get(keyOf(admitted));
@@ -134,11 +152,17 @@ function keyOf({ record, keyid, statement }: Admitted): string {
     : `r ${record.source.id} ${record.record_id}`;
 }
 
+/** Where an entry is looked up, and the stored entries that are found there. */
+interface Earlier {
+  readonly place: string;
+  readonly candidates: readonly { readonly index: LeafIndex; readonly what: Identified }[];
+}
+
 /** For each entry of the batch, the stored entries that may be the same: asked for all at once. */
 async function readCandidates(
   batch: readonly Admitted[],
   { lookups, store }: DecidePorts,
-): Promise<(readonly { index: LeafIndex; what: Identified }[])[]> {
+): Promise<Earlier[]> {
   const prefixes = { record: new Set<number>(), statement: new Set<number>() };
   const wanted = batch.map(({ record, statement }) => {
     const kind = record === undefined ? ('statement' as const) : ('record' as const);
@@ -155,12 +179,13 @@ async function readCandidates(
     const [bytes] = await store.readEntries(index, treeSize(index + 1));
     if (bytes !== undefined) read.set(index, identify(bytes));
   }
-  return wanted.map(({ kind, prefix }) =>
-    (found[kind].get(prefix) ?? []).flatMap((index) => {
+  return wanted.map(({ kind, prefix }) => ({
+    place: `${kind} ${prefix}`,
+    candidates: (found[kind].get(prefix) ?? []).flatMap((index) => {
       const what = read.get(index);
       return what === undefined ? [] : [{ index, what }];
     }),
-  );
+  }));
 }
 
 async function findAll(
