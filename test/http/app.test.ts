@@ -136,6 +136,16 @@ describe('what is wrong with the disk', () => {
     },
   );
 
+  test('makes one line a second, however many ask', async () => {
+    fail(new SteleError('storage', 'the disk is full'));
+    const errors = () => world.lines.filter((line) => line.includes('"level":50')).length;
+    for (let i = 0; i < 5; i++) await world.get(path);
+    expect(errors()).toBe(1);
+    world.now += 1_000;
+    for (let i = 0; i < 5; i++) await world.get(path);
+    expect(errors()).toBe(2);
+  });
+
   test('ends the process where an fsync failed (P9)', async () => {
     const error = new FsyncFailed('/data/vault/x', { cause: new Error('EIO') });
     fail(error);

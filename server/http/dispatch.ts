@@ -1,0 +1,156 @@
+/**
+ * What happens to every request? Path, token, log, role, handler; then the answer's common headers, or
+ * a problem document.
+ *
+ *     parse the target ── 400, 404, 405
+ *     identify the token ── 401
+ *     open the log and judge the caller ── 404, 401, 403
+ *     parse the query ── 400
+ *     handle
+ *
+ * Nothing of a body is read before the caller has been judged.
+ */
+import type Koa from 'koa';
+import { hasCode, SteleError } from '../core/errors.ts';
+import type { TokenRow } from '../storage/instance.ts';
+import { FsyncFailed } from '../storage/sqlite/database.ts';
+import type { Parts } from './app.ts';
+import type { Call, Log, Route } from './call.ts';
+import { methodNotAllowed, unknownLog } from './errors.ts';
+import { allowed, openToOrigins, preflight, routeOf } from './methods.ts';
+import { parseQuery, parseTarget, unknownPath } from './path.ts';
+import { problemHeaders, problemOf } from './problem.ts';
+import { ACCESS_SUFFIX, checkRole, judge } from './roles.ts';
+import { type Match, Router } from './router.ts';
+import { LARGE_ANSWER_BYTES } from './settings.ts';
+
+/** Headers that stay when an answer turns into a problem. */
+const KEPT = new Set(['x-request-id', 'x-content-type-options', 'access-control-allow-origin']);
+
+/** What becomes known of a request on its way. */
+interface Progress {
+  token: TokenRow | undefined;
+  call: Call | undefined;
+  failure: unknown;
+}
+
+export class Dispatcher {
+  readonly #parts: Parts;
+  readonly #router: Router<Route>;
+
+  constructor(parts: Parts, routes: readonly Route[]) {
+    this.#parts = parts;
+    // A log's routes are written without their common beginning.
+    this.#router = new Router(
+      routes.map((r) => (r.on === 'log' ? { ...r, pattern: `/logs/{log}${r.pattern}` } : r)),
+    );
+  }
+
+  async serve(ctx: Koa.Context): Promise<void> {
+    const { clock, held, requests, stopping } = this.#parts;
+    const begunMs = clock.now();
+    const id = requests.idOf(ctx.req);
+    ctx.set('X-Request-Id', id);
+    ctx.set('X-Content-Type-Options', 'nosniff');
+    const progress: Progress = { token: undefined, call: undefined, failure: undefined };
+    try {
+      await this.#route(ctx, id, progress);
+      this.#holdAnswer(ctx);
+    } catch (error) {
+      progress.failure = error;
+      this.#refuse(ctx, id, progress);
+    } finally {
+      const { call, token, failure } = progress;
+      if (call !== undefined) held.giveBack(call);
+      // A connection that is kept would only be cut a moment later.
+      if (stopping.aborted && !ctx.res.headersSent) ctx.set('Connection', 'close');
+      requests.served(ctx.req, { id, begunMs, status: ctx.status, token, failure });
+    }
+  }
+
+  async #route(ctx: Koa.Context, id: string, progress: Progress): Promise<void> {
+    const { path, segments, query } = parseTarget(ctx.req.url ?? '');
+    const match = this.#router.match(segments);
+    if (match === undefined) throw unknownPath(path);
+    const method = ctx.req.method ?? '';
+    if (method === 'OPTIONS') {
+      preflight(ctx, match.methods);
+      return;
+    }
+    const route = routeOf(match.methods, method);
+    if (route === undefined) throw methodNotAllowed(method, allowed(match.methods));
+    openToOrigins(ctx, route);
+    progress.token = this.#parts.tokens.identify(ctx.req.headers.authorization);
+    await this.#handle(route, match, query, ctx, id, progress);
+  }
+
+  async #handle(
+    route: Route,
+    { params }: Match<Route>,
+    queryText: string,
+    ctx: Koa.Context,
+    id: string,
+    progress: Progress,
+  ): Promise<void> {
+    const { token } = progress;
+    const known = route.query ?? [];
+    if (route.on === 'log') {
+      const log = await this.#openLog(params[0] ?? '');
+      const { shared } = judge(route.access, log, token);
+      const query = parseQuery(queryText, known);
+      const call = { ctx, id, params: params.slice(1), query, token, shared, heldBytes: 0 };
+      progress.call = call;
+      await route.handle(call, log);
+    } else {
+      if (route.access !== 'open') checkRole(route.access, token, undefined);
+      const shared = route.access === 'open' && token === undefined;
+      const query = parseQuery(queryText, known);
+      const call = { ctx, id, params, query, token, shared, heldBytes: 0 };
+      progress.call = call;
+      await route.handle(call);
+    }
+  }
+
+  /** A large answer is memory that its reader decides how long to keep. */
+  #holdAnswer(ctx: Koa.Context): void {
+    const { body } = ctx;
+    // Every answer is text, bytes, nothing, or a stream that holds only one piece at a time.
+    if (typeof body !== 'string' && !Buffer.isBuffer(body)) return;
+    if (body.length >= LARGE_ANSWER_BYTES) this.#parts.answers.takeAnswer(ctx.res, body.length);
+  }
+
+  async #openLog(name: string): Promise<Log> {
+    const { logs } = this.#parts;
+    try {
+      return await (name.endsWith(ACCESS_SUFFIX)
+        ? logs.access(name.slice(0, -ACCESS_SUFFIX.length))
+        : logs.get(name));
+    } catch (error) {
+      // Word for word what a stranger hears of a private log.
+      if (hasCode(error, 'not_found')) throw unknownLog(name);
+      throw error;
+    }
+  }
+
+  #refuse(ctx: Koa.Context, id: string, { failure, token }: Progress): void {
+    if (failure instanceof FsyncFailed) this.#parts.fatal(failure);
+    if (ctx.res.headersSent) {
+      // Half an answer must not look like a whole one.
+      ctx.res.destroy();
+      return;
+    }
+    const problem = problemOf(token === undefined ? forStranger(failure) : failure, id);
+    for (const name of ctx.res.getHeaderNames()) if (!KEPT.has(name)) ctx.remove(name);
+    ctx.status = problem.status;
+    ctx.set(problemHeaders(failure, problem));
+    ctx.body = JSON.stringify(problem);
+  }
+}
+
+/** Why a disk refuses, and where it lies, is for those who hold a token; a stranger hears that it does. */
+function forStranger(error: unknown): unknown {
+  if (!hasCode(error, 'storage') && !hasCode(error, 'split_view')) return error;
+  const { code, retryAfterS } = error;
+  const rule = "the reason is in the server's log";
+  return new SteleError(code, rule, retryAfterS === undefined ? {} : { retryAfterS });
+}
