@@ -19,13 +19,12 @@ import { concat } from '../core/bytes.ts';
 import { hasCode, invariant, SteleError } from '../core/errors.ts';
 import { uuidv7 } from '../core/uuid.ts';
 import type { Clock } from './clock.ts';
+import { Delivery } from './delivery.ts';
 import type { EndFacts, HeadFacts, Transport } from './facts.ts';
 import { ClientGone, UpstreamFailed } from './failures.ts';
 import {
   forwardedRequestHeaders,
-  forwardedResponseHeaders,
   headerValue,
-  type RawHeaders,
   requestHeaderFacts,
   responseHeaderFacts,
   storedTarget,
@@ -35,7 +34,7 @@ import { errorCode } from './journal/disk.ts';
 import { problemOf } from './problem.ts';
 import { providerFor } from './providers/index.ts';
 import type { Provider, RequestFacts, ResponseReader } from './providers/provider.ts';
-import { breakConnection, refuse, requestChunks } from './receive.ts';
+import { refuse, requestChunks } from './receive.ts';
 import { requestFacts } from './record.ts';
 import { chunksOf, declaredLength, sendRequest } from './send.ts';
 import type { Source } from './source.ts';
@@ -66,13 +65,12 @@ export class Exchange {
   readonly #provider: Provider;
   readonly #recordId: string;
   readonly #receivedUs: number;
+  readonly #delivery: Delivery;
   #spool: CallSpool | undefined;
   #requestFacts: RequestFacts | undefined;
   #reader: ResponseReader | undefined;
   #up: ClientRequest | undefined;
-  #clientGone = false;
   #terminalReleased = false;
-  #delivered = 0;
   #forwarded = false;
   #firstByteUs: number | undefined;
   /** When the request had come whole. */
@@ -93,6 +91,9 @@ export class Exchange {
     this.#source = source;
     this.#options = options;
     this.#receivedUs = options.clock.nowUs();
+    this.#delivery = new Delivery(res, () => {
+      if (options.onClientAbort === 'cancel' || this.#terminalReleased) this.#up?.destroy();
+    });
     this.#recordId = uuidv7(Math.floor(this.#receivedUs / 1_000), options.random(10));
     const path = route.target.split('?', 1)[0] ?? '';
     this.#provider = providerFor(route.upstream.name, req.method ?? 'GET', `/v1${path}`);
@@ -105,7 +106,6 @@ export class Exchange {
 
   /** Carries the call to its end, whatever happens; what goes wrong is answered, recorded or both. */
   async run(expectsContinue: boolean): Promise<void> {
-    this.#res.on('close', () => this.#clientClosed());
     try {
       await this.#carry(expectsContinue);
     } finally {
@@ -184,7 +184,7 @@ export class Exchange {
 
   /** Sends the request; resolves with the head of the answer. */
   async #send(body: Uint8Array | undefined): Promise<IncomingMessage> {
-    if (this.#clientGone) throw new ClientGone('before its request was forwarded');
+    if (this.#delivery.isGone) throw new ClientGone('before its request was forwarded');
     const { upstream, target } = this.#route;
     const raw = this.#req.rawHeaders;
     const hasBody =
@@ -206,7 +206,7 @@ export class Exchange {
       return await sendRequest(up, body ?? this.#spooledBody(), this.#options.idleMs);
     } catch (error) {
       if (!(error instanceof UpstreamFailed)) throw error;
-      if (this.#clientGone && error.transport !== 'timeout') {
+      if (this.#delivery.isGone && error.transport !== 'timeout') {
         throw new ClientGone('before an answer', error.cause);
       }
       throw error;
@@ -240,14 +240,13 @@ export class Exchange {
     const hold = new HoldBack({ form: reader.isStream ? 'events' : 'other', declared });
     await this.#relayBody(answer, reader, hold, declared);
     // In posture `drain` the upstream is read to its end for a client that has left.
-    const left = this.#clientGone && !this.#terminalReleased;
+    const left = this.#delivery.isGone && !this.#terminalReleased;
     const facts = this.#endFacts(left ? 'client-abort' : 'complete');
     const ended = await this.#journal((spool) => spool.commitEnd(facts, true));
     // From here on a crash loses no evidence: the answer may become complete.
     if (isEmpty) this.#writeHead(answer, headUs);
-    for (const part of hold.release()) await this.#deliver(part);
-    this.#addTrailers(answer.rawTrailers);
-    this.#res.end();
+    for (const part of hold.release()) await this.#delivery.write(part);
+    this.#delivery.end(answer.rawTrailers);
     this.#hand(ended?.position, ended?.end, reader.end('eof'));
   }
 
@@ -264,20 +263,20 @@ export class Exchange {
         received += chunk.length;
         const cut = reader.push(chunk)[0];
         await this.#journal((spool) => spool.pushResponse(chunk));
-        for (const part of hold.push(chunk, cut)) await this.#deliver(part);
+        for (const part of hold.push(chunk, cut)) await this.#delivery.write(part);
         if (cut === undefined || received === declared) continue;
         // To the client the answer is complete with the held bytes, though the connection is open.
         await this.#journal((spool) => spool.commitEnd(this.#endFacts('complete'), false));
-        for (const part of hold.release()) await this.#deliver(part);
-        this.#terminalReleased = !this.#clientGone;
+        for (const part of hold.release()) await this.#delivery.write(part);
+        this.#terminalReleased = !this.#delivery.isGone;
       }
     } catch (error) {
       if (!(error instanceof UpstreamFailed)) throw error;
       if (error.transport === 'timeout') throw error;
-      if (this.#clientGone) throw new ClientGone('in the middle of the answer', error.cause);
+      if (this.#delivery.isGone) throw new ClientGone('in the middle of the answer', error.cause);
       // What was received is passed on before the connection breaks.
       await this.#journal((spool) => spool.commitEnd(this.#endFacts('cut', error), false));
-      for (const part of hold.release()) await this.#deliver(part);
+      for (const part of hold.release()) await this.#delivery.write(part);
       throw error;
     }
   }
@@ -285,53 +284,12 @@ export class Exchange {
   #writeHead(answer: IncomingMessage, headUs: number): void {
     const now = this.#options.clock.nowUs();
     this.#overheadUs = (this.#overheadUs ?? 0) + (now - headUs);
-    if (this.#clientGone) return;
-    const headers = forwardedResponseHeaders(answer.rawHeaders, [
-      ...this.#ourHeaders(),
-      'x-stele-overhead-us',
-      String(this.#overheadUs),
-    ]);
-    // What the upstream did not say is not said for it.
-    this.#res.sendDate = false;
-    this.#res.writeHead(answer.statusCode ?? 502, answer.statusMessage ?? '', headers);
-    this.#res.flushHeaders();
+    const overhead = ['x-stele-overhead-us', String(this.#overheadUs)];
+    this.#delivery.head(answer, [...this.#ourHeaders(), ...overhead]);
   }
 
   #ourHeaders(): string[] {
     return ['x-stele-record-id', this.#recordId];
-  }
-
-  /** Resolves when the client's connection takes more, or is gone. */
-  async #deliver(part: Uint8Array): Promise<void> {
-    if (this.#clientGone) return;
-    const res = this.#res;
-    const hasRoom = res.write(part, (error) => {
-      if (error === null || error === undefined) this.#delivered += part.length;
-    });
-    if (hasRoom || this.#clientGone) return;
-    await new Promise<void>((resolve) => {
-      const done = () => {
-        res.off('drain', done).off('close', done);
-        resolve();
-      };
-      res.on('drain', done).on('close', done);
-    });
-  }
-
-  #addTrailers(raw: RawHeaders): void {
-    const kept = forwardedResponseHeaders(raw, []);
-    if (kept.length === 0 || this.#clientGone) return;
-    const pairs: [string, string][] = [];
-    for (let i = 0; i + 1 < kept.length; i += 2) {
-      pairs.push([kept[i] as string, kept[i + 1] as string]);
-    }
-    this.#res.addTrailers(pairs);
-  }
-
-  #clientClosed(): void {
-    if (this.#res.writableFinished) return;
-    this.#clientGone = true;
-    if (this.#options.onClientAbort === 'cancel' || this.#terminalReleased) this.#up?.destroy();
   }
 
   async #fail(error: unknown): Promise<void> {
@@ -356,21 +314,19 @@ export class Exchange {
   }
 
   #transportOf(error: unknown): Transport {
+    const isEarlyEnd = error instanceof UpstreamFailed || error instanceof ClientGone;
+    // After the terminal event either side may leave: the answer was whole, and is on record.
+    if (isEarlyEnd && this.#terminalReleased) return 'complete';
     if (error instanceof UpstreamFailed) return error.transport;
-    // After the terminal event the client may leave: it has what it asked for.
-    if (error instanceof ClientGone) return this.#terminalReleased ? 'complete' : 'client-abort';
+    if (error instanceof ClientGone) return 'client-abort';
     if (hasCode(error, 'too_large')) return 'refused';
     return 'storage';
   }
 
   /** A problem document where nothing was sent yet; otherwise the connection breaks. */
   #answer(error: unknown): void {
-    if (this.#clientGone) return;
-    if (this.#res.headersSent) {
-      breakConnection(this.#res);
-      return;
-    }
-    refuse(this.#req, this.#res, problemOf(error), this.#ourHeaders());
+    if (this.#delivery.isGone || this.#delivery.hasBegun) this.#delivery.breakOff();
+    else refuse(this.#req, this.#res, problemOf(error), this.#ourHeaders());
   }
 
   #endFacts(transport: Transport, error?: unknown): EndFacts {
@@ -379,7 +335,7 @@ export class Exchange {
       transport,
       at_us: this.#options.clock.nowUs(),
       ...(this.#firstByteUs === undefined ? {} : { first_byte_us: this.#firstByteUs }),
-      delivered: this.#delivered,
+      delivered: this.#delivery.bytes,
       ...(this.#overheadUs === undefined ? {} : { overhead_us: this.#overheadUs }),
       clock_error_us: this.#options.clock.maxErrorUs(),
       ...(cause === undefined ? {} : { error: cause }),

@@ -78,10 +78,18 @@ export class Mender {
     recorder.call({ recordId, beginPosition: begin, endPosition });
   }
 
-  /** What is not mended by now is left to the next start. */
-  stop(): void {
+  /** A last attempt. Broken calls that it does not reach are found by the next start; counts are not. */
+  async stop(): Promise<void> {
     this.#isStopped = true;
     clearTimeout(this.#timer);
+    if (this.#broken.length === 0 && this.#missed === undefined) return;
+    try {
+      await this.#mend();
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      const facts = { error: message, unrecorded: this.#missed?.count ?? 0 };
+      this.#options.logger.error(facts, 'the proxy stops while the journal is failing');
+    }
   }
 
   #later(): void {

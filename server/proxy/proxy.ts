@@ -79,6 +79,8 @@ export interface ProxyLimits {
   readonly queueBytes: number;
   /** Free bytes on the disk below which calls are refused. */
   readonly floorBytes: number;
+  /** Bytes of calls on disk that are not logged yet, beyond which calls are refused. */
+  readonly spoolBytes: number;
   readonly calls: number;
   /** Records on their way to one log at once. */
   readonly inFlight: number;
@@ -100,6 +102,7 @@ const LIMITS: ProxyLimits = {
   segmentBytes: 64 * MIB,
   queueBytes: 16 * MIB,
   floorBytes: 64 * MIB,
+  spoolBytes: 16_384 * MIB,
   calls: 10_000,
   inFlight: 4,
 };

@@ -15,7 +15,7 @@
 
 import type { LogClient } from '../client/client.ts';
 import { toHex, utf8 } from '../core/bytes.ts';
-import type { SteleError } from '../core/errors.ts';
+import { SteleError } from '../core/errors.ts';
 import { parseReceipt } from '../core/receipt.ts';
 import type { Signer } from '../keys/signer.ts';
 import type { Keyring } from '../vault/keyring.ts';
@@ -60,6 +60,7 @@ export interface SourceLimits {
   readonly segmentBytes: number;
   readonly queueBytes: number;
   readonly floorBytes: number;
+  readonly spoolBytes: number;
   readonly heartbeatMs: number;
   /** Pause before what failed is tried again; towards the log it grows from there. */
   readonly retryMs: number;
@@ -180,8 +181,7 @@ export class Source {
 
   /** Begins a call. Throws `storage` or `pushback` while none may begin. */
   begin(recordId: string, facts: BeginFacts): CallSpool {
-    this.#journal.checkRoom();
-    this.#recorder.checkRoom();
+    this.#checkRoom();
     const spool = new CallSpool(this.#context, recordId, facts);
     this.#open.set(recordId, spool.position);
     return spool;
@@ -231,8 +231,7 @@ export class Source {
 
   /** Whether the journal can be written, by writing to it. */
   async probe(): Promise<void> {
-    this.#journal.checkRoom();
-    this.#recorder.checkRoom();
+    this.#checkRoom();
     if (this.#journal.lastFailure === undefined) return;
     this.#journal.append(FRAME.dropped, NO_CALL, new Uint8Array(0));
     await this.#journal.commit();
@@ -246,7 +245,7 @@ export class Source {
     if (this.#closed) return;
     this.#closed = true;
     clearInterval(this.#heartbeat);
-    this.#mender.stop();
+    await this.#mender.stop();
     if (this.#recorder.lastError === undefined) await this.#recorder.idle();
     await this.#recorder.stop();
     await this.#submitter.drain(drainMs);
@@ -365,10 +364,18 @@ export class Source {
     await this.#journal.release(floor);
   }
 
+  #checkRoom(): void {
+    this.#journal.checkRoom();
+    this.#recorder.checkRoom();
+    const { spoolBytes } = this.#options.limits;
+    if (this.#journal.bytes < spoolBytes) return;
+    const rule = `${this.#journal.bytes} bytes wait to be logged, the limit is ${spoolBytes}`;
+    throw new SteleError('storage', `journal: ${rule}`, { retryAfterS: 5 });
+  }
+
   #refusal(): string | undefined {
     try {
-      this.#journal.checkRoom();
-      this.#recorder.checkRoom();
+      this.#checkRoom();
       return this.#journal.lastFailure;
     } catch (error) {
       return error instanceof Error ? error.message : String(error);

@@ -211,6 +211,23 @@ describe('a disk that fails', () => {
     await log.untilCalls(1);
   });
 
+  test('past the spool limit: refused while the log is away', async () => {
+    const provider = await chatProvider();
+    const limits = { spoolBytes: 20_000, segmentBytes: 5_000 };
+    const { proxy, log } = await setUp({ upstream: provider.url, limits });
+    let isAway = true;
+    log.refuse = () => {
+      if (isAway) throw refusal('storage');
+    };
+    let calls = 0;
+    let answer = await chat(proxy);
+    for (; answer.status === 200 && calls < 50; calls++) answer = await chat(proxy);
+    expect(JSON.parse(answer.body.toString()).detail).toContain('the limit is 20000');
+    isAway = false;
+    await log.untilCalls(calls);
+    await expect.poll(async () => (await chat(proxy)).status).toBe(200);
+  });
+
   test('in posture observe: calls go through, and a gap counts them', async () => {
     const provider = await chatProvider();
     const disk = new FaultDisk();
