@@ -1,10 +1,11 @@
 /**
  * How are thousands of signatures a second checked without stopping the program?
  *
- * On threads, in packed batches. A thread that is free gets what waits at once, so a lone signature
- * waits for nothing; whatever comes while all are busy becomes the next batches. There is no timer. A
- * batch has a cap, so that two threads share a burst, and a second batch lies ready at a busy thread
- * only when there is a burst, so that it need not wait for this program's event loop.
+ * On threads, in packed batches. A thread that is free gets all that was asked in one turn of the event
+ * loop, so a lone signature waits for nothing; whatever comes while all are busy becomes the next
+ * batches. There is no timer. A batch has a cap, so that two threads share a burst, and a second batch
+ * lies ready at a busy thread only when there is a burst, so that it need not wait for this program's
+ * event loop.
  *
  *     check(jobs) ─► waiting jobs, bounded in bytes ─► batch ─► thread ─► verdicts, in the jobs' order
  *
@@ -88,6 +89,7 @@ export class VerifierPool {
   /** Threads that died since the last answer. */
   #deaths = 0;
   #closing: (() => void)[] | undefined;
+  #soon = false;
 
   constructor(options: VerifierPoolOptions = {}) {
     this.#size = Math.min(options.threads ?? availableParallelism(), THREADS_MAX);
@@ -126,6 +128,16 @@ export class VerifierPool {
         };
         this.#queue.push({ job, settle, retried: false });
       });
+      this.#dispatchSoon();
+    });
+  }
+
+  /** Once for all that is asked in this turn of the event loop: a message to a thread is not cheap. */
+  #dispatchSoon(): void {
+    if (this.#soon) return;
+    this.#soon = true;
+    setImmediate(() => {
+      this.#soon = false;
       this.#dispatch();
     });
   }

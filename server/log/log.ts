@@ -294,9 +294,18 @@ export class Log<C extends StagedContent = StagedContent> {
 
   /** A receipt under the best head there is, or under `head`. */
   receipt(index: LeafIndex, head?: Head): Promise<Uint8Array> {
+    return this.#receipts.receipt(index, head ?? this.#bestHead(index));
+  }
+
+  /** The receipt that answers a submission; of a repeat, that of the first entry. */
+  receiptOf({ index, repeat }: Logged, admitted: Admitted): Promise<Uint8Array> {
+    const known = repeat ? undefined : admitted;
+    return this.#receipts.receipt(index, this.#bestHead(index), known);
+  }
+
+  #bestHead(index: LeafIndex): Head {
     const published = this.published();
-    const best = head ?? (published.size > index ? published : this.head());
-    return this.#receipts.receipt(index, best);
+    return published.size > index ? published : this.head();
   }
 
   /** A page of sources by name, after `after`. */

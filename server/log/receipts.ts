@@ -1,13 +1,19 @@
 /**
  * Receipts: everything a stranger needs to check one entry, alone and offline [docs/formats.md].
  */
-import { decodeEntry, gatewayKeyid } from '../core/entry.ts';
+import { decodeEntry, type Entry, gatewayKeyid } from '../core/entry.ts';
 import { invariant } from '../core/errors.ts';
-import { formatReceipt, type Receipt } from '../core/receipt.ts';
-import type { LeafIndex } from '../core/units.ts';
+import { formatReceipt, type IncludedEntry } from '../core/receipt.ts';
+import type { LeafIndex, TreeSize } from '../core/units.ts';
 import type { Head } from '../storage/store.ts';
 import type { Reader } from './reader.ts';
 import type { Registry } from './registry.ts';
+
+/** An entry and the bytes it stands for. */
+export interface KnownEntry {
+  readonly entry: Entry;
+  readonly bytes: Uint8Array;
+}
 
 export class Receipts {
   readonly #origin: string;
@@ -15,6 +21,8 @@ export class Receipts {
   readonly #registry: Registry;
   /** Key records by index: they are few, never change, and are part of nearly every receipt. */
   readonly #keyEntries = new Map<LeafIndex, Uint8Array>();
+  /** Their proofs under one head: a batch of submissions is answered under the same. */
+  #proven: { readonly size: TreeSize; readonly keys: Map<LeafIndex, IncludedEntry> } | undefined;
 
   constructor(origin: string, reader: Reader, registry: Registry) {
     this.#origin = origin;
@@ -22,38 +30,44 @@ export class Receipts {
     this.#registry = registry;
   }
 
-  /** The receipt of entry `index` under `head`, which must cover it. */
-  async receipt(index: LeafIndex, head: Head): Promise<Uint8Array> {
+  /** The receipt of entry `index` under `head`, which must cover it. `known` spares reading it back. */
+  async receipt(index: LeafIndex, head: Head, known?: KnownEntry): Promise<Uint8Array> {
     this.#reader.checkIndex(index, head.size);
-    const entry = await this.#reader.entry(index);
-    return formatReceipt(await this.#build(index, entry, head));
-  }
-
-  async #build(index: LeafIndex, entry: Uint8Array, head: Head): Promise<Receipt> {
-    return {
+    const { bytes, entry } = known ?? (await this.#read(index));
+    const keys = this.#keyIndexes(index, entry);
+    return formatReceipt({
       origin: this.#origin,
       index,
-      entry,
+      entry: bytes,
       proof: await this.#reader.inclusion(index, head.size),
       checkpoint: head.checkpoint,
-      keys: await Promise.all(
-        this.#keyIndexes(index, entry).map(async (at) => ({
-          entry: await this.#keyEntry(at),
-          index: at,
-          proof: await this.#reader.inclusion(at, head.size),
-        })),
-      ),
+      keys: await Promise.all(keys.map((at) => this.#key(at, head.size))),
       anchors: [],
-    };
+    });
+  }
+
+  async #read(index: LeafIndex): Promise<KnownEntry> {
+    const bytes = await this.#reader.entry(index);
+    return { bytes, entry: decodeEntry(bytes) };
   }
 
   /** Genesis, then the key record of each signer in order; only genesis for the operator's entries. */
-  #keyIndexes(index: LeafIndex, entry: Uint8Array): LeafIndex[] {
+  #keyIndexes(index: LeafIndex, { signatures }: Entry): LeafIndex[] {
     const genesis = 0 as LeafIndex;
     if (index === genesis) return [];
-    const { signatures } = decodeEntry(entry);
     const signers = signatures.map(({ keyid }) => this.#registry.registeredAt(keyid, index));
     return [genesis, ...signers.filter((at) => at !== undefined)];
+  }
+
+  async #key(index: LeafIndex, size: TreeSize): Promise<IncludedEntry> {
+    if (this.#proven?.size !== size) this.#proven = { size, keys: new Map() };
+    const { keys } = this.#proven;
+    const known = keys.get(index);
+    if (known !== undefined) return known;
+    const entry = await this.#keyEntry(index);
+    const key = { entry, index, proof: await this.#reader.inclusion(index, size) };
+    keys.set(index, key);
+    return key;
   }
 
   async #keyEntry(index: LeafIndex): Promise<Uint8Array> {

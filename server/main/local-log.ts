@@ -37,8 +37,7 @@ export class LocalLog implements LogPort {
       const [submitted] = await log.submit([item]);
       invariant(submitted !== undefined, 'a submission has one outcome');
       if (submitted instanceof SteleError) throw submitted;
-      const { index, repeat } = submitted;
-      return { receipt: await log.receipt(index), repeat };
+      return { receipt: await log.receiptOf(submitted, admitted), repeat: submitted.repeat };
     } catch (error) {
       await staging?.discard();
       throw error;
