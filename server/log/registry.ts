@@ -23,8 +23,10 @@ export type Rules = GenesisRecord['genesis']['rules'];
 
 export class Registry {
   readonly origin: string;
-  /** By key ID; the last registration of a key counts. */
+  /** By key ID; for what comes next the last registration of a key counts. */
   readonly #keys = new Map<string, RegisteredKey>();
+  /** By key ID, every entry that registered it: what a key signed before it was revoked stays good. */
+  readonly #registrations = new Map<string, LeafIndex[]>();
   readonly #owners = new Map<string, string>();
   #operator: PublicKey | undefined;
   #rules: Rules | undefined;
@@ -85,8 +87,7 @@ export class Registry {
 
   /** Where the key that signed entry `index` was registered; nothing for the operator's own. */
   registeredAt(keyid: string, index: LeafIndex): LeafIndex | undefined {
-    const known = this.#keys.get(keyid);
-    return known === undefined || known.registered >= index ? undefined : known.registered;
+    return this.#registrations.get(keyid)?.findLast((registered) => registered < index);
   }
 
   /** The key that a hand-over names for a source, if there was one. */
@@ -108,6 +109,8 @@ export class Registry {
     }
     if (key.source !== undefined) this.#owners.set(key.source, key.keyid);
     if (key.action !== 'register') return;
+    const registrations = this.#registrations.get(key.keyid) ?? [];
+    this.#registrations.set(key.keyid, [...registrations, index]);
     this.#keys.set(key.keyid, {
       ...parsePublicKey(key.alg, parseBase64(key.spki, 'key.spki')),
       purpose: key.purpose,

@@ -332,6 +332,22 @@ describe('a receipt', () => {
   });
 });
 
+describe('a key that was revoked and registered again', () => {
+  test('is good for what it signed in both periods, each by its own key record', async () => {
+    const { log, gateway } = await startLog(fresh());
+    const { publicKey } = gateway.signer;
+    await append(log, await gateway.next());
+    expect(await log.revokeGateway(publicKey.keyid)).toBe(3);
+    await expect(log.admit(await gateway.next())).rejects.toMatchObject({ code: 'forbidden' });
+    expect(await log.registerGateway(publicKey)).toBe(4);
+    await append(log, await gateway.next());
+    const keysOf = async (index: number) =>
+      parseReceipt(await log.receipt(leafIndex(index), log.head())).keys.map((key) => key.index);
+    expect(await keysOf(2)).toEqual([0, 1]);
+    expect(await keysOf(5)).toEqual([0, 4]);
+  });
+});
+
 describe('opening', () => {
   test('goes on where it was, again and again, over tile borders', async () => {
     const options = fresh();
