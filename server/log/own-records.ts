@@ -13,6 +13,7 @@ import { pae } from '../core/pae.ts';
 import { type Record as AuditRecord, CONTROL_SOURCE, formatRecord } from '../core/record.ts';
 import type { LeafIndex } from '../core/units.ts';
 import { uuidv7 } from '../core/uuid.ts';
+import type { LogKeys } from '../keys/log-keys.ts';
 import type { Signer } from '../keys/signer.ts';
 import { type Admitted, describeControl } from './admit.ts';
 import type { Logged, Submitted } from './append.ts';
@@ -30,6 +31,8 @@ export interface OwnPorts {
   readonly instance: string;
   readonly software: string;
   readonly operator: Signer;
+  /** What the log signs its heads with. */
+  readonly keys: LogKeys;
   readonly clock: Clock;
   readonly random: (bytes: number) => Uint8Array;
   readonly registry: Registry;
@@ -51,10 +54,7 @@ export class OwnRecords {
 
   /** Appends a control record, signed by the operator. */
   control(body: OwnBody): Promise<Logged> {
-    return this.#oneAtATime(async () => {
-      const entry = await this.#make(body, CONTROL_SOURCE, this.#ports.operator);
-      return this.#append(describeControl(entry, this.#ports.origin));
-    });
+    return this.#oneAtATime(() => this.#control(body));
   }
 
   /** Appends a record signed by a registered key of the server's own. */
@@ -66,19 +66,41 @@ export class OwnRecords {
 
   /** Registers a gateway key, or hands a source to one that is registered. Done twice, it is done once. */
   async register(key: PublicKey, source: string | undefined): Promise<LeafIndex> {
-    const known = this.#known(key.keyid);
-    if (known === undefined || known.revoked !== undefined) {
-      return this.#key('register', key, source);
-    }
-    const owned = source === undefined || this.#ports.registry.ownerOf(source) === key.keyid;
-    return owned ? known.registered : this.#key('hand-over', key, source);
+    this.#checkPurpose(key);
+    return this.#oneAtATime(async () => {
+      const known = this.#known(key.keyid);
+      if (known === undefined || known.revoked !== undefined) {
+        return this.#key('register', key, source);
+      }
+      const owned = source === undefined || this.#ports.registry.ownerOf(source) === key.keyid;
+      return owned ? known.registered : this.#key('hand-over', key, source);
+    });
   }
 
   /** Revokes a gateway key from here on; what it signed before stays good. */
-  async revoke(keyid: string): Promise<LeafIndex> {
-    const known = this.#known(keyid);
-    if (known === undefined) throw new SteleError('not_found', `no key ${keyid} is registered`);
-    return known.revoked ?? this.#key('revoke', known, undefined);
+  revoke(keyid: string): Promise<LeafIndex> {
+    return this.#oneAtATime(async () => {
+      const known = this.#known(keyid);
+      if (known === undefined) throw new SteleError('not_found', `no key ${keyid} is registered`);
+      return known.revoked ?? this.#key('revoke', known, undefined);
+    });
+  }
+
+  /** A verifier could not tell what the operator signs from what a gateway does. */
+  #checkPurpose({ keyid }: PublicKey): void {
+    const { operator, keys } = this.#ports;
+    for (const [purpose, { publicKey }] of Object.entries({ operator, ...keys })) {
+      if (publicKey.keyid !== keyid) continue;
+      throw new SteleError(
+        'forbidden',
+        `key ${keyid} is the log's ${purpose} key: each key has one purpose`,
+      );
+    }
+  }
+
+  async #control(body: OwnBody): Promise<Logged> {
+    const entry = await this.#make(body, CONTROL_SOURCE, this.#ports.operator);
+    return this.#append(describeControl(entry, this.#ports.origin));
   }
 
   #known(keyid: string) {
@@ -91,7 +113,7 @@ export class OwnRecords {
     source: string | undefined,
   ): Promise<LeafIndex> {
     const named = source === undefined ? {} : { source };
-    const { index } = await this.control({
+    const { index } = await this.#control({
       kind: 'key',
       key: { action, purpose: 'gateway', alg, spki: toBase64(spki), keyid, ...named },
     });
