@@ -177,7 +177,7 @@ function sample(server: string, proxy: string, folder: string): string[] {
     '    -H "authorization: Bearer $OPENAI_API_KEY" -H "content-type: application/json" \\',
     `    -d '{"model":"gpt-4o-mini","messages":[{"role":"user","content":"Say hello."}]}' &&`,
     `  curl -sS -o receipt.json -H "authorization: Bearer $(cat ${folder}/tokens/read)" \\`,
-    `    "${server}/logs/${DEFAULT_LOG}/v1/receipts/$(sed -n 's/^x-stele-record-id: \\([^[:space:]]*\\).*/\\1/ip' headers.txt)?wait=10" &&`,
+    `    "${server}/logs/${DEFAULT_LOG}/v1/receipts/$(sed -n 's/^x-stele-record-id: *\\([0-9a-f-]*\\).*/\\1/p' headers.txt)?wait=10" &&`,
     `  npm run -s stele -- verify receipt.json --trust ${folder}/trust.json`,
   ];
 }

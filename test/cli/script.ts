@@ -10,9 +10,10 @@
  *
  * `stele` runs in this process; `stele up &` runs until `stop`, which ends what was started last. `call`
  * sends one chat completion through the proxy of a data folder and keeps the id of its record as $ID;
- * $SERVER is the address of the log. Anything else is a line for the shell. Each line of output must be
- * there, in order, standard error included; "…" stands for any number of lines, and <any>, <n>, <hex>,
- * <base64>, <uuid> and <time> for such text. Without "?" the status is 0.
+ * $SERVER is the address of the log, `GET` asks it for something, and `export` sets a variable. Anything
+ * else is a line for the shell. Each line of output must be there, in order, standard error included; "…"
+ * stands for any number of lines, and <any>, <n>, <hex>, <base64>, <uuid> and <time> for such text.
+ * Without "?" the status is 0.
  */
 import { execFile } from 'node:child_process';
 import { createReadStream, writeFileSync } from 'node:fs';
@@ -103,10 +104,12 @@ export class Shell {
     const [name] = command.split(' ');
     if (name === 'stop') return this.#stop();
     if (name === 'call') return this.#call(command.split(' ')[1] ?? 'stele-data');
-    if (name !== 'stele') return this.#shell(command);
+    if (name === 'export') return this.#export(command.slice('export '.length));
+    if (name !== 'stele' && name !== 'GET') return this.#shell(command);
     const { words, input, output, background } = parseCommand(command, this.#variables());
     if (background) return this.#start(words.slice(1));
-    const outcome = await this.stele(words.slice(1), input);
+    const outcome =
+      name === 'GET' ? await this.#get(words[1] ?? '') : await this.stele(words.slice(1), input);
     if (output === undefined) return { status: outcome.status, output: outcome.output };
     writeFileSync(join(this.#cwd, output), outcome.bytes);
     return { status: outcome.status, output: outcome.errors };
@@ -179,6 +182,18 @@ export class Shell {
     const output = `${await answer.text()}\n`;
     this.#env.ID = answer.headers.get('x-stele-record-id') ?? '';
     return { status: answer.ok ? 0 : 1, output };
+  }
+
+  #export(line: string): Outcome {
+    const [, name = '', value = ''] = /^([A-Z_]+)=(.*)$/.exec(line) ?? [];
+    this.#env[name] = filled(value, this.#variables());
+    return { status: 0, output: '' };
+  }
+
+  async #get(path: string) {
+    const answer = await fetch(`${this.#variables().SERVER}${path}`);
+    const bytes = Buffer.from(await answer.arrayBuffer());
+    return { status: answer.ok ? 0 : 1, output: bytes.toString(), errors: '', bytes };
   }
 
   #shell(line: string): Promise<Outcome> {

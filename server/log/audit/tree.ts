@@ -19,8 +19,10 @@ import type { AuditReader } from './reader.ts';
 interface Difference {
   readonly index: number;
   readonly stored: Hash;
-  readonly derived: Hash;
 }
+
+/** Changed leaves that are remembered, to tell what follows from them from what does not. */
+const CHANGED_MAX = 10_000;
 
 export class TreeCheck {
   readonly #reader: AuditReader;
@@ -28,6 +30,8 @@ export class TreeCheck {
   #tree = Tree.empty();
   /** The first leaf whose stored hash is not the one of its entry. */
   #first: Difference | undefined;
+  /** Leaves whose stored hash is not the one of their entry. */
+  readonly #changed: number[] = [];
 
   constructor(reader: AuditReader, findings: Findings) {
     this.#reader = reader;
@@ -82,15 +86,35 @@ export class TreeCheck {
       this.#findings.add('fail', `${name}: ${lengths}`, begin);
       return;
     }
-    const at = firstDifference(stored, bytes);
-    const leaf = begin + at * span;
-    if (level > 0) {
-      this.#findings.add('fail', `${name}: hash ${at} is not the one of its entries`, leaf);
-    } else if (this.#first === undefined) {
-      this.#first = { index: leaf, stored: hashAt(stored, at), derived: hashAt(bytes, at) };
-    } else {
-      this.#findings.add('fail', `${name}: hash ${at} is not the one of its entry`, leaf);
+    const differing = differences(stored, bytes);
+    if (level === 0) this.#disagree(index, differing, stored);
+    else {
+      // A changed entry changes every hash above it; only what no such entry explains is new.
+      const at = differing.find(
+        (i) => !this.#isExplained(begin + i * span, begin + (i + 1) * span),
+      );
+      if (at === undefined) return;
+      const what = `${name}: hash ${at} is not the one of its entries`;
+      this.#findings.add('fail', what, begin + at * span);
     }
+  }
+
+  /** An entry and its hash in a tile are not of each other. */
+  #disagree(index: number, differing: readonly number[], stored: Uint8Array): void {
+    const [at = 0] = differing;
+    const leaf = index * TILE_WIDTH + at;
+    for (const i of differing) {
+      if (this.#changed.length < CHANGED_MAX) this.#changed.push(index * TILE_WIDTH + i);
+    }
+    if (this.#first === undefined) this.#first = { index: leaf, stored: hashAt(stored, at) };
+    else {
+      const what = `tile 0/${index}: hash ${at} is not the one of its entry`;
+      this.#findings.add('fail', what, leaf);
+    }
+  }
+
+  #isExplained(begin: number, end: number): boolean {
+    return this.#changed.some((leaf) => leaf >= begin && leaf < end);
   }
 
   async #compareEdge(): Promise<void> {
@@ -159,10 +183,12 @@ export class TreeCheck {
   }
 }
 
-function firstDifference(a: Uint8Array, b: Uint8Array): number {
-  let at = 0;
-  while (a[at] === b[at] && at < a.length) at++;
-  return Math.floor(at / HASH_BYTES);
+/** Which hashes of two tiles of one length differ. */
+function differences(a: Uint8Array, b: Uint8Array): number[] {
+  const count = a.length / HASH_BYTES;
+  return Array.from({ length: count }, (_, i) => i).filter(
+    (i) => !equalBytes(hashAt(a, i), hashAt(b, i)),
+  );
 }
 
 function hashAt(tile: Uint8Array, at: number): Hash {
