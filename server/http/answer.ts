@@ -8,6 +8,8 @@
  * Headers come after the body: an error must not leave with a year of caching on it.
  */
 import { createHash } from 'node:crypto';
+import { toBase64 } from '../core/bytes.ts';
+import type { Hash } from '../core/units.ts';
 import type { Call } from './call.ts';
 
 const IMMUTABLE = 'public, max-age=31536000, immutable';
@@ -82,4 +84,11 @@ function asBuffer(bytes: Uint8Array): Buffer {
   return Buffer.isBuffer(bytes)
     ? bytes
     : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+/** A JSON list of base64: nothing in it needs escaping. */
+export function formatProof(hashes: readonly Hash[]): string {
+  let text = '[';
+  for (const hash of hashes) text += `${text.length > 1 ? ',' : ''}"${toBase64(hash)}"`;
+  return `${text}]`;
 }

@@ -10,8 +10,8 @@ import { toHex } from '../core/bytes.ts';
 import { malformed, SteleError } from '../core/errors.ts';
 import { ENTRY_BYTES_MAX } from '../core/limits.ts';
 import type { Hash } from '../core/units.ts';
+import { formatProof } from './answer.ts';
 import type { Problem } from './problem.ts';
-import { formatProof } from './routes/proofs.ts';
 import { BATCH_ENTRIES_MAX, ENVELOPE_BYTES_MAX } from './settings.ts';
 
 export interface BatchHead {

@@ -18,7 +18,7 @@ import type { Call, Log, LogRoute } from '../call.ts';
 import { type BatchResult, delimited, type Framing, ndjson } from '../framing.ts';
 import { problemOf } from '../problem.ts';
 import { BATCH_BYTES_MAX } from '../settings.ts';
-import { PROTOBUF_TYPES, parseEntryBody } from './submit.ts';
+import { PROTOBUF_TYPES, parseEntryBody } from './entry-body.ts';
 
 const NDJSON_TYPE = 'application/x-ndjson';
 const TYPES = [NDJSON_TYPE, ...PROTOBUF_TYPES];

@@ -1,9 +1,8 @@
 /** GET LOG/v1/proofs/inclusion/{index}/{size} and LOG/v1/proofs/consistency/{from}/{to}. */
-import { toBase64 } from '../../core/bytes.ts';
 import { parseDecimal } from '../../core/decimal.ts';
 import { malformed, SteleError } from '../../core/errors.ts';
-import { type Hash, leafIndex, treeSize } from '../../core/units.ts';
-import { JSON_TYPE, sendImmutable } from '../answer.ts';
+import { leafIndex, treeSize } from '../../core/units.ts';
+import { formatProof, JSON_TYPE, sendImmutable } from '../answer.ts';
 import { type Call, type Log, type LogRoute, param } from '../call.ts';
 
 export const proofRoutes: readonly LogRoute[] = [
@@ -39,11 +38,4 @@ async function getConsistency(call: Call, log: Log): Promise<void> {
   }
   const proof = formatProof(await log.consistency(from, to));
   sendImmutable(call, JSON_TYPE, `{"from":${from},"to":${to},"proof":${proof}}`);
-}
-
-/** A JSON list of base64: nothing in it needs escaping. */
-export function formatProof(hashes: readonly Hash[]): string {
-  let text = '[';
-  for (const hash of hashes) text += `${text.length > 1 ? ',' : ''}"${toBase64(hash)}"`;
-  return `${text}]`;
 }

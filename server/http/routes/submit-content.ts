@@ -16,13 +16,7 @@ import type { Call, Log } from '../call.ts';
 import { unsupportedType } from '../errors.ts';
 import { MultipartReader, type Part, parseBoundary } from '../multipart.ts';
 import { RequestBytes } from '../upload.ts';
-import {
-  answerSubmitted,
-  entryBytesMax,
-  JSON_TYPES,
-  PROTOBUF_TYPES,
-  parseEntryBody,
-} from './submit.ts';
+import { answerSubmitted, ENTRY_TYPES, entryBytesMax, parseEntryBody } from './entry-body.ts';
 
 /** Content fields are named like a record's commitments. */
 const FIELD = /^[a-z0-9_.]{1,100}$/;
@@ -73,9 +67,8 @@ async function readEntry(part: Part | undefined) {
   }
   const type =
     part.contentType === undefined ? 'application/protobuf' : mediaType(part.contentType);
-  if (!PROTOBUF_TYPES.includes(type) && !JSON_TYPES.includes(type)) {
-    const rule = [...PROTOBUF_TYPES, ...JSON_TYPES].join(', ');
-    throw unsupportedType("the entry's content-type", type, rule);
+  if (!ENTRY_TYPES.includes(type)) {
+    throw unsupportedType("the entry's content-type", type, ENTRY_TYPES.join(', '));
   }
   return parseEntryBody(await readPart(part, entryBytesMax(type), 'entry'), type);
 }
