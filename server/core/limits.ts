@@ -25,7 +25,7 @@ export const PROOF_HASHES_MAX = 63;
 /** Signature lines that a note may carry [C2SP signed-note wants at least 16; Go's reader takes 100]. */
 export const NOTE_LINES_MAX = 100;
 
-/** Bytes of a note: 16 post-quantum lines of about 5 kB, with room [SPECS 7]. */
+/** Bytes of a note: 16 post-quantum lines of about 5 kB, with room. */
 export const NOTE_BYTES_MAX = 131_072;
 
 /** Bytes of an origin: the ML-DSA cosignature writes its length in one byte. */

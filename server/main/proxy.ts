@@ -6,7 +6,7 @@
  *     DATA/keys/proxy.pem     the gateway key that signs the records
  *     DATA/keys/spool.kek     what calls are sealed under until they are logged
  *     DATA/proxy/NAME/        the journal of each log
- *     DATA/proxy/origins.json
+ *     DATA/proxy-logs.json     their origins, as they were last
  */
 
 import { createPublicKey } from 'node:crypto';

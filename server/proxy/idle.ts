@@ -1,4 +1,4 @@
-/** Has nothing moved for too long? A limit between bytes, never on the whole (INGEST C.6). */
+/** Has nothing moved for too long? A limit between bytes, never on the whole. */
 export class IdleTimer {
   readonly #ms: number;
   readonly #onIdle: () => void;

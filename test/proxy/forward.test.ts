@@ -227,7 +227,7 @@ describe('routes', () => {
 });
 
 describe('headers', () => {
-  test('reach the provider as INGEST C.7 says, and secrets reach nothing else', async () => {
+  test('reach the provider as they should, and secrets reach nothing else', async () => {
     const secrets = [
       'sk-planted-1',
       'sk-planted-2',

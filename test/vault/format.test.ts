@@ -1,4 +1,4 @@
-/** A second reader of the vault, written from `docs/formats.md` alone. */
+/** A second reader of the vault, written from `docs/formats-vault.md` alone. */
 import { createDecipheriv, createHash, hkdfSync } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import Database from 'better-sqlite3';
