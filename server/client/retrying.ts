@@ -11,6 +11,8 @@ export interface RetryOptions {
   readonly attempts?: number;
   /** The longest wait between two of them. */
   readonly maxWaitMs?: number;
+  /** Fails at once where the server asks for a longer wait than this. */
+  readonly maxAskedS?: number;
   readonly signal?: AbortSignal | undefined;
   readonly wait?: (ms: number) => Promise<void>;
   /** From 0 to 1. */
@@ -29,6 +31,7 @@ const PASSING = new Set<string>(['pushback', 'storage', 'not_yet']);
  */
 export async function retrying<T>(work: () => Promise<T>, options: RetryOptions = {}): Promise<T> {
   const { attempts = 6, maxWaitMs = 10_000, random = Math.random, signal } = options;
+  const { maxAskedS = Number.POSITIVE_INFINITY } = options;
   const wait = options.wait ?? ((ms) => sleep(ms, signal));
   for (let attempt = 1; ; attempt++) {
     try {
@@ -36,6 +39,7 @@ export async function retrying<T>(work: () => Promise<T>, options: RetryOptions 
     } catch (error) {
       const passes = error instanceof SteleError && PASSING.has(error.code);
       if (!passes || attempt >= attempts || signal?.aborted) throw error;
+      if ((error.retryAfterS ?? 0) > maxAskedS) throw error;
       const backOff = FIRST_WAIT_MS * 2 ** (attempt - 1) * (0.5 + random());
       const asked = (error.retryAfterS ?? 0) * 1000;
       await wait(Math.max(asked, Math.min(backOff, maxWaitMs)));

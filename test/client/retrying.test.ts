@@ -41,6 +41,15 @@ test('waits are spread at random, never over the maximum, never less than was as
   expect(asked.waits).toEqual([30_000]);
 });
 
+test('a longer wait than one has patience for is a failure at once', async () => {
+  const full = () => new SteleError('storage', 'full', { retryAfterS: 30 });
+  const { work, options, waits } = attempts([full()]);
+  await expect(retrying(work, { ...options, maxAskedS: 5 })).rejects.toThrow('full');
+  expect(waits).toEqual([]);
+  const patient = attempts([full()]);
+  expect(await retrying(patient.work, { ...patient.options, maxAskedS: 30 })).toBe('done');
+});
+
 test('it ends with the last attempt', async () => {
   const { work, options, waits, calls } = attempts([passing(), passing(), passing()]);
   await expect(retrying(work, { ...options, attempts: 3 })).rejects.toMatchObject({

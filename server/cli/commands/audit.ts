@@ -18,6 +18,7 @@ import { SqliteStore } from '../../storage/sqlite/log-store.ts';
 import { FAILS, HOLDS, UNKNOWN, Unusable } from '../exit.ts';
 import { HttpReader } from '../http-reader.ts';
 import type { Cli } from '../program.ts';
+import { readRunning } from '../running.ts';
 import { oneLine, table, voiceOf, type World } from '../terminal.ts';
 import { addLog, addWhere, logClient, readBytes, type WhereOptions } from '../where.ts';
 
@@ -39,13 +40,13 @@ export function command(cli: Cli): Command {
     .description(
       'Reads a whole log and derives everything again: leaf hashes, tiles, the root, keys, signatures, records, chains.',
     )
-    .option('--files', 'read the files of the data folder, with or without a server beside them')
+    .option('--files', 'read the files of the data folder, also while a server runs on it')
     .option('--trust <file>', 'the log’s keys [trust.json in the data folder]')
     .option('--known <file>', 'a checkpoint from earlier, which the log must still contain')
     .option('--tree-only', 'leave out signatures and records')
     .addHelpText(
       'after',
-      '\nExample:\n  $ stele audit --known checkpoint-of-may\n  $ stele audit --files --data /var/lib/stele',
+      '\nExample:\n  $ stele audit --known checkpoint-of-may\n  $ stele audit --data /var/lib/stele --files',
     )
     .action(
       cli.action(async (options: Options) => {
@@ -63,6 +64,7 @@ export function command(cli: Cli): Command {
           if (trusted !== undefined && keys === undefined) {
             throw new Unusable(`the trust file does not know the log ${oneLine(head.origin)}`);
           }
+          // Read before the head under audit, which is then at least as new as what is known.
           const known = knownHeads(world, options, head.origin, keys);
           const report = await audit({
             reader,
@@ -89,15 +91,31 @@ export function command(cli: Cli): Command {
 }
 
 function openSource(world: World, options: Options): Source {
-  if (options.files !== true) {
+  const data = dataFolder({ env: world.env, cwd: world.cwd, data: options.data });
+  if (options.files !== true && hasServer(world, options, data)) {
     const reader = new HttpReader(logClient(world, options, 'read'), world.interrupted);
     return { reader, close: async () => undefined };
   }
-  const data = dataFolder({ env: world.env, cwd: world.cwd, data: options.data });
   const path = join(data, 'logs', `${options.log}.db`);
-  if (!existsSync(path)) throw new Unusable(`${path}: there is no such log`);
+  if (!existsSync(path)) {
+    throw new Unusable(`${path}: there is no such log, and no server was named with --server`);
+  }
   const store = SqliteStore.openReadOnly(path);
   return { reader: new StoreReader(store), close: () => store.close() };
+}
+
+/** Whether there is a server to ask. Where none runs, the files are at rest and say the same. */
+function hasServer(world: World, options: Options, data: string): boolean {
+  if (options.server !== undefined || world.env.STELE_SERVER !== undefined) return true;
+  const running = readRunning(data);
+  if (running === undefined) return false;
+  try {
+    // Signal 0 only asks. A server that was killed left its address behind.
+    process.kill(running.pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
 }
 
 /** The keys of each log that the trust file knows; nothing where there is no such file. */

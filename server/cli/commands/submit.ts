@@ -80,6 +80,8 @@ function send(client: LogClient, entry: Uint8Array, content: Content | undefined
   const { interrupted } = world;
   return retrying(() => client.submit(entry, content, interrupted), {
     attempts: 4,
+    // Nobody should wonder for minutes what a command is waiting for.
+    maxAskedS: 5,
     signal: interrupted,
   });
 }
