@@ -172,7 +172,11 @@ export class Log<C extends StagedContent = StagedContent> {
         reader: this.#reader,
         clock,
         countersign: (head) => this.#countersign(head),
-        failed: (error) => options.warn(`log ${this.name}: a head was not published`, error),
+        failed: (error) => {
+          options.warn(`log ${this.name}: a head was not published`, error);
+          // A failed fsync, or a broken promise of our own: the process ends, as with an append (P9).
+          if (!(error instanceof SteleError)) options.fatal(error as Error);
+        },
       },
       state.published,
     );

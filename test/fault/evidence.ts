@@ -98,11 +98,13 @@ export class Evidence {
     }
   }
 
-  /** The SHA-256 of every request that has a record. */
+  /** The SHA-256 of every request that a record commits to; what it commits to can be read. */
   async requests(): Promise<Set<string>> {
     const found = new Set<string>();
     for (const [id, record] of this.#records) {
       if (record.kind !== 'inference') continue;
+      // Killed before a byte of it was written, a call has a record without a request.
+      if (!Object.hasOwn(record.commitments.fields, 'request.body')) continue;
       found.add((await this.#bodyValue(id, 'request.body')).sha256);
     }
     return found;
