@@ -35,9 +35,15 @@ export async function proxyRows(
     const task = { do: 'calls', direct: model, proxied: server.proxy, rate: RATE, stream } as const;
     await generator.run<Calls>({ ...task, count: RATE / 2 });
     const done: Calls[] = [];
+    const serverUs: number[] = [];
     while (done.length < runs) {
+      const before = server.cpuMs();
       const run = await generator.run<Calls>({ ...task, count: Math.ceil(RATE * seconds) });
+      const after = server.cpuMs();
       done.push(run);
+      if (before !== undefined && after !== undefined) {
+        serverUs.push(((after - before) * 1_000) / run.recordIds.length);
+      }
       calls += run.recordIds.length;
       lost += await countLost(server, run.recordIds);
     }
@@ -50,6 +56,7 @@ export async function proxyRows(
         unit: 'ms',
         figure: added('first', 'p50'),
         target: { at: 'most', value: 2 },
+        ...(serverUs.length === 0 ? {} : { serverUs: runsOf(serverUs).median }),
       },
       {
         what: `${what}: added to the first byte, p99`,
