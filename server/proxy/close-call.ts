@@ -11,7 +11,6 @@ import { hasCode } from '../core/errors.ts';
 import type { Clock } from './clock.ts';
 import type { BodyFacts, EndFacts, EndFrame, HeadFacts, RequestedFacts } from './facts.ts';
 import { FRAME, type FrameType } from './journal/frame.ts';
-import { sealFacts } from './journal/seal.ts';
 import type { OpenCall } from './recover.ts';
 import type { SpoolContext } from './spool.ts';
 import { SpooledCall } from './spooled.ts';
@@ -48,8 +47,7 @@ export async function closeOpenCall(
     response_frames: response.frames,
     truncated: [...(isWhole ? [] : ['request.body']), ...(mayMissAnswer ? ['response.body'] : [])],
   };
-  const place = { origin: context.origin, recordId: call.recordId, field: 'end' };
-  const sealed = sealFacts(spooled.dataKey, place, utf8(JSON.stringify(end)), context.random);
+  const sealed = spooled.seal.seal('end', utf8(JSON.stringify(end)), context.random);
   const position = context.journal.append(FRAME.end, call.recordId, sealed);
   await context.journal.commit();
   return position;

@@ -354,7 +354,7 @@ export class Exchange {
       recordId: this.#recordId,
       beginPosition: this.#spool.position,
       endPosition: position,
-      live: { end, request: this.#requestFacts, response },
+      live: { spooled: this.#spool.spooled, end, request: this.#requestFacts, response },
     });
   }
 

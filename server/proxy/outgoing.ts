@@ -9,7 +9,6 @@ import { SteleError } from '../core/errors.ts';
 import type { EndFrame } from './facts.ts';
 import { errorCode, type SpoolDisk } from './journal/disk.ts';
 import { encodeFrame, FRAME, type Frame, NO_CALL } from './journal/frame.ts';
-import { openFacts } from './journal/seal.ts';
 import type { ProxyLogger } from './logger.ts';
 import { type BodyRef, decodeRecordFrame, type RecordMeta } from './record-frame.ts';
 import type { SpoolContext } from './spool.ts';
@@ -18,34 +17,65 @@ import { SpooledCall } from './spooled.ts';
 export interface Submission {
   readonly entry: Uint8Array;
   readonly content: Content | undefined;
+  /** Why a body could not be read while it was sent; nothing if none failed. */
+  readonly unreadable: () => SteleError | undefined;
 }
 
 /**
- * Reads the record at `position` for submission. Its content is checked to open before anything is sent; where
- * it does not, the entry goes alone, so that rotten content never holds up the evidence.
+ * Reads the record at `position` for submission. Where its content does not open the entry goes alone, so
+ * that rotten content never holds up the evidence; a body shows that only while it is sent. `recent` spares
+ * opening a call of this process again.
  */
 export async function readSubmission(
   context: SpoolContext,
   position: number,
   logger: ProxyLogger,
+  recent: SpooledCall | undefined,
 ): Promise<Submission> {
   const frame = await context.journal.read(position);
   const { meta, entry, disclosures } = decodeRecordFrame(frame.payload);
-  if (meta.begin === undefined || meta.end === undefined) return { entry, content: undefined };
+  const alone = { entry, content: undefined, unreadable: () => undefined };
+  if (meta.begin === undefined || meta.end === undefined) return alone;
   try {
-    const call = await SpooledCall.open(context, meta.record_id, meta.begin);
+    const call = recent ?? (await SpooledCall.open(context, meta.record_id, meta.begin));
     const end = await call.end(meta.end);
-    const place = { origin: context.origin, recordId: meta.record_id, field: 'disclosures' };
-    const text = parseUtf8(openFacts(call.dataKey, place, disclosures), 'disclosures');
-    const bodies = (meta.bodies ?? []).map((ref) => contentBody(call, end, ref));
-    for (const body of bodies) await checkReadable(body);
-    return { entry, content: { disclosures: text === '' ? [] : text.split('\n'), bodies } };
+    const text = parseUtf8(call.seal.open('disclosures', disclosures), 'disclosures');
+    let failure: SteleError | undefined;
+    const bodies = (meta.bodies ?? []).map((ref) =>
+      watched(contentBody(call, end, ref), (error) => {
+        failure = error;
+      }),
+    );
+    const content = { disclosures: text === '' ? [] : text.split('\n'), bodies };
+    return { entry, content, unreadable: () => failure };
   } catch (error) {
     if (!(error instanceof SteleError)) throw error;
     const facts = { record_id: meta.record_id, error: error.message };
     logger.error(facts, 'content cannot be read back; the record is submitted without it');
-    return { entry, content: undefined };
+    return alone;
   }
+}
+
+/** The body, telling why it could not be read. */
+function watched(body: ContentBody, onFailure: (error: SteleError) => void): ContentBody {
+  return {
+    ...body,
+    async *open() {
+      let bytes = 0;
+      try {
+        for await (const piece of body.open()) {
+          bytes += piece.length;
+          yield piece;
+        }
+        if (bytes !== body.bytes) {
+          throw new SteleError('storage', `body ${body.field}: ${bytes} of ${body.bytes} bytes`);
+        }
+      } catch (error) {
+        if (error instanceof SteleError) onFailure(error);
+        throw error;
+      }
+    },
+  };
 }
 
 function contentBody(call: SpooledCall, end: EndFrame, ref: BodyRef): ContentBody {
@@ -60,17 +90,6 @@ function contentBody(call: SpooledCall, end: EndFrame, ref: BodyRef): ContentBod
       const open = () => call.bytes(FRAME.content, ref.sealed_as ?? field, frames);
       return { field, bytes, open };
     }
-  }
-}
-
-async function checkReadable(body: ContentBody): Promise<void> {
-  let bytes = 0;
-  for await (const piece of body.open()) bytes += piece.length;
-  if (bytes !== body.bytes) {
-    throw new SteleError(
-      'storage',
-      `body ${body.field}: ${bytes} bytes of ${body.bytes} are there`,
-    );
   }
 }
 

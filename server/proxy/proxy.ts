@@ -16,12 +16,14 @@ import type { SyncFailed } from './journal/journal.ts';
 import { lockSpool } from './lock.ts';
 import { type ProxyLogger, silentLogger } from './logger.ts';
 import { ProxyServer } from './server.ts';
-import { type LogPort, Source, type SourceState } from './source.ts';
+import { type LogPort, Source } from './source.ts';
+import type { SourceState } from './source-state.ts';
 import { Upstream, type UpstreamOptions } from './upstream.ts';
 
 export { SyncFailed } from './journal/journal.ts';
 export type { ProxyLogger } from './logger.ts';
-export type { LogPort, SourceState } from './source.ts';
+export type { LogPort } from './source.ts';
+export type { SourceState } from './source-state.ts';
 export type { Posture, UpstreamOptions } from './upstream.ts';
 
 export interface ProxyLog {
@@ -96,6 +98,8 @@ const TIMEOUTS: ProxyTimeouts = {
 
 const MIB = 1_048_576;
 
+const POOL_BYTES = 4_096;
+
 const LIMITS: ProxyLimits = {
   requestBytes: 2_048 * MIB,
   memoryBytes: 4 * MIB,
@@ -124,7 +128,7 @@ export async function startProxy(options: ProxyOptions): Promise<RunningProxy> {
   const timeouts = { ...TIMEOUTS, ...options.timeouts };
   const limits = { ...LIMITS, ...options.limits };
   const clock = options.clock ?? systemClock();
-  const random = options.random ?? ((bytes: number) => new Uint8Array(randomBytes(bytes)));
+  const random = options.random ?? pooledRandom();
   const logger = options.logger ?? silentLogger;
   await mkdir(options.dir, { recursive: true, mode: 0o700 });
   const lock = lockSpool(options.dir);
@@ -196,6 +200,17 @@ function upstreamsOf({ upstreams }: ProxyOptions): ReadonlyMap<string, Upstream>
     byName.set(options.name, new Upstream(options));
   }
   return byName;
+}
+
+/** Bytes from the system's generator, each given out once. Asking for few at a time costs more than they do. */
+function pooledRandom(): (bytes: number) => Uint8Array {
+  let pool = new Uint8Array(0);
+  return (bytes) => {
+    if (bytes > pool.length) pool = new Uint8Array(randomBytes(Math.max(bytes, POOL_BYTES)));
+    const taken = pool.slice(0, bytes);
+    pool = pool.subarray(bytes);
+    return taken;
+  };
 }
 
 /** Nothing may catch this: what is on disk is not known any more (P9). */

@@ -24,6 +24,7 @@ import { collect, type SpooledCall } from './spooled.ts';
 
 /** What the forwarder still knows when a call ends. */
 export interface LiveFacts {
+  readonly spooled: SpooledCall;
   readonly end: EndFrame;
   /** Nothing if the body was too large to be parsed on the way. */
   readonly request: RequestFacts | undefined;

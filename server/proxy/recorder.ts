@@ -21,7 +21,7 @@ import { errorCode } from './journal/disk.ts';
 import { FRAME, NO_CALL } from './journal/frame.ts';
 import { SyncFailed } from './journal/journal.ts';
 import type { Damage } from './journal/scan.ts';
-import { FieldSealer, sealFacts } from './journal/seal.ts';
+import { FieldSealer } from './journal/seal.ts';
 import type { ProxyLogger } from './logger.ts';
 import { type BuiltCall, buildCall, buildMinimal, type LiveFacts } from './record.ts';
 import { type BodyRef, encodeRecordFrame, type RecordMeta } from './record-frame.ts';
@@ -66,17 +66,19 @@ export interface RecorderOptions {
   /** Pause after a failure of the signer or the disk. */
   readonly retryMs: number;
   readonly logger: ProxyLogger;
-  /** The record frame is on disk; a gap may stand for the call `drops`. */
-  readonly recorded: (position: number, meta: RecordMeta, drops: string | undefined) => void;
+  /** The record frame is on disk. */
+  readonly recorded: (position: number, draft: Draft) => void;
 }
 
-interface Draft {
+/** A record on its way. */
+export interface Draft {
   readonly job: Job;
   readonly payload: Uint8Array;
   readonly meta: RecordMeta;
   readonly disclosures: Uint8Array;
   /** The call that this gap stands for. */
   readonly drops?: string;
+  readonly spooled?: SpooledCall;
 }
 
 /** Records made and signed together. */
@@ -213,8 +215,7 @@ export class Recorder {
     this.#chain = chain;
     this.#jobs.splice(0, jobs.length);
     for (const [i, position] of positions.entries()) {
-      const { meta, drops } = drafts[i] as Draft;
-      recorded(position, meta, drops);
+      recorded(position, drafts[i] as Draft);
     }
   }
 
@@ -288,7 +289,9 @@ export class Recorder {
   async #callDraft(job: Extract<Job, { kind: 'call' }>, chain: Chain): Promise<Draft> {
     const { context, logger } = this.#options;
     const { call } = job;
-    const spooled = await SpooledCall.open(context, call.recordId, call.beginPosition);
+    const { recordId, beginPosition } = call;
+    const spooled =
+      call.live?.spooled ?? (await SpooledCall.open(context, recordId, beginPosition));
     const end = call.live?.end ?? (await spooled.end(call.endPosition));
     const from = {
       spooled,
@@ -317,7 +320,6 @@ export class Recorder {
       payload = formatRecord(built.record);
     }
     const bodies = [...built.bodies, ...this.#contentFrames(spooled, built)];
-    const place = { origin: context.origin, recordId: call.recordId, field: 'disclosures' };
     const text = new TextEncoder().encode(built.disclosures.join('\n'));
     const meta: RecordMeta = {
       kind: 'inference',
@@ -328,8 +330,8 @@ export class Recorder {
       end: call.endPosition,
       bodies,
     };
-    const disclosures = sealFacts(spooled.dataKey, place, text, context.random);
-    return { job, payload, meta, disclosures };
+    const disclosures = spooled.seal.seal('disclosures', text, context.random);
+    return { job, payload, meta, disclosures, spooled };
   }
 
   /** Values too large for a disclosure go into frames of their own, like bodies. */

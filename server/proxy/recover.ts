@@ -10,9 +10,10 @@
  * a later frame states it; otherwise a new source begins.
  */
 import { parseUtf8 } from '../core/bytes.ts';
-import type { Backlog } from './backlog.ts';
+import type { Backlog, Waiting } from './backlog.ts';
 import type { SpoolDisk } from './journal/disk.ts';
 import { FRAME, type Frame, NO_CALL } from './journal/frame.ts';
+import type { Journal } from './journal/journal.ts';
 import { type Damage, type ScanResult, scanJournal } from './journal/scan.ts';
 import { decodeRecordFrame } from './record-frame.ts';
 
@@ -65,6 +66,34 @@ export async function recover(disk: SpoolDisk, backlog: Backlog): Promise<Recove
     (damage) => state.damaged(damage),
   );
   return { scan, ...state.result() };
+}
+
+/** The record frames from position `first` to `last`, both included: a backlog's forgotten block. */
+export async function findRecords(
+  journal: Journal,
+  first: number,
+  last: number,
+): Promise<Waiting[]> {
+  const records: Waiting[] = [];
+  for await (const { frame, position } of journal.frames(first, last + 1)) {
+    if (frame.type !== FRAME.record) continue;
+    const { meta } = decodeRecordFrame(frame.payload);
+    records.push({ position, begin: meta.begin ?? position });
+  }
+  return records;
+}
+
+/** Runs of whole numbers without a hole, in order: [3, 1, 2, 7] is 1 to 3 and 7 to 7. */
+export function runsOf(
+  numbers: readonly number[],
+): { readonly from: number; readonly to: number }[] {
+  const runs: { from: number; to: number }[] = [];
+  for (const n of [...numbers].sort((a, b) => a - b)) {
+    const last = runs.at(-1);
+    if (last !== undefined && n <= last.to + 1) last.to = n;
+    else runs.push({ from: n, to: n });
+  }
+  return runs;
 }
 
 class Replay {

@@ -19,7 +19,7 @@ import { SteleError } from '../core/errors.ts';
 import { parseReceipt } from '../core/receipt.ts';
 import type { Signer } from '../keys/signer.ts';
 import type { Keyring } from '../vault/keyring.ts';
-import { Backlog, type Waiting } from './backlog.ts';
+import { Backlog } from './backlog.ts';
 import type { Clock } from './clock.ts';
 import type { BeginFacts, EndFacts } from './facts.ts';
 import { chainToGoOn, remember } from './identity.ts';
@@ -29,11 +29,18 @@ import { Journal, type SyncFailed } from './journal/journal.ts';
 import type { ProxyLogger } from './logger.ts';
 import { Mender } from './mend.ts';
 import { readSubmission, setAside } from './outgoing.ts';
-import { decodeRecordFrame, type RecordMeta } from './record-frame.ts';
-import { type EndedCall, type GapFacts, Recorder } from './recorder.ts';
-import { type Chain, type Recovered, type RefusedFrame, recover } from './recover.ts';
+import { type Draft, type EndedCall, type GapFacts, Recorder } from './recorder.ts';
+import {
+  type Chain,
+  findRecords,
+  type Recovered,
+  type RefusedFrame,
+  recover,
+  runsOf,
+} from './recover.ts';
+import type { SourceLimits, SourceState } from './source-state.ts';
 import { CallSpool, Linger, type SpoolContext } from './spool.ts';
-import { SpooledCall } from './spooled.ts';
+import type { SpooledCall } from './spooled.ts';
 import { Submitter } from './submit.ts';
 
 /** What a source needs of a log. */
@@ -56,36 +63,9 @@ export interface SourceOptions {
   readonly limits: SourceLimits;
 }
 
-export interface SourceLimits {
-  readonly segmentBytes: number;
-  readonly queueBytes: number;
-  readonly floorBytes: number;
-  readonly spoolBytes: number;
-  readonly heartbeatMs: number;
-  /** Pause before what failed is tried again; towards the log it grows from there. */
-  readonly retryMs: number;
-  /** How long a log may forbid a record before it is set aside. */
-  readonly patienceMs: number;
-  readonly inFlight: number;
-}
-
-export interface SourceState {
-  readonly source: string;
-  readonly next_seq: number;
-  /** Calls in progress or waiting for their record. */
-  readonly open_calls: number;
-  /** Ended calls that wait for their record. */
-  readonly unrecorded: number;
-  /** Records that wait for the log. */
-  readonly backlog: number;
-  readonly journal_bytes: number;
-  /** Why new calls are refused now, if they are. */
-  readonly refusing?: string;
-  readonly log_error?: string;
-}
-
 const BLOCK_RECORDS = 4_096;
 const LOADED_MAX = 65_536;
+const RECENT_MAX = 256;
 
 export class Source {
   readonly #options: SourceOptions;
@@ -97,6 +77,10 @@ export class Source {
   readonly #context: SpoolContext;
   /** Calls that have frames and no record: nothing from their begin on may be deleted. */
   readonly #open = new Map<string, number>();
+  /** Calls of records that are about to be submitted, by the record's position. */
+  readonly #recent = new Map<number, SpooledCall>();
+  /** Leaf indexes of records that were just logged. */
+  readonly #indexes = new Map<number, number>();
   #unexplained: number[];
   #isHealthy = true;
   #heartbeat: NodeJS.Timeout | undefined;
@@ -172,7 +156,7 @@ export class Source {
       retentionClass: options.retentionClass,
       retryMs: limits.retryMs,
       logger: options.logger,
-      recorded: (position, meta, drops) => source?.recorded(position, meta, drops),
+      recorded: (position, draft) => source?.recorded(position, draft),
     });
     source = new Source(options, journal, backlog, recorder, context, recovered);
     await source.#start(recovered, chain, replaces);
@@ -189,8 +173,7 @@ export class Source {
 
   /** The request's bytes, read back from the journal; only after its commit. */
   async *requestBytes(spool: CallSpool): AsyncGenerator<Uint8Array> {
-    const spooled = await SpooledCall.open(this.#context, spool.recordId, spool.position);
-    yield* spooled.request(spool.requestPositions);
+    yield* spool.spooled.request(spool.requestPositions);
   }
 
   /** A call's end is on disk. */
@@ -255,8 +238,10 @@ export class Source {
   }
 
   /** Only for the recorder: a record frame is on disk. */
-  recorded(position: number, meta: RecordMeta, drops: string | undefined): void {
+  recorded(position: number, { meta, drops, spooled }: Draft): void {
     this.#backlog.push({ position, begin: meta.begin ?? position });
+    if (spooled !== undefined && this.#recent.size < RECENT_MAX)
+      this.#recent.set(position, spooled);
     this.#open.delete(drops ?? meta.record_id);
     if (meta.replaces !== undefined) {
       this.#remember(undefined).catch((error) => this.#report(error, 'source.json'));
@@ -307,17 +292,22 @@ export class Source {
   }
 
   async #send(position: number, signal: AbortSignal): Promise<void> {
-    const { entry, content } = await readSubmission(this.#context, position, this.#options.logger);
-    const { receipt } = await this.#options.client.submit(entry, content, signal);
+    const { client, logger } = this.#options;
+    const recent = this.#recent.get(position);
+    const submission = await readSubmission(this.#context, position, logger, recent);
+    const { entry, content, unreadable } = submission;
+    const { receipt } = await client.submit(entry, content, signal).catch((error: unknown) => {
+      const reason = unreadable();
+      if (reason === undefined) throw error;
+      logger.error({ error: reason.message }, 'a body cannot be read back; the record goes alone');
+      return client.submit(entry, undefined, signal);
+    });
     this.#indexes.set(position, parseReceipt(receipt).index);
   }
 
-  readonly #indexes = new Map<number, number>();
-
   async #logged(position: number): Promise<void> {
     const index = this.#indexes.get(position);
-    this.#indexes.delete(position);
-    this.#backlog.done(position);
+    this.#done(position);
     // Not waited for: a crash before it is on disk submits the record again and gets the same index.
     this.#journal.append(FRAME.logged, NO_CALL, utf8(JSON.stringify({ record: position, index })));
     this.#isHealthy = true;
@@ -342,18 +332,19 @@ export class Source {
     // refuses everything is not answered with ever more gaps.
     if (this.#isHealthy && kind !== 'gap') this.#explain();
     this.#isHealthy = false;
-    this.#backlog.done(position);
+    this.#done(position);
     await this.#release();
+  }
+
+  #done(position: number): void {
+    this.#indexes.delete(position);
+    this.#recent.delete(position);
+    this.#backlog.done(position);
   }
 
   /** Gaps for the refused seqs that have none. */
   #explain(): void {
-    const seqs = this.#unexplained.splice(0).sort((a, b) => a - b);
-    for (let i = 0; i < seqs.length; ) {
-      const from = seqs[i] as number;
-      let to = from;
-      while (seqs[i + 1] === to + 1) to = seqs[++i] as number;
-      i++;
+    for (const { from, to } of runsOf(this.#unexplained.splice(0))) {
       this.#recorder.gap({ reason: 'refused', seqs: { from, to }, count: to - from + 1 });
     }
   }
@@ -386,14 +377,4 @@ export class Source {
     const message = error instanceof Error ? error.message : String(error);
     this.#options.logger.error({ error: message }, what);
   }
-}
-
-async function findRecords(journal: Journal, first: number, last: number): Promise<Waiting[]> {
-  const records: Waiting[] = [];
-  for await (const { frame, position } of journal.frames(first, last + 1)) {
-    if (frame.type !== FRAME.record) continue;
-    const { meta } = decodeRecordFrame(frame.payload);
-    records.push({ position, begin: meta.begin ?? position });
-  }
-  return records;
 }

@@ -18,7 +18,8 @@ import type { Keyring } from '../vault/keyring.ts';
 import type { BeginFacts, EndFacts, EndFrame, HeadFacts, RequestedFacts } from './facts.ts';
 import { FRAME } from './journal/frame.ts';
 import type { Journal } from './journal/journal.ts';
-import { FieldSealer, sealFacts } from './journal/seal.ts';
+import { FactsSeal, FieldSealer } from './journal/seal.ts';
+import { SpooledCall } from './spooled.ts';
 
 /** What every call of one source shares. */
 export interface SpoolContext {
@@ -105,6 +106,7 @@ export class CallSpool {
   readonly #context: SpoolContext;
   readonly #generation: number;
   readonly #dataKey: Uint8Array;
+  readonly #facts: FactsSeal;
   readonly #request: BodySpool;
   readonly #response: BodySpool;
   readonly #flush = () => this.#flushQuietly();
@@ -121,6 +123,7 @@ export class CallSpool {
     this.#context = context;
     this.#generation = context.journal.generation;
     this.#dataKey = context.random(KEY_BYTES);
+    this.#facts = new FactsSeal(this.#dataKey, { origin: context.origin, recordId });
     this.#request = this.#body('request', FRAME.request);
     this.#response = this.#body('response', FRAME.response);
     const owner = associatedData(this.#place('key'));
@@ -186,8 +189,9 @@ export class CallSpool {
     return this.#factPositions;
   }
 
-  get dataKey(): Uint8Array {
-    return this.#dataKey;
+  /** The call as it lies in the journal, for reading it back without opening it anew. */
+  get spooled(): SpooledCall {
+    return SpooledCall.of(this.#context, this.recordId, this.begin, this.#dataKey, this.#facts);
   }
 
   pushHead(head: HeadFacts): void {
@@ -269,8 +273,7 @@ export class CallSpool {
   }
 
   #sealed(field: string, facts: object): Uint8Array {
-    const plain = utf8(JSON.stringify(facts));
-    return sealFacts(this.#dataKey, this.#place(field), plain, this.#context.random);
+    return this.#facts.seal(field, utf8(JSON.stringify(facts)), this.#context.random);
   }
 
   #place(field: string) {

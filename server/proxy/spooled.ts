@@ -9,7 +9,7 @@ import { SteleError, unverified } from '../core/errors.ts';
 import { associatedData } from '../vault/chunks.ts';
 import type { BeginFacts, EndFrame } from './facts.ts';
 import { FRAME, type FrameType } from './journal/frame.ts';
-import { FieldOpener, openFacts } from './journal/seal.ts';
+import { FactsSeal, FieldOpener } from './journal/seal.ts';
 import type { SpoolContext } from './spool.ts';
 
 /** A wrapped data key: salt, sealed key, tag (`vault/keyring.ts`). */
@@ -21,6 +21,7 @@ export class SpooledCall {
   readonly recordId: string;
   readonly begin: BeginFacts;
   readonly dataKey: Uint8Array;
+  readonly seal: FactsSeal;
   readonly #context: ReadContext;
 
   private constructor(
@@ -28,11 +29,24 @@ export class SpooledCall {
     recordId: string,
     begin: BeginFacts,
     dataKey: Uint8Array,
+    seal: FactsSeal,
   ) {
     this.#context = context;
     this.recordId = recordId;
     this.begin = begin;
     this.dataKey = dataKey;
+    this.seal = seal;
+  }
+
+  /** A call of this process, whose key is still at hand. */
+  static of(
+    context: ReadContext,
+    recordId: string,
+    begin: BeginFacts,
+    dataKey: Uint8Array,
+    seal: FactsSeal,
+  ): SpooledCall {
+    return new SpooledCall(context, recordId, begin, dataKey, seal);
   }
 
   static async open(
@@ -44,18 +58,19 @@ export class SpooledCall {
     if (frame.type !== FRAME.begin || frame.call !== recordId) {
       throw unverified(`call ${recordId}`, `position ${position} is not its begin`);
     }
-    const place = (field: string) => ({ origin: context.origin, recordId, field });
+    const place = { origin: context.origin, recordId };
     const wrapped = frame.payload.subarray(0, WRAPPED_KEY_BYTES);
-    const dataKey = context.keyring.unwrap(wrapped, associatedData(place('key')));
-    const sealed = frame.payload.subarray(WRAPPED_KEY_BYTES);
-    const begin = parseFacts(openFacts(dataKey, place('begin'), sealed)) as BeginFacts;
-    return new SpooledCall(context, recordId, begin, dataKey);
+    const owner = associatedData({ ...place, field: 'key' });
+    const dataKey = context.keyring.unwrap(wrapped, owner);
+    const seal = new FactsSeal(dataKey, place);
+    const begin = seal.open('begin', frame.payload.subarray(WRAPPED_KEY_BYTES));
+    return new SpooledCall(context, recordId, parseFacts(begin) as BeginFacts, dataKey, seal);
   }
 
   /** The sealed facts in a frame: `requested`, `head` or `end`. */
   async facts(field: 'requested' | 'head' | 'end', position: number): Promise<unknown> {
     const frame = await this.#frame(FRAME[field], position);
-    return parseFacts(openFacts(this.dataKey, this.#place(field), frame));
+    return parseFacts(this.seal.open(field, frame));
   }
 
   async end(position: number): Promise<EndFrame> {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { systemClock, timestampUs } from '../../server/proxy/clock.ts';
-import { FieldOpener, FieldSealer, openFacts, sealFacts } from '../../server/proxy/journal/seal.ts';
+import { FactsSeal, FieldOpener, FieldSealer } from '../../server/proxy/journal/seal.ts';
 import { decodeRecordFrame, encodeRecordFrame } from '../../server/proxy/record-frame.ts';
 import { parseRoute, Upstream } from '../../server/proxy/upstream.ts';
 
@@ -37,7 +37,7 @@ describe('route', () => {
 
   test.each([
     ['/openai/v1/chat/completions', '/chat/completions'],
-    ["/openai/v1/a%20b/", '/a%20b/'],
+    ['/openai/v1/a%20b/', '/a%20b/'],
     ['/openai/v1/x?a=/../b', '/x?a=/../b'],
     ['/openai/v1?x', '?x'],
     ['/openai/v1', ''],
@@ -101,11 +101,15 @@ describe('seal', () => {
   test('of facts has a nonce of its own', () => {
     let next = 0;
     const random = (n: number) => new Uint8Array(n).fill(next++);
-    const [a, b] = [sealFacts(key, place, plain, random), sealFacts(key, place, plain, random)];
+    const { origin, recordId } = place;
+    const seal = new FactsSeal(key, { origin, recordId });
+    const [a, b] = [seal.seal('head', plain, random), seal.seal('head', plain, random)];
     expect(a).not.toEqual(b);
-    expect(openFacts(key, place, a)).toEqual(plain);
-    expect(openFacts(key, place, b)).toEqual(plain);
-    expect(() => openFacts(key, { ...place, field: 'end' }, a)).toThrow('does not open');
+    expect(seal.open('head', a)).toEqual(plain);
+    expect(seal.open('head', b)).toEqual(plain);
+    expect(() => seal.open('end', a)).toThrow('does not open');
+    const other = new FactsSeal(key, { origin, recordId: 's' });
+    expect(() => other.open('head', a)).toThrow('does not open');
   });
 });
 

@@ -50,24 +50,32 @@ export class FieldOpener {
 }
 
 /**
- * Seals something small on its own, under a random nonce that goes before it: facts are written a few
- * times in a call's life, and after a crash by another process that cannot know what was used.
+ * Seals what is small, each piece on its own, under a random nonce that goes before it: facts are written
+ * a few times in a call's life, and after a crash by another process that cannot know what was used. One
+ * key serves all of a call's facts; which is which is in the associated data.
  */
-export function sealFacts(
-  dataKey: Uint8Array,
-  place: Place,
-  plain: Uint8Array,
-  random: Random,
-): Uint8Array {
-  const nonce = random(NONCE_BYTES);
-  const key = fieldKey(dataKey, place.field);
-  return concat(nonce, encrypt(key, nonce, associatedData(place), plain));
-}
+export class FactsSeal {
+  readonly #key: Uint8Array;
+  readonly #place: Omit<Place, 'field'>;
 
-export function openFacts(dataKey: Uint8Array, place: Place, sealed: Uint8Array): Uint8Array {
-  const nonce = sealed.subarray(0, NONCE_BYTES);
-  const key = fieldKey(dataKey, place.field);
-  return decrypt(key, nonce, associatedData(place), sealed.subarray(NONCE_BYTES));
+  constructor(dataKey: Uint8Array, place: Omit<Place, 'field'>) {
+    this.#key = fieldKey(dataKey, 'facts');
+    this.#place = place;
+  }
+
+  seal(field: string, plain: Uint8Array, random: Random): Uint8Array {
+    const nonce = random(NONCE_BYTES);
+    return concat(nonce, encrypt(this.#key, nonce, this.#ad(field), plain));
+  }
+
+  open(field: string, sealed: Uint8Array): Uint8Array {
+    const nonce = sealed.subarray(0, NONCE_BYTES);
+    return decrypt(this.#key, nonce, this.#ad(field), sealed.subarray(NONCE_BYTES));
+  }
+
+  #ad(field: string): Uint8Array {
+    return associatedData({ ...this.#place, field: `facts ${field}` });
+  }
 }
 
 function fieldKey(dataKey: Uint8Array, field: string): Uint8Array {

@@ -1,0 +1,29 @@
+/** What bounds a source, and what it says of itself: numbers for `readyz`, metrics and people. */
+
+export interface SourceLimits {
+  readonly segmentBytes: number;
+  readonly queueBytes: number;
+  readonly floorBytes: number;
+  readonly spoolBytes: number;
+  readonly heartbeatMs: number;
+  /** Pause before what failed is tried again; towards the log it grows from there. */
+  readonly retryMs: number;
+  /** How long a log may forbid a record before it is set aside. */
+  readonly patienceMs: number;
+  readonly inFlight: number;
+}
+
+export interface SourceState {
+  readonly source: string;
+  readonly next_seq: number;
+  /** Calls in progress or waiting for their record. */
+  readonly open_calls: number;
+  /** Ended calls that wait for their record. */
+  readonly unrecorded: number;
+  /** Records that wait for the log. */
+  readonly backlog: number;
+  readonly journal_bytes: number;
+  /** Why new calls are refused now, if they are. */
+  readonly refusing?: string;
+  readonly log_error?: string;
+}
