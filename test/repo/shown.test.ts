@@ -18,7 +18,9 @@ import { type Block, blocksOf, page, ROOT } from './pages.ts';
 const SHOWN = ['README.md', 'docs/operating.md', 'docs/trust.md'];
 const LOG = 'http://127.0.0.1:8080';
 const PROXY = 'http://127.0.0.1:8081';
-const START_MS = 40_000;
+const START_MS = 60_000;
+/** A page is some twenty programs one after the other, each with a Node of its own. */
+const SHOWN_MS = 240_000;
 const MARK = '--- end of block';
 
 const curlMissing = (() => {
@@ -143,7 +145,7 @@ function escaped(line: string): string {
 }
 
 describe.skipIf(curlMissing)('commands (skipped where curl is missing)', () => {
-  test.each(SHOWN)('of %s work as shown', async (path) => {
+  test.each(SHOWN)('of %s work as shown', { timeout: SHOWN_MS }, async (path) => {
     const blocks = blocksOf(page(path));
     expect(blocks.filter(({ info }) => info === 'sh run').length).toBeGreaterThan(1);
     const { folder, env } = makeCheckout();
