@@ -77,17 +77,13 @@ export class InstanceStore {
   }
 
   logs(): LogRow[] {
-    return this.#run(() =>
-      this.#db
-        .prepare(
-          'SELECT name, origin, visibility, rules, state, created_ms AS createdMs FROM log ORDER BY name',
-        )
-        .all(),
-    ) as LogRow[];
+    return this.#run(() => this.#db.prepare(`${SELECT_LOG} ORDER BY name`).all()) as LogRow[];
   }
 
   log(name: string): LogRow | undefined {
-    return this.logs().find((log) => log.name === name);
+    return this.#run(() => this.#db.prepare(`${SELECT_LOG} WHERE name = ?`).get(name)) as
+      | LogRow
+      | undefined;
   }
 
   insertLog(row: LogRow): void {
@@ -157,6 +153,9 @@ export class InstanceStore {
     }
   }
 }
+
+const SELECT_LOG =
+  'SELECT name, origin, visibility, rules, state, created_ms AS createdMs FROM log';
 
 const SELECT_TOKEN =
   'SELECT id, hash, holder, roles, logs, created_ms, expires_ms, revoked_ms FROM token';

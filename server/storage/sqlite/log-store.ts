@@ -240,7 +240,10 @@ function pack(batch: Batch, expected: Head | undefined): PackedBatch {
     lookups,
     indexed: batch.indexed,
     control: batch.control,
-    sources: batch.sources,
+    sources: batch.sources.map(({ records, ...source }) => ({
+      ...source,
+      records: Float64Array.from(records.flatMap(({ seq, index }) => [seq, index])),
+    })),
     head: toRow(batch.head),
     expected: expected === undefined ? undefined : toRow(expected),
   };

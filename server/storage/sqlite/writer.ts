@@ -19,7 +19,8 @@ export interface SourceRow {
   readonly name: string;
   readonly keyid: string;
   readonly forks: number;
-  readonly records: readonly { readonly seq: number; readonly index: number }[];
+  /** seq, index, seq, index … */
+  readonly records: Float64Array;
 }
 
 /** A batch packed for the journey: few large buffers instead of many small ones. */
@@ -73,7 +74,10 @@ function prepareCommit(db: Db): (batch: PackedBatch) => void {
   const insertLookup = db.prepare(
     'INSERT OR IGNORE INTO lookup (kind, prefix, idx) VALUES (?, ?, ?)',
   );
-  const setIndexed = db.prepare('UPDATE lookup_progress SET indexed = ? WHERE one = 1');
+  // What does not change is not written: every page that is has to reach the disk.
+  const setIndexed = db.prepare(
+    'UPDATE lookup_progress SET indexed = @indexed WHERE one = 1 AND indexed <> @indexed',
+  );
   const insertControl = db.prepare('INSERT INTO control (idx) VALUES (?)');
   const putSource = prepareSource(db);
 
@@ -91,7 +95,7 @@ function prepareCommit(db: Db): (batch: PackedBatch) => void {
     for (let i = 0; i < lookups.length; i += 3) {
       insertLookup.run(lookups[i], lookups[i + 1], lookups[i + 2]);
     }
-    setIndexed.run(batch.indexed);
+    setIndexed.run({ indexed: batch.indexed });
     for (const index of batch.control) insertControl.run(index);
     for (const source of batch.sources) putSource(source);
     const { size, root, timeMs, checkpoint } = batch.head;
@@ -100,6 +104,7 @@ function prepareCommit(db: Db): (batch: PackedBatch) => void {
 }
 
 function prepareSource(db: Db): (source: SourceRow) => void {
+  const find = db.prepare('SELECT id, keyid, forks FROM source WHERE name = ?');
   const upsert = db
     .prepare(
       `INSERT INTO source (name, keyid, forks) VALUES (?, ?, ?)
@@ -134,9 +139,15 @@ function prepareSource(db: Db): (source: SourceRow) => void {
   }
 
   return ({ name, keyid, forks, records }) => {
-    const id = upsert.get(name, keyid, forks) as number;
-    const seqs = [...new Set(records.map((r) => r.seq))].sort((a, b) => a - b);
-    for (const { seq, index } of records) insertRecord.run(id, seq, index);
+    const known = find.get(name) as { id: number; keyid: string; forks: number } | undefined;
+    const same = known?.keyid === keyid && known.forks === forks;
+    const id = same ? known.id : (upsert.get(name, keyid, forks) as number);
+    const distinct = new Set<number>();
+    for (let i = 0; i < records.length; i += 2) {
+      distinct.add(records[i] as number);
+      insertRecord.run(id, records[i], records[i + 1]);
+    }
+    const seqs = [...distinct].sort((a, b) => a - b);
     // Usually one run: a batch holds consecutive records of a source. Sequence numbers that are
     // already there (a fork) are runs of their own and change nothing.
     for (let i = 0; i < seqs.length; ) {
