@@ -99,7 +99,11 @@ export class Log<C extends StagedContent = StagedContent> {
    * Opens a log that exists. It is checked before anything is signed; where the high-water file knows a
    * larger head than the store, the log opens for reading only and says why (P2).
    */
-  static async open<C extends StagedContent>(options: LogOptions<C>): Promise<Log<C>> {
+  static open<C extends StagedContent>(options: LogOptions<C>): Promise<Log<C>> {
+    return orClosed(options.store, () => Log.#open(options));
+  }
+
+  static async #open<C extends StagedContent>(options: LogOptions<C>): Promise<Log<C>> {
     const { store, origin } = options;
     const head = await store.readHead();
     if (head === undefined) {
@@ -126,20 +130,24 @@ export class Log<C extends StagedContent = StagedContent> {
     options: LogOptions<C>,
     genesis: { readonly [member: string]: unknown },
   ): Promise<Log<C>> {
+    const log = await orClosed(options.store, () => Log.#empty(options));
+    await orClosed(log, () => log.#ownRecords.control({ kind: 'genesis', genesis }));
+    return log;
+  }
+
+  static async #empty<C extends StagedContent>(options: LogOptions<C>): Promise<Log<C>> {
     const { store, origin } = options;
     const remembered = new HighWater(options.stateFolder, origin).read();
     if (remembered !== undefined || (await store.readHead()) !== undefined) {
       throw new SteleError('conflict', `a log of origin ${shown(origin)} was created before`);
     }
-    const log = new Log(options, {
+    return new Log(options, {
       registry: new Registry(origin),
       tree: Tree.empty(),
       head: undefined,
       lookups: await restoreLookups(store, 0 as TreeSize),
       published: undefined,
     });
-    await log.#ownRecords.control({ kind: 'genesis', genesis });
-    return log;
   }
 
   private constructor(
@@ -417,5 +425,19 @@ export class Log<C extends StagedContent = StagedContent> {
       `${what} (${path}). Its data is older than what it has promised: bring back the newer data, or ` +
         'begin a new log'
     );
+  }
+}
+
+/** A log that does not come to be leaves nothing open, however often somebody asks for it. */
+async function orClosed<T>(
+  closing: { close(): Promise<void> },
+  make: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await make();
+  } catch (error) {
+    // What went wrong first is what to tell.
+    await closing.close().catch(() => undefined);
+    throw error;
   }
 }

@@ -13,6 +13,7 @@ import { join } from 'node:path';
 import { toBase64 } from '../core/bytes.ts';
 import { RECORD_TYPE } from '../core/entry.ts';
 import { SteleError, shown } from '../core/errors.ts';
+import { checkOrigin } from '../core/tree-head.ts';
 import { anchorVerifierKey, identityVerifierKey, type LogKeys } from '../keys/log-keys.ts';
 import type { Signer } from '../keys/signer.ts';
 import type { InstanceStore, LogRow, Visibility } from '../storage/instance.ts';
@@ -20,6 +21,7 @@ import type { LogStore } from '../storage/store.ts';
 import type { SignatureChecker } from './admit.ts';
 import type { AppendLimits, Logged, StagedContent } from './append.ts';
 import type { Clock } from './clock.ts';
+import { HighWater } from './high-water.ts';
 import { Log } from './log.ts';
 import type { Rules } from './registry.ts';
 
@@ -78,15 +80,26 @@ export const DEFAULT_RULES: Rules = { payload_types: [RECORD_TYPE], continuity: 
 export class Logs {
   readonly #options: LogsOptions;
   readonly #open = new Map<string, Promise<Log>>();
+  /** Names of logs whose creation is under way. */
+  readonly #creating = new Set<string>();
 
   constructor(options: LogsOptions) {
     this.#options = options;
   }
 
-  /** Completes every creation that was cut short. Called once, before anything is served. */
+  /**
+   * Completes every creation that was cut short. Called once, before anything is served. One that still
+   * cannot be completed is no log yet, and keeps no other from starting.
+   */
   async recover(): Promise<void> {
     for (const row of this.#options.instance.logs()) {
-      if (row.state === 'creating') await this.#complete(row);
+      if (row.state !== 'creating') continue;
+      try {
+        await this.#complete(row);
+      } catch (error) {
+        if (!(error instanceof SteleError)) throw error;
+        this.#options.warn(`log ${row.name}: its creation could not be completed`, error);
+      }
     }
   }
 
@@ -110,8 +123,7 @@ export class Logs {
 
   /** The log that reads of `name`'s content are recorded in. */
   async access(name: string): Promise<Log> {
-    const { visibility: _, ...row } = this.#row(name);
-    return this.#opened({ ...row, visibility: 'private' }, name + ACCESS_SUFFIX);
+    return this.#openAccess(this.#row(name));
   }
 
   /** Creates a log, its access log, their keys and genesis records. `conflict` if there is one. */
@@ -127,6 +139,9 @@ export class Logs {
     if (known?.state === 'active') {
       throw new SteleError('conflict', `log ${name} exists already`);
     }
+    if (this.#creating.has(name)) {
+      throw new SteleError('conflict', `log ${name} is being created by somebody else`);
+    }
     const row: LogRow = known ?? {
       name,
       origin: `${originBase}/logs/${name}`,
@@ -135,10 +150,17 @@ export class Logs {
       state: 'creating',
       createdMs: clock.now(),
     };
+    // What can never be completed is not begun.
+    if (known === undefined) this.#checkUnused(row.origin);
     // The row comes first, with an origin that is never computed again: whatever of the rest is cut
     // short is completed by the next start.
     if (known === undefined) instance.insertLog(row);
-    await this.#complete(row);
+    this.#creating.add(name);
+    try {
+      await this.#complete(row);
+    } finally {
+      this.#creating.delete(name);
+    }
     return this.get(name);
   }
 
@@ -162,10 +184,25 @@ export class Logs {
     for (const log of logs) await log.close();
   }
 
+  /** Throws if a log of this origin was ever created, here or in a data folder that is gone. */
+  #checkUnused(origin: string): void {
+    for (const one of [origin, origin + ACCESS_SUFFIX]) {
+      checkOrigin(one);
+      if (new HighWater(this.#options.stateFolder, one).read() === undefined) continue;
+      throw new SteleError('conflict', `a log of origin ${shown(one)} was created before`);
+    }
+  }
+
   #row(name: string): LogRow {
     const row = this.#options.instance.log(name);
-    if (row === undefined) throw new SteleError('not_found', `there is no log ${shown(name)}`);
+    if (row?.state !== 'active') {
+      throw new SteleError('not_found', `there is no log ${shown(name)}`);
+    }
     return row;
+  }
+
+  #openAccess(row: LogRow): Promise<Log> {
+    return this.#opened({ ...row, visibility: 'private' }, row.name + ACCESS_SUFFIX);
   }
 
   #opened(row: Omit<LogRow, 'state'>, name: string): Promise<Log> {
@@ -203,7 +240,7 @@ export class Logs {
       await options.store.close();
     }
     if (name === row.name) return;
-    const access = await this.access(row.name);
+    const access = await this.#openAccess(row);
     await access.registerGateway(this.#options.access.publicKey, { source: ACCESS_SOURCE });
   }
 
