@@ -13,6 +13,7 @@ import { planConsistency, planInclusion } from '../../server/core/proof.ts';
 import { formatTilePath } from '../../server/core/tile.ts';
 import { type Hash, leafIndex, treeSize } from '../../server/core/units.ts';
 import { STATUS } from '../../server/http/errors.ts';
+import { allRoutes } from '../../server/http/routes/all.ts';
 import { anchorsOf, blocksOf, linksOf, PAGES, page, pathsOf, proseOf, ROOT } from './pages.ts';
 
 interface Package {
@@ -184,6 +185,27 @@ describe('docs/decisions/README.md', () => {
   test.each(decisions)('lists %s', (path) => {
     expect(index).toContain(`(${path.replace('docs/decisions/', '')})`);
   });
+});
+
+describe('docs/formats-http.md', () => {
+  const text = page('docs/formats-http.md');
+
+  test.each(allRoutes({} as never).map(({ on, method, pattern }) => ({ on, method, pattern })))(
+    'has $method $pattern',
+    ({ on, method, pattern }) => {
+      // Where a parameter has a name of its own in the page, what stands before it is enough.
+      const plain = pattern.replace(/\{(id|path\*)\}$/, (name) => (name === '{id}' ? '{' : '…`'));
+      const begin = on === 'log' ? 'LOG' : '';
+      const admin = pattern.replace('/v1/admin/', '');
+      const shown =
+        admin !== pattern
+          ? `| ${method} \`${admin}\` |`
+          : method === 'GET'
+            ? `\`${begin}${plain}`
+            : `\`${method} ${begin}${plain}\``;
+      expect(text).toContain(shown);
+    },
+  );
 });
 
 describe('docs/concepts.md', () => {
