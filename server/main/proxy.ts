@@ -60,6 +60,7 @@ export async function proxyOf(
 
 /** The proxy alone, until `world.interrupted`. */
 export async function runProxy(program: Program, options: Options, world: World): Promise<void> {
+  const { interrupted } = world;
   const config = settingsOf(options, world);
   const logger = loggerOf(config, world);
   const voice = voiceOf(world, false);
@@ -99,7 +100,7 @@ export async function runProxy(program: Program, options: Options, world: World)
       '',
       'Ctrl-C stops it.',
     );
-    await aborted(world.interrupted);
+    await aborted(interrupted);
     voice.say('', 'Stopping: finishing calls; what is not logged yet waits on disk …');
   } finally {
     await proxy.close();

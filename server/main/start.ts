@@ -50,6 +50,8 @@ export async function run(
   world: World,
   parts: { readonly proxy: boolean },
 ): Promise<void> {
+  // From here on a signal is a wish to stop, also while it starts: what was begun is closed as it should be.
+  const { interrupted } = world;
   const config = settingsOf(options, world);
   const logger = loggerOf(config, world);
   const voice = voiceOf(world, false);
@@ -73,7 +75,7 @@ export async function run(
       ...(await greeting(instance, config, { server: server.url, proxy: proxy?.url, world })),
     );
     isUp = true;
-    await aborted(world.interrupted);
+    await aborted(interrupted);
     voice.say('', 'Stopping: finishing what is under way (Ctrl-C again ends at once) …');
   } finally {
     await stop(instance, services);

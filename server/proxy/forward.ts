@@ -67,6 +67,8 @@ export class Exchange {
   readonly #receivedUs: number;
   readonly #delivery: Delivery;
   #spool: CallSpool | undefined;
+  /** What is needed to record this call, whatever becomes of it, is on disk. */
+  #isOnDisk = false;
   #requestFacts: RequestFacts | undefined;
   #reader: ResponseReader | undefined;
   #up: ClientRequest | undefined;
@@ -179,6 +181,7 @@ export class Exchange {
     } finally {
       await committed;
     }
+    this.#isOnDisk = this.#spool !== undefined;
     if (body === undefined && this.#spool === undefined) throw unspoolable();
   }
 
@@ -288,8 +291,9 @@ export class Exchange {
     this.#delivery.head(answer, [...this.#ourHeaders(), ...overhead]);
   }
 
+  /** A record is named only where there will be one. */
   #ourHeaders(): string[] {
-    return ['x-stele-record-id', this.#recordId];
+    return this.#isOnDisk ? ['x-stele-record-id', this.#recordId] : [];
   }
 
   async #fail(error: unknown): Promise<void> {
@@ -303,6 +307,7 @@ export class Exchange {
     }
     try {
       const ended = await this.#journal((spool) => spool.commitEnd(facts, true));
+      this.#isOnDisk ||= ended !== undefined;
       const clean = transport === 'complete';
       this.#hand(ended?.position, ended?.end, this.#reader?.end(clean ? 'eof' : 'cut'));
     } catch (failure) {

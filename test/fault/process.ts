@@ -147,9 +147,14 @@ export class Place {
     return this.#spawn([process.execPath, STELE, ...argv], {}).ended;
   }
 
+  /** Ends what still runs. */
+  async end(): Promise<void> {
+    for (const child of this.#children) if (child.isRunning) await child.kill();
+  }
+
   /** Ends what still runs and removes the folder. */
   async close(): Promise<void> {
-    for (const child of this.#children) if (child.isRunning) await child.kill();
+    await this.end();
     if (process.env.STELE_KEEP === undefined) {
       rmSync(this.folder, { recursive: true, force: true });
     }
