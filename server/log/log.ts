@@ -1,7 +1,7 @@
 /**
  * One open log: the parts of this folder put together, and nothing else.
  */
-import { equalBytes, utf8 } from '../core/bytes.ts';
+import { utf8 } from '../core/bytes.ts';
 import { decodeEntry, type Entry } from '../core/entry.ts';
 import { invariant, SteleError, shown } from '../core/errors.ts';
 import type { PublicKey } from '../core/keys.ts';
@@ -13,56 +13,28 @@ import type { Hash, LeafIndex, TreeSize } from '../core/units.ts';
 import {
   anchorVerifierKey,
   identityVerifierKey,
-  type LogKeys,
   type NoteSigner,
   signNote,
 } from '../keys/log-keys.ts';
 import type { Signer } from '../keys/signer.ts';
 import type { Visibility } from '../storage/instance.ts';
-import type { Head, LogStore } from '../storage/store.ts';
-import { Admission, type Admitted, type SignatureChecker } from './admit.ts';
-import {
-  Appender,
-  type AppendLimits,
-  type Item,
-  type Logged,
-  type StagedContent,
-  type Submitted,
-} from './append.ts';
-import type { Clock } from './clock.ts';
+import type { Head } from '../storage/store.ts';
+import { Admission, type Admitted } from './admit.ts';
+import { Appender, type Item, type Logged, type StagedContent, type Submitted } from './append.ts';
 import { Finder, type SourceInfo } from './find.ts';
 import { HighWater } from './high-water.ts';
 import type { Lookups } from './lookups.ts';
+import type { LogOptions } from './options.ts';
+import { orClosed } from './or-closed.ts';
 import { type OwnBody, OwnRecords } from './own-records.ts';
 import { Publisher } from './publish.ts';
 import { Reader } from './reader.ts';
 import { Receipts } from './receipts.ts';
-import { checkHead, replayControl, restoreLookups, restoreTree } from './recover.ts';
+import { checkHead, contradiction, replayControl, restoreLookups, restoreTree } from './recover.ts';
 import { type RegisteredKey, Registry, type Rules } from './registry.ts';
 import { payloadDigest, Sources } from './sources.ts';
 
-export interface LogOptions<C extends StagedContent> {
-  readonly name: string;
-  readonly origin: string;
-  readonly visibility: Visibility;
-  readonly store: LogStore;
-  readonly keys: LogKeys;
-  readonly operator: Signer;
-  readonly checker: SignatureChecker;
-  /** Where high-water files lie: outside the data folder. */
-  readonly stateFolder: string;
-  /** Whether a log whose high-water file is missing may sign: see `guard.require`. */
-  readonly memoryRequired: boolean;
-  readonly clock: Clock;
-  readonly random: (bytes: number) => Uint8Array;
-  readonly instance: string;
-  readonly software: string;
-  readonly limits: AppendLimits;
-  readonly commitContent: (contents: readonly C[]) => Promise<void>;
-  readonly checkSpace: () => void;
-  readonly fatal: (error: Error) => void;
-  readonly warn: (message: string, error: unknown) => void;
-}
+export type { LogOptions } from './options.ts';
 
 /** Sources on one page. */
 const SOURCES_PAGE = 1_000;
@@ -397,47 +369,16 @@ export class Log<C extends StagedContent = StagedContent> {
 
   /** Stops the log if a larger head, or another one of the same size, was ever answered with. */
   async #checkHighWater(head: Head): Promise<void> {
-    const reason = await this.#contradiction(head);
+    const known = this.#highWater.read();
+    this.#isRemembered = known !== undefined;
+    const reason = await contradiction(head, known, {
+      path: this.#highWater.path,
+      required: this.#options.memoryRequired,
+      rootOf: (size) => this.#reader.root(size),
+    });
     if (reason === undefined) return;
     this.#appender.stop(
       new SteleError('split_view', `log ${this.name} ${reason}: it signs nothing more`),
     );
-  }
-
-  async #contradiction(head: Head): Promise<string | undefined> {
-    const { path } = this.#highWater;
-    const known = this.#highWater.read();
-    this.#isRemembered = known !== undefined;
-    if (known === undefined) {
-      return this.#options.memoryRequired
-        ? `has no high-water file (${path}), and guard.require asks for it. Make sure that no newer ` +
-            'data exists, then start once without that setting'
-        : undefined;
-    }
-    const what =
-      known.size > head.size
-        ? `has ${head.size} entries, but a head of ${known.size} was signed before`
-        : equalBytes(await this.#reader.root(known.size), known.root)
-          ? undefined
-          : `has another root at size ${known.size} than the one that was signed before`;
-    return (
-      what &&
-      `${what} (${path}). Its data is older than what it has promised: bring back the newer data, or ` +
-        'begin a new log'
-    );
-  }
-}
-
-/** A log that does not come to be leaves nothing open, however often somebody asks for it. */
-async function orClosed<T>(
-  closing: { close(): Promise<void> },
-  make: () => Promise<T>,
-): Promise<T> {
-  try {
-    return await make();
-  } catch (error) {
-    // What went wrong first is what to tell.
-    await closing.close().catch(() => undefined);
-    throw error;
   }
 }

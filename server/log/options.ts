@@ -1,0 +1,31 @@
+/** What a log is made of: its own parts, and what all logs of an instance share. */
+import type { LogKeys } from '../keys/log-keys.ts';
+import type { Signer } from '../keys/signer.ts';
+import type { Visibility } from '../storage/instance.ts';
+import type { LogStore } from '../storage/store.ts';
+import type { SignatureChecker } from './admit.ts';
+import type { AppendLimits, StagedContent } from './append.ts';
+import type { Clock } from './clock.ts';
+
+export interface LogOptions<C extends StagedContent> {
+  readonly name: string;
+  readonly origin: string;
+  readonly visibility: Visibility;
+  readonly store: LogStore;
+  readonly keys: LogKeys;
+  readonly operator: Signer;
+  readonly checker: SignatureChecker;
+  /** Where high-water files lie: outside the data folder. */
+  readonly stateFolder: string;
+  /** Whether a log whose high-water file is missing may sign: see `guard.require`. */
+  readonly memoryRequired: boolean;
+  readonly clock: Clock;
+  readonly random: (bytes: number) => Uint8Array;
+  readonly instance: string;
+  readonly software: string;
+  readonly limits: AppendLimits;
+  readonly commitContent: (contents: readonly C[]) => Promise<void>;
+  readonly checkSpace: () => void;
+  readonly fatal: (error: Error) => void;
+  readonly warn: (message: string, error: unknown) => void;
+}
