@@ -20,7 +20,7 @@ import { methodNotAllowed, unknownLog } from './errors.ts';
 import { allowed, openToOrigins, preflight, routeOf } from './methods.ts';
 import { parseQuery, parseTarget, unknownPath } from './path.ts';
 import { problemHeaders, problemOf } from './problem.ts';
-import { ACCESS_SUFFIX, checkRole, judge } from './roles.ts';
+import { ACCESS_SUFFIX, boundName, checkRole, isVisible, judge } from './roles.ts';
 import { type Match, Router } from './router.ts';
 import { LARGE_ANSWER_BYTES } from './settings.ts';
 
@@ -95,7 +95,7 @@ export class Dispatcher {
     const { token } = progress;
     const known = route.query ?? [];
     if (route.on === 'log') {
-      const log = await this.#openLog(params[0] ?? '');
+      const log = await this.#openLog(params[0] ?? '', token);
       const { shared } = judge(route.access, log, token);
       const query = parseQuery(queryText, known);
       const call = { ctx, id, params: params.slice(1), query, token, shared, heldBytes: 0 };
@@ -119,17 +119,25 @@ export class Dispatcher {
     if (body.length >= LARGE_ANSWER_BYTES) this.#parts.answers.takeAnswer(ctx.res, body.length);
   }
 
-  async #openLog(name: string): Promise<Log> {
+  async #openLog(name: string, token: TokenRow | undefined): Promise<Log> {
     const { logs } = this.#parts;
     try {
       return await (name.endsWith(ACCESS_SUFFIX)
         ? logs.access(name.slice(0, -ACCESS_SUFFIX.length))
         : logs.get(name));
     } catch (error) {
-      // Word for word what a stranger hears of a private log.
-      if (hasCode(error, 'not_found')) throw unknownLog(name);
+      // Word for word what a stranger hears of a private log, also of one that is broken.
+      if (hasCode(error, 'not_found') || !this.#maySee(name, token)) throw unknownLog(name);
       throw error;
     }
+  }
+
+  /** Asked of the registry: the log itself could not be opened. */
+  #maySee(name: string, token: TokenRow | undefined): boolean {
+    const known = this.#parts.logs.list().find((log) => log.name === boundName(name));
+    if (known === undefined) return false;
+    const visibility = name.endsWith(ACCESS_SUFFIX) ? 'private' : known.visibility;
+    return isVisible(visibility, token, name);
   }
 
   #refuse(ctx: Koa.Context, id: string, { failure, token }: Progress): void {
