@@ -10,7 +10,7 @@ import { invariant, SteleError } from '../core/errors.ts';
 import type { NodeId } from '../core/geometry.ts';
 import { TILE_WIDTH } from '../core/limits.ts';
 import { type ProofPlan, planConsistency, planInclusion, planRoot, prove } from '../core/proof.ts';
-import { ExpandedTile, type TilePath, tileOfNode, tileWidth } from '../core/tile.ts';
+import { ExpandedTile, type TileId, type TilePath, tileOfNode, tileWidth } from '../core/tile.ts';
 import type { FullTile, Tree } from '../core/tree.ts';
 import { type Hash, type LeafIndex, leafIndex, type TreeSize, treeSize } from '../core/units.ts';
 import type { LogStore } from '../storage/store.ts';
@@ -92,7 +92,7 @@ export class Reader {
 
   /** Tiles that a commit completed: what is asked for next is usually among them. */
   remember(tiles: readonly FullTile[]): void {
-    for (const { level, index, expanded } of tiles) this.#keep(`${level}/${index}`, expanded);
+    for (const tile of tiles) this.#keep(keyOf(tile), tile.expanded);
   }
 
   /** `not_found` unless the log has integrated `size` leaves. */
@@ -112,38 +112,37 @@ export class Reader {
 
   async #compute(plan: ProofPlan): Promise<Hash[]> {
     const tree = this.#tree();
-    const missing = new Map<string, { level: number; index: number }>();
-    const ready = this.#lookUp(plan.nodes, tree, missing);
-    if (missing.size === 0) return prove(plan, ready);
-    await Promise.all([...missing.values()].map((t) => this.#expanded(t.level, t.index)));
-    const still = new Map<string, { level: number; index: number }>();
-    const hashes = this.#lookUp(plan.nodes, tree, still);
-    invariant(still.size === 0, 'tiles just read are at hand');
-    return prove(plan, hashes);
+    const missing = new Map<string, TileId>();
+    const hashes: (Hash | undefined)[] = plan.nodes.map(
+      (node) => tree.node(node) ?? this.#lookUp(node, missing),
+    );
+    if (missing.size > 0) {
+      const reads = [...missing].map(
+        async ([key, { level, index }]) => [key, await this.#expanded(level, index)] as const,
+      );
+      // Held here as well: what others read meanwhile may push these out of memory again.
+      const read = new Map(await Promise.all(reads));
+      for (const [i, node] of plan.nodes.entries()) {
+        const { tile, row, offset } = tileOfNode(node);
+        hashes[i] ??= read.get(keyOf(tile))?.node(row, offset);
+      }
+    }
+    const all = hashes.filter((hash) => hash !== undefined);
+    invariant(all.length === plan.nodes.length, 'tiles just read are at hand');
+    return prove(plan, all);
   }
 
-  /** The hashes that are at hand; tiles that must be read first are put into `missing`. */
-  #lookUp(
-    nodes: readonly NodeId[],
-    tree: Tree,
-    missing: Map<string, { level: number; index: number }>,
-  ): Hash[] {
-    const hashes: Hash[] = [];
-    for (const node of nodes) {
-      let hash = tree.node(node);
-      if (hash === undefined) {
-        const { tile, row, offset } = tileOfNode(node);
-        const key = `${tile.level}/${tile.index}`;
-        hash = this.#tiles.get(key)?.node(row, offset);
-        if (hash === undefined) missing.set(key, tile);
-      }
-      if (hash !== undefined) hashes.push(hash);
-    }
-    return hashes;
+  /** The hash of a node from the tiles in memory; a tile that must be read first is put into `missing`. */
+  #lookUp(node: NodeId, missing: Map<string, TileId>): Hash | undefined {
+    const { tile, row, offset } = tileOfNode(node);
+    const key = keyOf(tile);
+    const known = this.#tiles.get(key);
+    if (known === undefined) missing.set(key, tile);
+    return known?.node(row, offset);
   }
 
   async #expanded(level: number, index: number): Promise<ExpandedTile> {
-    const key = `${level}/${index}`;
+    const key = keyOf({ level, index });
     const cached = this.#tiles.get(key);
     if (cached !== undefined) return cached;
     const [bytes] = await this.#store.readTiles([{ level, index }]);
@@ -159,4 +158,8 @@ export class Reader {
     }
     return tile;
   }
+}
+
+function keyOf({ level, index }: TileId): string {
+  return `${level}/${index}`;
 }
