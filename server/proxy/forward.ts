@@ -15,9 +15,9 @@
  * to the client: each attempt is a call of its own.
  */
 import type { ClientRequest, IncomingMessage, ServerResponse } from 'node:http';
-import { concat } from '../core/bytes.ts';
 import { hasCode, invariant, SteleError } from '../core/errors.ts';
 import { uuidv7 } from '../core/uuid.ts';
+import { type Budget, HeldBody } from './budget.ts';
 import type { Clock } from './clock.ts';
 import { Delivery } from './delivery.ts';
 import type { EndFacts, HeadFacts, Transport } from './facts.ts';
@@ -49,12 +49,14 @@ export interface ForwardOptions {
   readonly requestBytesMax: number;
   /** Request bodies up to this size stay in memory until they are sent; larger ones are read back. */
   readonly memoryBytes: number;
+  /** What the requests of all calls may hold of it together. */
+  readonly budget: Budget;
   /** When the client leaves: stop the upstream (and its cost), or read on so that the usage is known. */
   readonly onClientAbort: 'cancel' | 'drain';
 }
 
-/** Without a spool there is only memory to hold a request (posture observe, disk broken). */
-const UNSPOOLED_BYTES_MAX = 67_108_864;
+/** In posture observe the spool may fail at any byte, and then a request is forwarded from memory. */
+const OBSERVED_BYTES_MAX = 67_108_864;
 
 export class Exchange {
   readonly #req: IncomingMessage;
@@ -66,6 +68,7 @@ export class Exchange {
   readonly #recordId: string;
   readonly #receivedUs: number;
   readonly #delivery: Delivery;
+  readonly #body: HeldBody;
   #spool: CallSpool | undefined;
   /** What is needed to record this call, whatever becomes of it, is on disk. */
   #isOnDisk = false;
@@ -93,6 +96,9 @@ export class Exchange {
     this.#source = source;
     this.#options = options;
     this.#receivedUs = options.clock.nowUs();
+    const isObserved = route.upstream.posture === 'observe';
+    const max = isObserved ? OBSERVED_BYTES_MAX : options.memoryBytes;
+    this.#body = new HeldBody(options.budget, max);
     this.#delivery = new Delivery(res, () => {
       if (options.onClientAbort === 'cancel' || this.#terminalReleased) this.#up?.destroy();
     });
@@ -111,6 +117,7 @@ export class Exchange {
     try {
       await this.#carry(expectsContinue);
     } finally {
+      this.#body.drop();
       this.#ended.resolve();
     }
   }
@@ -155,19 +162,14 @@ export class Exchange {
 
   /** Reads the request to its end. Returns its bytes if they are few, else they are in the spool. */
   async #receive(): Promise<Uint8Array | undefined> {
-    let kept: Uint8Array[] | undefined = [];
-    let bytes = 0;
-    const { idleMs, requestBytesMax, memoryBytes } = this.#options;
+    const { idleMs, requestBytesMax } = this.#options;
     for await (const chunk of requestChunks(this.#req, { idleMs, bytesMax: requestBytesMax })) {
       await this.#journal((spool) => spool.pushRequest(chunk));
-      bytes += chunk.length;
-      kept?.push(chunk);
-      if (this.#spool !== undefined) {
-        if (bytes > memoryBytes) kept = undefined;
-      } else if (kept === undefined || bytes > UNSPOOLED_BYTES_MAX) throw unspoolable();
+      this.#body.push(chunk);
+      if (this.#spool === undefined && !this.#body.isHeld) throw unspoolable();
     }
     this.#wholeUs = this.#options.clock.nowUs();
-    return kept === undefined ? undefined : concat(...kept);
+    return this.#body.whole();
   }
 
   async #commitRequest(body: Uint8Array | undefined): Promise<void> {
@@ -359,6 +361,7 @@ export class Exchange {
       recordId: this.#recordId,
       beginPosition: this.#spool.position,
       endPosition: position,
+      bytes: end.received.bytes + end.response.bytes,
       live: { spooled: this.#spool.spooled, end, request: this.#requestFacts, response },
     });
   }

@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { malformed, shown } from '../core/errors.ts';
 import type { Signer } from '../keys/signer.ts';
 import { Keyring } from '../vault/keyring.ts';
+import { Budget } from './budget.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { openDisk, type SpoolDisk } from './journal/disk.ts';
 import type { SyncFailed } from './journal/journal.ts';
@@ -74,8 +75,9 @@ export interface ProxyTimeouts {
 
 export interface ProxyLimits {
   readonly requestBytes: number;
-  /** Request bytes that stay in memory until they are forwarded. */
+  /** Bytes of one request that stay in memory until it is forwarded, and of all requests together. */
   readonly memoryBytes: number;
+  readonly memoryBytesTotal: number;
   readonly segmentBytes: number;
   /** Bytes on their way to the disk, beyond which bodies are read no further. */
   readonly queueBytes: number;
@@ -103,6 +105,7 @@ const POOL_BYTES = 4_096;
 const LIMITS: ProxyLimits = {
   requestBytes: 2_048 * MIB,
   memoryBytes: 4 * MIB,
+  memoryBytesTotal: 256 * MIB,
   segmentBytes: 64 * MIB,
   queueBytes: 16 * MIB,
   floorBytes: 64 * MIB,
@@ -134,9 +137,15 @@ export async function startProxy(options: ProxyOptions): Promise<RunningProxy> {
   const lock = lockSpool(options.dir);
   const sources = new Map<string, Source>();
   const stop = async () => {
-    for (const source of sources.values()) await source.close(timeouts.closeMs);
-    for (const upstream of upstreams.values()) upstream.close();
-    lock.release();
+    try {
+      const closing = [...sources.values()].map((source) => source.close(timeouts.closeMs));
+      for (const result of await Promise.allSettled(closing)) {
+        if (result.status === 'rejected') throw result.reason;
+      }
+    } finally {
+      for (const upstream of upstreams.values()) upstream.close();
+      lock.release();
+    }
   };
   try {
     for (const name of new Set([...upstreams.values()].map((upstream) => upstream.log))) {
@@ -171,6 +180,7 @@ export async function startProxy(options: ProxyOptions): Promise<RunningProxy> {
       idleMs: timeouts.idleMs,
       requestBytesMax: limits.requestBytes,
       memoryBytes: limits.memoryBytes,
+      budget: new Budget(limits.memoryBytesTotal),
       callsMax: limits.calls,
       onClientAbort: options.onClientAbort ?? 'cancel',
     });

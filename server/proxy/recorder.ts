@@ -17,42 +17,17 @@ import { RECORD_TYPE } from '../core/statement.ts';
 import { uuidv7 } from '../core/uuid.ts';
 import type { Signer } from '../keys/signer.ts';
 import { type Clock, timestampUs } from './clock.ts';
+import { bytesOf, type EndedCall, type GapFacts, type Job, unreadable } from './jobs.ts';
 import { errorCode } from './journal/disk.ts';
 import { FRAME, NO_CALL } from './journal/frame.ts';
 import { SyncFailed } from './journal/journal.ts';
-import type { Damage } from './journal/scan.ts';
 import { FieldSealer } from './journal/seal.ts';
 import type { ProxyLogger } from './logger.ts';
-import { type BuiltCall, buildCall, buildMinimal, type LiveFacts } from './record.ts';
+import { type BuiltCall, buildCall, buildMinimal } from './record.ts';
 import { type BodyRef, encodeRecordFrame, type RecordMeta } from './record-frame.ts';
 import type { Chain } from './recover.ts';
 import type { SpoolContext } from './spool.ts';
 import { SpooledCall } from './spooled.ts';
-
-/** A call whose end frame is on disk. */
-export interface EndedCall {
-  readonly recordId: string;
-  readonly beginPosition: number;
-  readonly endPosition: number;
-  /** What is still in memory; without it the call is read back. */
-  live?: LiveFacts | undefined;
-}
-
-export interface GapFacts {
-  readonly reason: string;
-  readonly source?: string;
-  /** First and last missing seq; the gap's own where no number is missing. */
-  readonly seqs?: { readonly from: number; readonly to: number };
-  readonly time?: { readonly fromUs: number; readonly toUs: number };
-  readonly count?: number;
-  readonly damage?: readonly Damage[];
-  readonly replaces?: string;
-}
-
-type Job =
-  | { readonly kind: 'call'; readonly call: EndedCall }
-  | { readonly kind: 'gap'; readonly gap: GapFacts }
-  | { readonly kind: 'heartbeat' };
 
 export interface RecorderOptions {
   readonly context: SpoolContext;
@@ -84,8 +59,9 @@ export interface Draft {
 /** Records made and signed together. */
 const BATCH_MAX = 64;
 
-/** Calls whose facts stay in memory while they wait; the rest are read back from the spool. */
+/** Calls, and bytes of their bodies, whose facts stay in memory while they wait; the rest are read back. */
 const LIVE_MAX = 256;
+const LIVE_BYTES_MAX = 67_108_864;
 
 /** Calls that wait for the signer or the disk, beyond which no new call is taken. */
 const WAITING_MAX = 65_536;
@@ -101,6 +77,7 @@ export class Recorder {
   #appended: Chain;
   #running: Promise<void> | undefined;
   #lastError: string | undefined;
+  #liveBytes = 0;
   #stopped = false;
   #stopWaiting: () => void = () => {};
 
@@ -132,7 +109,11 @@ export class Recorder {
   }
 
   call(call: EndedCall): void {
-    if (this.#jobs.length >= LIVE_MAX) call.live = undefined;
+    const bytes = call.live === undefined ? 0 : bytesOf(call);
+    if (this.#jobs.length >= LIVE_MAX || this.#liveBytes + bytes > LIVE_BYTES_MAX) {
+      call.live = undefined;
+    }
+    if (call.live !== undefined) this.#liveBytes += bytes;
     this.#add({ kind: 'call', call });
   }
 
@@ -169,7 +150,7 @@ export class Recorder {
     await new Promise(setImmediate);
     while (this.#jobs.length > 0 && !this.#stopped) {
       try {
-        await this.#batch(this.#jobs.slice(0, BATCH_MAX));
+        await this.#batch(this.#nextJobs());
         this.#lastError = undefined;
       } catch (error) {
         this.#appended = this.#chain;
@@ -184,6 +165,18 @@ export class Recorder {
       }
     }
     this.#running = undefined;
+  }
+
+  /** The first few that wait, with as much content as memory is meant to hold; at least one. */
+  #nextJobs(): Job[] {
+    let bytes = 0;
+    let n = 0;
+    for (const job of this.#jobs.slice(0, BATCH_MAX)) {
+      bytes += job.kind === 'call' ? bytesOf(job.call) : 0;
+      if (n > 0 && bytes > LIVE_BYTES_MAX) break;
+      n++;
+    }
+    return this.#jobs.slice(0, n);
   }
 
   async #batch(jobs: readonly Job[]): Promise<void> {
@@ -213,7 +206,9 @@ export class Recorder {
     // A crash before this: the same calls get the same seqs at the next start, and nobody has seen
     // these signatures. After it: they are submitted, by this process or the next.
     this.#chain = chain;
-    this.#jobs.splice(0, jobs.length);
+    for (const job of this.#jobs.splice(0, jobs.length)) {
+      if (job.kind === 'call' && job.call.live !== undefined) this.#liveBytes -= bytesOf(job.call);
+    }
     for (const [i, position] of positions.entries()) {
       recorded(position, drafts[i] as Draft);
     }
@@ -375,12 +370,6 @@ export class Recorder {
       };
     });
   }
-}
-
-function unreadable(call: EndedCall): Exclude<Job, { kind: 'call' }> {
-  const made = Number.parseInt(call.recordId.replaceAll('-', '').slice(0, 12), 16) * 1_000;
-  const time = { fromUs: made, toUs: made };
-  return { kind: 'gap', gap: { reason: 'unreadable-call', count: 1, time } };
 }
 
 /** The payload's share of an entry of 65,535 bytes; signatures and framing take less than the rest. */

@@ -15,7 +15,7 @@
 
 import type { LogClient } from '../client/client.ts';
 import { toHex, utf8 } from '../core/bytes.ts';
-import { SteleError } from '../core/errors.ts';
+import { hasCode, SteleError } from '../core/errors.ts';
 import { parseReceipt } from '../core/receipt.ts';
 import type { Signer } from '../keys/signer.ts';
 import type { Keyring } from '../vault/keyring.ts';
@@ -23,13 +23,14 @@ import { Backlog } from './backlog.ts';
 import type { Clock } from './clock.ts';
 import type { BeginFacts, EndFacts } from './facts.ts';
 import { chainToGoOn, remember } from './identity.ts';
+import type { EndedCall } from './jobs.ts';
 import type { SpoolDisk } from './journal/disk.ts';
 import { FRAME, NO_CALL } from './journal/frame.ts';
 import { Journal, type SyncFailed } from './journal/journal.ts';
 import type { ProxyLogger } from './logger.ts';
 import { Mender } from './mend.ts';
 import { readSubmission, setAside } from './outgoing.ts';
-import { type Draft, type EndedCall, type GapFacts, Recorder } from './recorder.ts';
+import { type Draft, Recorder } from './recorder.ts';
 import {
   type Chain,
   findRecords,
@@ -66,6 +67,9 @@ export interface SourceOptions {
 const BLOCK_RECORDS = 4_096;
 const LOADED_MAX = 65_536;
 const RECENT_MAX = 256;
+
+/** Asking for the end of a lost source is no hurry: this many times the usual pause. */
+const LOST_RETRIES = 20;
 
 export class Source {
   readonly #options: SourceOptions;
@@ -271,19 +275,25 @@ export class Source {
     this.#submitter.wake();
   }
 
-  /** The log knows how far the lost source had got; where it cannot be asked, the gap says what is known. */
+  /** The log knows how far the lost source had got. Until it can be asked, `source.json` remembers the loss. */
   #reportLost(replaces: string): void {
-    const gap = (known: number | undefined): GapFacts => ({
-      reason: 'journal-lost',
-      source: replaces,
-      ...(known === undefined ? {} : { seqs: { from: known, to: known } }),
-      replaces,
-    });
-    this.#options.logger.error({ replaces }, 'the journal was lost; a new source begins');
-    this.#options.client.sources().then(
-      (sources) => this.#recorder.gap(gap(sources.find(({ id }) => id === replaces)?.next)),
-      () => this.#recorder.gap(gap(undefined)),
-    );
+    const { logger, client, limits } = this.#options;
+    logger.error({ replaces }, 'the journal was lost; a new source begins');
+    const report = (next: number) => {
+      const seqs = { from: next, to: next };
+      this.#recorder.gap({ reason: 'journal-lost', source: replaces, seqs, replaces });
+    };
+    const look = () => {
+      client.sources().then(
+        (sources) => report(sources.find(({ id }) => id === replaces)?.next ?? 0),
+        (error: unknown) => {
+          // A token that may only submit is never told.
+          if (hasCode(error, 'forbidden') || hasCode(error, 'unauthenticated')) report(0);
+          else if (!this.#closed) setTimeout(look, LOST_RETRIES * limits.retryMs).unref();
+        },
+      );
+    };
+    look();
   }
 
   #remember(replaces: string | undefined): Promise<void> {

@@ -240,8 +240,11 @@ describe('a disk that fails', () => {
       expect(answer.isWhole).toBe(true);
       expect(answer.body.toString()).toBe(STREAM);
     }
+    const long = JSON.stringify({ messages: [{ role: 'user', content: 'x'.repeat(10_000_000) }] });
+    expect((await chat(proxy, long)).isWhole).toBe(true);
+    expect(provider.requests.at(-1)?.body.length).toBe(long.length);
     disk.before = () => {};
-    await log.until(() => log.gaps.reduce((sum, gap) => sum + (gap.count ?? 0), 0) === 3);
+    await log.until(() => log.gaps.reduce((sum, gap) => sum + (gap.count ?? 0), 0) === 4);
     expect(log.gaps[0]?.reason).toBe('journal-unwritable');
     expect(log.gaps[0]?.time_from).toBeDefined();
     await chat(proxy);
@@ -417,9 +420,11 @@ describe('a source', () => {
     const lost = disk.reopened('power-cut');
     lost.files.clear();
     const log = new TestLog(first.signer);
-    log.sources = async () => [
-      { id: old?.source.id ?? '', keyid: '', next: 1, holes: [], forks: 0 },
-    ];
+    let isAway = true;
+    log.sources = async () => {
+      if (isAway) throw refusal('storage');
+      return [{ id: old?.source.id ?? '', keyid: '', next: 1, holes: [], forks: 0 }];
+    };
     const second = await setUp({
       upstream: provider.url,
       disk: lost,
@@ -429,6 +434,7 @@ describe('a source', () => {
     });
     await chat(second.proxy);
     const [record] = await log.untilCalls(1);
+    isAway = false;
     await log.until(() => log.gaps.length > 0);
     expect(record?.source.id).not.toBe(old?.source.id);
     expect(log.gaps).toMatchObject([
@@ -522,16 +528,17 @@ describe('a record', () => {
   });
 
   test('of a request that was read back says the same as of one that was in memory', async () => {
-    const bodies = [4_000_000, 10];
+    const memories = [{}, { memoryBytes: 10 }, { memoryBytesTotal: 10 }];
     const records = [];
-    for (const memoryBytes of bodies) {
+    for (const limits of memories) {
       const provider = await chatProvider();
-      const { proxy, log } = await setUp({ upstream: provider.url, limits: { memoryBytes } });
+      const { proxy, log } = await setUp({ upstream: provider.url, limits });
       await chat(proxy);
       const [record] = await log.untilCalls(1);
       records.push({ input: record?.input, model: record?.model, output: record?.output });
     }
     expect(records[1]).toEqual(records[0]);
+    expect(records[2]).toEqual(records[0]);
   });
 
   test('of a hundred calls at once: each has one, in one chain', async () => {
