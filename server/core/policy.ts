@@ -71,6 +71,18 @@ export function isQuorumMet(policy: Policy, verified: readonly VerifierKey[]): b
   return met.has(policy.quorum);
 }
 
+/** Throws `malformed` if one of these witnesses is a log: it would vouch for itself. */
+export function checkWitnesses(
+  witnesses: readonly PolicyWitness[],
+  logKeys: readonly VerifierKey[],
+): void {
+  for (const { name, key } of witnesses) {
+    if (logKeys.some((log) => log.name === key.name || isSameMaterial(log, key))) {
+      throw malformed('policy', `witness ${shown(name)} has the name or the key of a log`);
+    }
+  }
+}
+
 /** Reads a policy file; throws `malformed` with the line. */
 export function parsePolicy(bytes: Uint8Array): Policy {
   if (bytes.length > POLICY_BYTES_MAX) {
@@ -133,11 +145,10 @@ class Draft {
 
   finish(): Policy {
     if (this.#quorum === undefined) throw malformed('policy', 'no quorum line');
-    for (const { name, key } of this.#witnesses) {
-      if (this.#logs.some((log) => log.key.name === key.name || isSameMaterial(log.key, key))) {
-        throw malformed('policy', `witness ${shown(name)} has the name or the key of a log`);
-      }
-    }
+    checkWitnesses(
+      this.#witnesses,
+      this.#logs.map(({ key }) => key),
+    );
     return {
       logs: this.#logs,
       witnesses: this.#witnesses,

@@ -17,7 +17,7 @@ import { malformed, SteleError, shown } from './errors.ts';
 import { type JsonObject, parseJson } from './json.ts';
 import { type PublicKey, parsePublicKey } from './keys.ts';
 import { LOG_KEYS_MAX } from './limits.ts';
-import { type Policy, parsePolicy } from './policy.ts';
+import { checkWitnesses, type Policy, parsePolicy } from './policy.ts';
 import {
   anyObject,
   base64,
@@ -117,6 +117,10 @@ export function parseTrust(bytes: Uint8Array): Trust {
   const origins = trust.logs.map((log) => log.origin);
   const again = origins.find((origin, i) => origins.indexOf(origin) !== i);
   if (again !== undefined) throw malformed(WHAT, `log ${shown(again)} is listed twice`);
+  checkWitnesses(
+    trust.policy?.parsed.witnesses ?? [],
+    trust.logs.flatMap(({ keys }) => keys.map(({ key }) => key)),
+  );
   return trust;
 }
 

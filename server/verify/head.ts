@@ -13,6 +13,7 @@ import {
   checkNoteSignature,
   NOTE_ECDSA,
   NOTE_ED25519,
+  NOTE_MLDSA,
   type NoteSignature,
   parseNote,
   type VerifierKey,
@@ -56,9 +57,12 @@ export function openHead(
   return { checkpoint, identity, verified, unknown };
 }
 
-/** Every log key but the anchor key, which is for published heads, speaks for the log by itself. */
+/**
+ * Whether a log key speaks for the log by itself. The anchor key, which is for published heads, does not,
+ * and neither does a key of a type whose lines are never verified.
+ */
 export function isIdentity(key: VerifierKey): boolean {
-  return key.type !== NOTE_ECDSA;
+  return key.type === NOTE_ED25519 || key.type === NOTE_MLDSA;
 }
 
 function checkNoRetired(log: TrustedLog, lines: readonly NoteSignature[], size: number): void {
