@@ -7,7 +7,7 @@
  * Checking follows [RFC 9162 §2.1.3.2] and [RFC 9162 §2.1.4.2] step by step. The length of a proof is a
  * function of the sizes alone, and anything longer or shorter is refused.
  */
-import { trailingZeros } from './bits.ts';
+import { floorLog2, trailingZeros } from './bits.ts';
 import { equalBytes } from './bytes.ts';
 import { invariant, malformed, unverified } from './errors.ts';
 import { compactRange, type NodeId, splitPoint } from './geometry.ts';
@@ -28,7 +28,13 @@ function planOf(runs: readonly Run[]): ProofPlan {
   const counts: number[] = [];
   for (const [begin, end] of runs) {
     const before = nodes.length;
-    nodes.push(...compactRange(begin, end));
+    const level = end > begin ? floorLog2(end - begin) : 0;
+    // Nearly all runs of an inclusion proof are one perfect node.
+    if (end - begin === 2 ** level && begin % 2 ** level === 0) {
+      nodes.push({ level, index: begin / 2 ** level });
+    } else {
+      for (const node of compactRange(begin, end)) nodes.push(node);
+    }
     counts.push(nodes.length - before);
   }
   return { nodes, counts };

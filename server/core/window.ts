@@ -20,8 +20,7 @@ import { invariant, malformed } from './errors.ts';
 import { WINDOW_SIZE_MAX } from './limits.ts';
 import { leafHash, nodeHash } from './merkle.ts';
 import { pae } from './pae.ts';
-import { rootFromInclusion } from './proof.ts';
-import { type Hash, leafIndex, treeSize } from './units.ts';
+import { type Hash, hash } from './units.ts';
 
 /** Reserved: `malformed` everywhere as an entry's own payload type. */
 export const WINDOW_TYPE = 'application/vnd.stele.window.v1';
@@ -75,15 +74,21 @@ export function windowMessage(origin: string, size: number, root: Hash): Uint8Ar
   return pae(WINDOW_TYPE, utf8(`stele window v1\n${origin}\n${size}\n${toBase64(root)}\n`));
 }
 
-/** The root that the path of a statement, given by its PAE, leads to. */
+/** The root that the path of a statement, given by its PAE, leads to [RFC 9162 §2.1.3.2]. */
 export function windowRoot(statementPae: Uint8Array, window: Window): Hash {
+  // The path has as many hashes as the loop takes.
   checkWindow(window);
-  return rootFromInclusion({
-    index: leafIndex(window.index),
-    size: treeSize(window.size),
-    leafHash: leafHash(statementPae),
-    proof: window.hashes,
-  });
+  const path = window.hashes.values();
+  let root = leafHash(statementPae);
+  for (let at = window.index, last = window.size - 1; last > 0; at >>= 1, last >>= 1) {
+    // The last node of a level with an odd count moves up alone.
+    if (at === last && at % 2 === 0) continue;
+    const sibling = path.next().value;
+    invariant(sibling !== undefined, 'a path is as long as its length was checked to be');
+    const beside = hash(sibling, 'window hash');
+    root = at % 2 === 1 ? nodeHash(beside, root) : nodeHash(root, beside);
+  }
+  return root;
 }
 
 /** The message to sign once, and each statement's path, in order. */
