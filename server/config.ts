@@ -108,9 +108,9 @@ export const SETTINGS = {
     'Milliseconds that running requests are given to end when the server stops.',
   ),
   verify_threads: setting(
-    whole(1, 64),
+    whole(1, 16),
     undefined,
-    'Threads that check signatures. Default: one per processor, at most 4.',
+    'Threads that check signatures. Default: one per processor, at most 16.',
   ),
 } as const;
 

@@ -271,6 +271,7 @@ describe('docs/formats.md', () => {
 
 describe('README.md', () => {
   const text = page('README.md');
+  const missing = /\*\*What is not here yet\*\*[\s\S]*?\n\n/.exec(text)?.[0] ?? '';
 
   test('says the release and the supported versions of Node as package.json does', () => {
     expect(text).toContain(`\n${manifest.version}, `);
@@ -283,6 +284,28 @@ describe('README.md', () => {
     const pages = PAGES.filter((path) => /^docs\/[^/]+$/.test(path));
     const unlinked = pages.filter((path) => !linked.includes(path));
     expect(unlinked).toEqual([]);
+  });
+
+  test.each([
+    ['feed', '/v1/feed'],
+    ['`ct/v1` routes', '/ct/v1/get-sth'],
+    ['OTLP', '/ingest/{log}/otlp/v1/traces'],
+    ['metrics', '/metrics'],
+    ['OpenAPI', '/openapi.json'],
+  ])('says that there is no %s as long as there is none', (what, route) => {
+    const exists = allRoutes({} as never).some(({ pattern }) => pattern === route);
+    expect(missing.includes(what)).toBe(!exists);
+  });
+
+  test.each([
+    ['monitoring', 'monitor'],
+    ['cosignatures', 'witness'],
+    ['anchoring', 'anchor'],
+    ['backup', 'backup'],
+    ['export', 'export'],
+    ['evidence', 'evidence'],
+  ])('says that there is no %s as long as there is no command %s', (what, command) => {
+    expect(missing.includes(what)).toBe(!COMMAND_NAMES.includes(command));
   });
 
   test('is the only page that lists what is missing', () => {
