@@ -9,6 +9,7 @@ import { commitmentsOf } from '../core/record.ts';
 import type { Admitted } from '../log/admit.ts';
 import type { Logs } from '../log/logs.ts';
 import type { LogPort } from '../proxy/proxy.ts';
+import { FsyncFailed } from '../storage/sqlite/database.ts';
 import type { Staging } from '../vault/vault.ts';
 import type { Vaults } from '../vault/vaults.ts';
 
@@ -18,6 +19,8 @@ export interface LocalLogOptions {
   readonly name: string;
   /** Bytes of one body. */
   readonly bodyBytesMax: number;
+  /** What is on disk is no longer known: the process must end. */
+  readonly fatal: (error: Error) => void;
 }
 
 export class LocalLog implements LogPort {
@@ -28,6 +31,16 @@ export class LocalLog implements LogPort {
   }
 
   async submit(entry: Uint8Array, content?: Content) {
+    try {
+      return await this.#submit(entry, content);
+    } catch (error) {
+      // The submitter tries again whatever fails, and after a failed fsync nobody may (P9).
+      if (error instanceof FsyncFailed) this.#options.fatal(error);
+      throw error;
+    }
+  }
+
+  async #submit(entry: Uint8Array, content: Content | undefined) {
     const log = await this.#options.logs.get(this.#options.name);
     log.checkRoom();
     const admitted = await log.admit(entry);

@@ -53,7 +53,10 @@ export async function proxyOf(
   const ports = new Map<string, ProxyLog>();
   for (const name of logNames(config)) {
     const { origin } = await logs.get(name);
-    ports.set(name, { origin, client: new LocalLog({ logs, vaults, name, bodyBytesMax }) });
+    ports.set(name, {
+      origin,
+      client: new LocalLog({ logs, vaults, name, bodyBytesMax, fatal: program.fatal }),
+    });
   }
   return start(program, { config, logger, key, logs: ports, sourceId: 'proxy' });
 }

@@ -32,9 +32,11 @@ interface Case {
   readonly outcome: Outcome;
   /** The fault comes after the answer. */
   readonly isAnswered?: true;
+  /** Something else than a submission. */
+  readonly work?: (place: Place, known: Draft) => Promise<unknown>;
 }
 
-const failing = (syscall: string, n = 1) => `${syscall}:error=EIO:when=${n}`;
+const failing = (syscall: string, n: number | string = 1) => `${syscall}:error=EIO:when=${n}`;
 const killing = (syscall: string, n = 1) => `${syscall}:signal=SIGKILL:when=${n}`;
 
 const WAL = 'logs/default.db-wal';
@@ -62,6 +64,27 @@ const SUBMISSIONS: readonly Case[] = [
     fault: { inject: failing('fsync', 2), path: WAL },
     outcome: 'ends',
     isAnswered: true,
+  },
+  {
+    name: 'fsync of a new token fails',
+    fault: { inject: failing('fsync'), path: 'stele.db-wal' },
+    outcome: 'ends',
+    work: (place) => place.admin().createToken({ holder: 'a', roles: ['read'], logs: ['*'] }),
+  },
+  {
+    name: 'fsync of the trace of a content read fails',
+    fault: { inject: failing('fsync'), path: 'logs/default.access.db-wal' },
+    outcome: 'ends',
+    work: (place, { recordId }) =>
+      place.log('content').disclosure(recordId, 'request.body', { reason: 'a test' }),
+  },
+  {
+    name: 'a write of the trace of a content read fails',
+    // Every one: the first may be that of a head that is published.
+    fault: { inject: failing('pwrite64', '1+'), path: 'logs/default.access.db-wal' },
+    outcome: 'refuses',
+    work: (place, { recordId }) =>
+      place.log('content').disclosure(recordId, 'request.body', { reason: 'a test' }),
   },
   {
     name: "a write of the log's commit fails",
@@ -110,8 +133,11 @@ const SUBMISSIONS: readonly Case[] = [
   },
 ];
 
-/** `at`: before the request is on disk, or when the whole answer has come and is not on disk yet. */
-const CALLS: readonly (Case & { readonly at: 'request' | 'answer' })[] = [
+/**
+ * `at`: before the request is on disk, when the whole answer has come and is not on disk yet, or when its
+ * record goes into the log.
+ */
+const CALLS: readonly (Case & { readonly at: 'request' | 'answer' | 'record' })[] = [
   {
     name: "fsync of a call's request fails",
     at: 'request',
@@ -129,6 +155,18 @@ const CALLS: readonly (Case & { readonly at: 'request' | 'answer' })[] = [
     at: 'request',
     fault: { inject: failing('pwritev') },
     outcome: 'refuses',
+  },
+  {
+    name: "fsync of a call's content fails in the vault",
+    at: 'record',
+    fault: { inject: failing('fsync') },
+    outcome: 'ends',
+  },
+  {
+    name: 'killed in the commit of a record',
+    at: 'record',
+    fault: { inject: killing('pwrite64'), path: WAL },
+    outcome: 'dies',
   },
   {
     name: "killed in the fsync of a call's request",
@@ -162,7 +200,8 @@ describe.skipIf(straceMissing !== undefined)(title, () => {
     for (const one of SUBMISSIONS) {
       const draft = contentOf(author, drafts.length);
       drafts.push(draft);
-      const answer = await under(place, one, () => submit(place, author, draft));
+      const work = one.work ?? (() => submit(place, author, draft));
+      const answer = await under(place, one, () => work(place, drafts[0] as Draft));
       if (one.isAnswered) ledger.receipt(answer as Uint8Array);
       else expect(answer, one.name).toBeInstanceOf(SteleError);
       // Sent again it gets its one index.
@@ -200,6 +239,8 @@ describe.skipIf(straceMissing !== undefined)(title, () => {
       if (one.at === 'request') {
         answer = (await under(place, one, send)) as ProxyCall;
         expect(provider.requests.length, `${one.name}: nothing was forwarded`).toBe(reached);
+      } else if (one.at === 'record') {
+        answer = (await under(place, one, send)) as ProxyCall;
       } else {
         let tracer: Promise<Tracer> | undefined;
         atEnd = async () => {
@@ -212,11 +253,13 @@ describe.skipIf(straceMissing !== undefined)(title, () => {
         expect(Buffer.from(answer.answer).toString()).toContain('data: {');
         expect(Buffer.from(answer.answer).toString()).not.toContain('data: [DONE]\n');
       }
-      expect(answer.isComplete && answer.status === 200, one.name).toBe(false);
+      // Its caller has the whole answer before the record is made.
+      const isWhole = one.at === 'record';
+      expect(answer.isComplete && answer.status === 200, one.name).toBe(isWhole);
       await drained(place.addresses().proxy);
       const records = recordsOf(await ledger.checkAll(place.log('read')));
       const evidence = new Evidence(place.log('content'), records);
-      if (one.at === 'answer') await evidence.checkCall(answer);
+      if (one.at !== 'request') expect(await evidence.checkCall(answer)).toBe(isWhole);
       const recorded = await evidence.requests();
       expect(
         provider.requests.every((r) => recorded.has(digest(r.body))),

@@ -175,13 +175,12 @@ export class Place {
     return new LogClient({ base: `${server}/logs/${name}`, token: this.token(role) });
   }
 
-  async register(key: PublicKey): Promise<void> {
-    const admin = new InstanceClient({
-      base: this.addresses().server,
-      token: this.token('admin'),
-    });
-    const { alg, spki } = key;
-    await admin.registerGateway('default', { alg, spki: toBase64(spki) });
+  admin(): InstanceClient {
+    return new InstanceClient({ base: this.addresses().server, token: this.token('admin') });
+  }
+
+  async register({ alg, spki }: PublicKey): Promise<void> {
+    await this.admin().registerGateway('default', { alg, spki: toBase64(spki) });
   }
 
   trust(): Trust {

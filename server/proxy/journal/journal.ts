@@ -302,7 +302,14 @@ export class Journal {
       }
     }
     this.#current = undefined;
-    this.#current = await this.#segments.add(base);
+    const added = await this.#segments.add(base);
+    try {
+      await this.#options.disk.syncFolder();
+    } catch (error) {
+      // Whether the segment has its name on disk is as unknown as bytes are after a failed sync.
+      throw new SyncFailed(error);
+    }
+    this.#current = added;
   }
 
   async #sync(): Promise<void> {

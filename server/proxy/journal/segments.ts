@@ -50,7 +50,7 @@ export class Segments {
     return first === undefined || last === undefined ? 0 : last.end - first.base;
   }
 
-  /** Makes the file of a new last segment, durably. */
+  /** Makes the file of a new last segment. Its name is durable once the folder is synced. */
   async add(base: number): Promise<{ segment: Segment; file: SpoolFile }> {
     const last = this.#list.at(-1);
     invariant(last === undefined || last.end === base, 'segments touch');
@@ -64,7 +64,6 @@ export class Segments {
     const segment = { base, end: base };
     this.#list.push(segment);
     this.#open.set(base, Promise.resolve(file));
-    await this.#disk.syncFolder();
     return { segment, file };
   }
 
