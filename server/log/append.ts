@@ -271,7 +271,7 @@ export class Appender<C extends StagedContent> {
       timeMs: Math.max(this.#ports.clock.now(), this.#head?.timeMs ?? 0),
       checkpoint: await this.#ports.sign(text),
     };
-    const slice = this.#ports.lookups.next(this.#tree.size);
+    const slice = this.#ports.lookups.next(this.#tree.size, fresh.length);
     return { before: this.#head, head, tree, tiles, fresh, draft, slice };
   }
 

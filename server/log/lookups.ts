@@ -21,6 +21,9 @@ const RUN_ENTRIES = 16_384;
 /** Look-ups written with one commit: about 2 ms of work. */
 const SLICE = 2_048;
 
+/** Look-ups written for each entry of a larger commit: twice those that it adds, so none pile up. */
+const SLICE_PER_ENTRY = 4;
+
 /** 52 bits of a hash as a number: the most that fits a double together with its exactness. */
 export function hashPrefix(hash: Hash): number {
   const view = new DataView(hash.buffer, hash.byteOffset, 8);
@@ -105,10 +108,10 @@ export class Lookups {
   }
 
   /**
-   * What the next commit should write, for a log of `size` entries before it. Nothing changes here
-   * until `wrote` is told that the commit succeeded.
+   * What the next commit should write, for a log of `size` entries before it and `adding` in it. Nothing
+   * changes here until `wrote` is told that the commit succeeded.
    */
-  next(size: TreeSize): LookupSlice {
+  next(size: TreeSize, adding: number): LookupSlice {
     if (this.#run === undefined && this.#waitingEntries >= RUN_ENTRIES) {
       this.#run = { lookups: this.#waiting.sort(byKey), end: size, at: 0 };
       this.#waiting = [];
@@ -116,7 +119,8 @@ export class Lookups {
     }
     const run = this.#run;
     if (run === undefined) return { lookups: [], indexed: this.#indexed };
-    const lookups = run.lookups.slice(run.at, run.at + SLICE);
+    const count = Math.max(SLICE, SLICE_PER_ENTRY * adding);
+    const lookups = run.lookups.slice(run.at, run.at + count);
     const last = run.at + lookups.length >= run.lookups.length;
     return { lookups, indexed: last ? run.end : this.#indexed };
   }
