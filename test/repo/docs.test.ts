@@ -108,6 +108,14 @@ describe('docs/errors.md', () => {
   test.each(CODES)('has %s with its status and exit status', (code) => {
     expect(rows.get(code)).toEqual({ status: STATUS[code], exit: EXIT[code] });
   });
+
+  test('has the codes of the proxy', () => {
+    const source = readFileSync(join(ROOT, 'server/proxy/problem.ts'), 'utf8');
+    const union = /type GatewayCode = ([^;]+);/.exec(source)?.[1] ?? '';
+    const codes = [...union.matchAll(/'(\w+)'/g)].map(([, code]) => code);
+    expect(codes.length).toBeGreaterThan(0);
+    for (const code of codes) expect(page('docs/errors.md')).toMatch(`| \`${code}\` | `);
+  });
 });
 
 describe('docs/invariants.md', () => {
