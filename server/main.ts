@@ -66,12 +66,21 @@ function thisProcess(): World {
   };
 }
 
+/**
+ * One Ctrl-C may arrive twice: from the terminal, and from an npm that passes on what it gets. A signal
+ * this soon after the first is the same one.
+ */
+const SAME_SIGNAL_MS = 500;
+
 /** Aborted at the first Ctrl-C or SIGTERM; the second ends the process. */
 function untilInterrupted(): AbortSignal {
   const controller = new AbortController();
+  let firstMs = Number.POSITIVE_INFINITY;
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.on(signal, () => {
-      if (controller.signal.aborted) process.exit(signal === 'SIGINT' ? 130 : 143);
+      const now = performance.now();
+      if (now - firstMs > SAME_SIGNAL_MS) process.exit(signal === 'SIGINT' ? 130 : 143);
+      firstMs = Math.min(firstMs, now);
       controller.abort();
     });
   }
