@@ -86,15 +86,32 @@ export function planRoot(size: TreeSize): ProofPlan {
   return planOf([[0, size]]);
 }
 
-/** The hashes of a planned proof, from the hashes of its nodes in the plan's order. */
-export function prove(plan: ProofPlan, hashes: readonly Hash[]): Hash[] {
-  invariant(hashes.length === plan.nodes.length, 'a plan is computed from the hash of each node');
+/** What runs of several nodes fold to, by their first leaf. */
+export type Folds = Map<number, Hash>;
+
+/**
+ * The hashes of a planned proof, from the hashes of its nodes in the plan's order. Inclusion proofs of
+ * one size may share `folds`: their runs of several nodes all end where the tree ends.
+ */
+export function prove(
+  { nodes, counts }: ProofPlan,
+  hashes: readonly Hash[],
+  folds: Folds = new Map(),
+): Hash[] {
+  invariant(hashes.length === nodes.length, 'a plan is computed from the hash of each node');
   let at = 0;
-  return plan.counts.map((count) => {
+  return counts.map((count) => {
     if (count === 0) return EMPTY_ROOT;
     at += count;
-    let folded = hashes[at - 1] as Hash;
-    for (let i = at - 2; i >= at - count; i--) folded = nodeHash(hashes[i] as Hash, folded);
+    if (count === 1) return hashes[at - 1] as Hash;
+    const { level, index } = nodes[at - count] as NodeId;
+    const begin = index * 2 ** level;
+    let folded = folds.get(begin);
+    if (folded === undefined) {
+      folded = hashes[at - 1] as Hash;
+      for (let i = at - 2; i >= at - count; i--) folded = nodeHash(hashes[i] as Hash, folded);
+      folds.set(begin, folded);
+    }
     return folded;
   });
 }

@@ -9,7 +9,14 @@ import { encodeBundle } from '../core/bundle.ts';
 import { invariant, SteleError } from '../core/errors.ts';
 import type { NodeId } from '../core/geometry.ts';
 import { TILE_WIDTH } from '../core/limits.ts';
-import { type ProofPlan, planConsistency, planInclusion, planRoot, prove } from '../core/proof.ts';
+import {
+  type Folds,
+  type ProofPlan,
+  planConsistency,
+  planInclusion,
+  planRoot,
+  prove,
+} from '../core/proof.ts';
 import { ExpandedTile, type TileId, type TilePath, tileOfNode, tileWidth } from '../core/tile.ts';
 import type { FullTile, Tree } from '../core/tree.ts';
 import { type Hash, type LeafIndex, leafIndex, type TreeSize, treeSize } from '../core/units.ts';
@@ -25,6 +32,7 @@ export class Reader {
   readonly #store: LogStore;
   readonly #tree: () => Tree;
   readonly #tiles = new Map<string, ExpandedTile>();
+  #folds = { size: treeSize(0), folds: new Map() as Folds };
 
   /** `tree` gives the committed tree of this moment. */
   constructor(store: LogStore, tree: () => Tree) {
@@ -49,7 +57,7 @@ export class Reader {
   async inclusion(index: LeafIndex, size: TreeSize): Promise<Hash[]> {
     this.checkSize(size);
     this.checkIndex(index, size);
-    return this.#compute(planInclusion(index, size));
+    return this.#compute(planInclusion(index, size), this.#foldsOf(size));
   }
 
   async consistency(from: TreeSize, to: TreeSize): Promise<Hash[]> {
@@ -110,7 +118,13 @@ export class Reader {
     }
   }
 
-  async #compute(plan: ProofPlan): Promise<Hash[]> {
+  /** Proofs are mostly asked for under one size at a time, that of the newest head. */
+  #foldsOf(size: TreeSize): Folds {
+    if (this.#folds.size !== size) this.#folds = { size, folds: new Map() };
+    return this.#folds.folds;
+  }
+
+  async #compute(plan: ProofPlan, folds?: Folds): Promise<Hash[]> {
     const tree = this.#tree();
     const missing = new Map<string, TileId>();
     const hashes: (Hash | undefined)[] = plan.nodes.map(
@@ -129,7 +143,7 @@ export class Reader {
     }
     const all = hashes.filter((hash) => hash !== undefined);
     invariant(all.length === plan.nodes.length, 'tiles just read are at hand');
-    return prove(plan, all);
+    return prove(plan, all, folds);
   }
 
   /** The hash of a node from the tiles in memory; a tile that must be read first is put into `missing`. */
