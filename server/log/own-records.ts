@@ -7,7 +7,7 @@
  */
 import { toBase64 } from '../core/bytes.ts';
 import { decodeEntry, type Entry, encodeEntry, RECORD_TYPE } from '../core/entry.ts';
-import { SteleError } from '../core/errors.ts';
+import { SteleError, shown } from '../core/errors.ts';
 import type { PublicKey } from '../core/keys.ts';
 import { pae } from '../core/pae.ts';
 import { type Record as AuditRecord, CONTROL_SOURCE, formatRecord } from '../core/record.ts';
@@ -67,6 +67,10 @@ export class OwnRecords {
   /** Registers a gateway key, or hands a source to one that is registered. Done twice, it is done once. */
   async register(key: PublicKey, source: string | undefined): Promise<LeafIndex> {
     this.#checkPurpose(key);
+    // Given away, the log could never again say who may sign.
+    if (source?.startsWith('_') === true) {
+      throw new SteleError('forbidden', `source ${shown(source)} is the log's own`);
+    }
     return this.#oneAtATime(async () => {
       const known = this.#known(key.keyid);
       if (known === undefined || known.revoked !== undefined) {

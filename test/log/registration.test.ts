@@ -64,4 +64,13 @@ describe('a gateway key', () => {
     await log.registerGateway(makeSigner().publicKey);
     await checkAll(log);
   });
+
+  test('is never given a source of the log’s own, which would lock the log out of it', async () => {
+    const { log } = await startLog(logOptions({ stateFolder: temporaryFolder() }));
+    const { publicKey } = new Gateway('other').signer;
+    await expect(log.registerGateway(publicKey, { source: '_log' })).rejects.toMatchObject({
+      code: 'forbidden',
+    });
+    expect(await log.registerGateway(publicKey)).toBe(2);
+  });
 });
