@@ -69,6 +69,8 @@ export interface ProxyTimeouts {
   readonly heartbeatMs: number;
   /** Pause before a failed disk, signer or log is tried again; towards the log it grows. */
   readonly retryMs: number;
+  /** How long an ended call waits for others, so that their records are made together. */
+  readonly gatherMs: number;
   /** How long a log may forbid a record (its key is not registered yet) before it is set aside. */
   readonly patienceMs: number;
 }
@@ -95,6 +97,7 @@ const TIMEOUTS: ProxyTimeouts = {
   closeMs: 10_000,
   heartbeatMs: 60_000,
   retryMs: 500,
+  gatherMs: 25,
   patienceMs: 86_400_000,
 };
 
@@ -111,7 +114,7 @@ const LIMITS: ProxyLimits = {
   floorBytes: 64 * MIB,
   spoolBytes: 16_384 * MIB,
   calls: 10_000,
-  inFlight: 4,
+  inFlight: 16,
 };
 
 export interface ProxyState {

@@ -40,6 +40,8 @@ export interface RecorderOptions {
   readonly retentionClass: string;
   /** Pause after a failure of the signer or the disk. */
   readonly retryMs: number;
+  /** How long an ended call waits for others, so that their records are made together. */
+  readonly gatherMs: number;
   readonly logger: ProxyLogger;
   /** The record frame is on disk. */
   readonly recorded: (position: number, draft: Draft) => void;
@@ -146,9 +148,10 @@ export class Recorder {
   }
 
   async #run(): Promise<void> {
-    // Let the answer that is being released go out first.
-    await new Promise(setImmediate);
     while (this.#jobs.length > 0 && !this.#stopped) {
+      // The answer that is being released goes out first, and records that come soon share a commit
+      // here and in the log. Nobody waits for them: what they are made from is on disk.
+      await this.#pause(this.#options.gatherMs);
       try {
         await this.#batch(this.#nextJobs());
         this.#lastError = undefined;
@@ -161,7 +164,7 @@ export class Recorder {
           { error: this.#lastError, waiting },
           'records cannot be made now',
         );
-        await this.#pause();
+        await this.#pause(this.#options.retryMs);
       }
     }
     this.#running = undefined;
@@ -361,9 +364,9 @@ export class Recorder {
     };
   }
 
-  #pause(): Promise<void> {
+  #pause(ms: number): Promise<void> {
     return new Promise((resolve) => {
-      const timer = setTimeout(resolve, this.#options.retryMs);
+      const timer = setTimeout(resolve, ms);
       this.#stopWaiting = () => {
         clearTimeout(timer);
         resolve();

@@ -8,6 +8,8 @@ export interface SourceLimits {
   readonly heartbeatMs: number;
   /** Pause before what failed is tried again; towards the log it grows from there. */
   readonly retryMs: number;
+  /** How long an ended call waits for others, so that their records are made together. */
+  readonly gatherMs: number;
   /** How long a log may forbid a record before it is set aside. */
   readonly patienceMs: number;
   readonly inFlight: number;

@@ -159,6 +159,7 @@ export class Source {
       software: options.software,
       retentionClass: options.retentionClass,
       retryMs: limits.retryMs,
+      gatherMs: limits.gatherMs,
       logger: options.logger,
       recorded: (position, draft) => source?.recorded(position, draft),
     });

@@ -199,7 +199,7 @@ export async function setUp(options: SetupOptions): Promise<Setup> {
     logger: { info: write, warn: write, error: write },
     ...(disk === undefined ? {} : { openDisk: async () => disk }),
     ...rest,
-    timeouts: { retryMs: 5, ...rest.timeouts },
+    timeouts: { retryMs: 5, gatherMs: 0, ...rest.timeouts },
     signer,
     dir,
     kek,
