@@ -211,7 +211,7 @@ describe('docs/formats-http.md', () => {
           : method === 'GET'
             ? `\`${begin}${plain}`
             : `\`${method} ${begin}${plain}\``;
-      expect(text).toContain(shown);
+      expect(text.includes(shown), shown).toBe(true);
     },
   );
 });
@@ -231,6 +231,31 @@ describe('docs/concepts.md', () => {
   function shortened(hash: Hash): string {
     return Buffer.from(hash).toString('hex').slice(0, 4);
   }
+
+  test.each([
+    ...[
+      'entry',
+      'statement',
+      'record',
+      'gateway',
+      'source',
+      'window',
+      'repeat',
+      'gap',
+      'heartbeat',
+    ],
+    ...['leaf', 'leaf hash', 'leaf index', 'node', 'root', 'tree size', 'perfect', 'ephemeral'],
+    ...['compact range', 'right edge', 'inclusion proof', 'consistency proof', 'split view'],
+    ...['head', 'checkpoint', 'origin', 'batch', 'published', 'verifier key', 'key ID', 'key name'],
+    ...['witnesses', 'cosign', 'policy', 'groups', 'quorum', 'anchor', 'identity'],
+    ...['tile', 'partial', 'width', 'bundle', 'receipt', 'disclosure', 'vault'],
+    ...['pushback', 'audit', 'trust file', 'admission rules'],
+  ])('explains: %s', (word) => {
+    const said = [...text.matchAll(/\*\*([^*]+)\*\*/g)].map(([, bold = '']) =>
+      bold.toLowerCase().replace(/\s+/g, ' '),
+    );
+    expect(said).toContain(word.toLowerCase());
+  });
 
   test('draws the tree of seven with its own hashes', () => {
     const drawn = /^level 3[\s\S]*?^leaf index/m.exec(text)?.[0] ?? '';
