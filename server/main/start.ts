@@ -196,10 +196,20 @@ async function warnings({ logs, store }: Instance): Promise<string[]> {
     );
   }
   for (const { name } of logs.list()) {
-    const { stopped } = await logs.get(name);
-    if (stopped !== undefined) lines.push('', `  Log ${name} accepts nothing: ${stopped.message}`);
+    const trouble = await troubleOf(logs, name);
+    if (trouble !== undefined) lines.push('', `  Log ${name} accepts nothing: ${trouble.message}`);
   }
   return lines;
+}
+
+/** Why a log accepts nothing, also where it cannot even be opened: the others are served all the same. */
+async function troubleOf(logs: Instance['logs'], name: string): Promise<SteleError | undefined> {
+  try {
+    return (await logs.get(name)).stopped;
+  } catch (error) {
+    if (error instanceof SteleError) return error;
+    throw error;
+  }
 }
 
 export function shortened(path: string, { cwd }: World): string {
