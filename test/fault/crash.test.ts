@@ -1,74 +1,111 @@
 /**
- * A whole instance is killed at random moments under load and started again (P1, P2, P3, P7).
+ * Whole processes are killed at random moments under load and started again (P1, P2, P3, P7).
  *
  * `STELE_KILLS` says how often (50 unless given), `STELE_SEED` makes the moments come again: the choices
  * do, the machine's own timing does not.
  */
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
+import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { expect, test } from 'vitest';
-import type { Replay } from '../replay/replay.ts';
-import { Author } from './author.ts';
-import { digest, drained, Evidence, recordsOf } from './evidence.ts';
+import { expect, onTestFinished, test } from 'vitest';
 import { Ledger } from './ledger.ts';
-import {
-  callProxy,
-  Gate,
-  type Load,
-  poll,
-  submitContent,
-  submitInBatches,
-  submitSingly,
-} from './load.ts';
+import { Gate, type Load } from './load.ts';
 import { Place } from './process.ts';
-import { KINDS, startProvider, upstreams } from './provider.ts';
+import { startProvider, upstreams } from './provider.ts';
 import { Random } from './random.ts';
+import { underLoad } from './world.ts';
 
 const KILLS = Number(process.env.STELE_KILLS ?? 50);
+const APART = Math.ceil(KILLS / 4);
 
 /** One kill in so many comes while the process starts. */
 const EARLY = 0.3;
 
 test(
-  `a log that is killed ${KILLS} times under load keeps every promise`,
-  async ({ onTestFinished }) => {
-    const random = new Random();
-    console.log(`STELE_SEED=${random.seed} STELE_KILLS=${KILLS}`);
+  `log and proxy in one process, killed ${KILLS} times`,
+  async () => {
+    const random = newRandom();
     const provider = await startProvider(random);
     onTestFinished(() => provider.close());
-    const place = new Place(upstreams(provider));
-    onTestFinished(() => place.close());
+    const place = newPlace(upstreams(provider));
     await firstRun(place, random);
-    const load: Load = {
-      place,
-      ledger: new Ledger(place.trust()),
-      gate: new Gate(),
-      random,
-      ending: false,
-      unanswered: 0,
-    };
-    const clients = await startClients(load);
-    // A client that fails ends the run at once, with its own error.
-    await Promise.race([killAgainAndAgain(load), clients.failed]);
-    load.ending = true;
-    const { contents, calls } = await clients.done;
-    await drained(place.addresses().proxy);
-    const entries = await load.ledger.checkAll(place.log('read'));
-    const complete = await checkEvidence(load, provider, entries, { contents, calls });
-    const { answered, heads } = load.ledger;
-    console.log(
-      `${entries.length} entries, ${answered} answered, ${heads} heads, ${load.unanswered} sent again, ` +
-        `${calls.length} calls, ${complete} complete`,
-    );
-    expect(load.unanswered).toBeGreaterThan(0);
-    expect(complete).toBeGreaterThan(0);
-    await checkSources(place);
-    await place.stop();
-    const audit = await place.stele('audit', '--files', '--data', place.data);
-    expect(audit.output).toContain('HOLDS');
-    expect(audit.code).toBe(0);
+    const gate = new Gate();
+    const load = newLoad(random, place, gate, { place, gate });
+    await underLoad(load, provider, async () => {
+      for (let kill = 0; kill < KILLS; kill++) {
+        await pause(gate.isOpen ? random.int(0, 600) : random.int(100, 1_500));
+        gate.shut();
+        await place.running?.kill();
+        const next = place.spawn();
+        if (random.chance(EARLY) && kill < KILLS - 1) continue;
+        await next.ready;
+        await load.ledger.checkNews(place.log('read'));
+        gate.open();
+      }
+    });
+    await expectAudit(place);
   },
   60_000 + KILLS * 10_000,
 );
+
+test(
+  `a log and a proxy of its own, killed ${APART} times each`,
+  async () => {
+    const random = newRandom();
+    const provider = await startProvider(random);
+    onTestFinished(() => provider.close());
+    // The proxy knows one address, so the log comes back where it was.
+    const listen = `127.0.0.1:${await freePort()}`;
+    const log = newPlace({ STELE_LISTEN: listen }, ['serve']);
+    await log.start();
+    const token = join(log.data, 'tokens', 'submit');
+    const proxy = newPlace({ ...upstreams(provider), STELE_TOKEN: token }, [
+      'proxy',
+      '--server',
+      `http://${listen}`,
+    ]);
+    await proxy.start();
+    const key = join(proxy.data, 'proxy.pub');
+    const registered = await log.stele('gateway', 'register', key, '--data', log.data);
+    expect(registered.code, registered.output).toBe(0);
+    const own = { place: proxy, gate: new Gate() };
+    const load = newLoad(random, log, new Gate(), own);
+    await underLoad(load, provider, async () => {
+      for (let kill = 0; kill < 2 * APART; kill++) {
+        await pause(random.int(0, 500));
+        const [killed, gate] = kill % 2 === 0 ? [log, load.gate] : [proxy, own.gate];
+        gate.shut();
+        await killed.running?.kill();
+        // Meanwhile the other goes on alone.
+        await pause(random.int(0, 300));
+        await killed.start();
+        if (killed === log) await load.ledger.checkNews(log.log('read'));
+        gate.open();
+      }
+    });
+    await proxy.stop();
+    await expectAudit(log);
+  },
+  60_000 + APART * 20_000,
+);
+
+function newRandom(): Random {
+  const random = new Random();
+  console.log(`STELE_SEED=${random.seed} STELE_KILLS=${KILLS}`);
+  return random;
+}
+
+function newPlace(env: Readonly<Record<string, string>>, command?: readonly string[]): Place {
+  const place = new Place(env, command);
+  onTestFinished(() => place.close());
+  return place;
+}
+
+function newLoad(random: Random, place: Place, gate: Gate, proxy: Load['proxy']): Load {
+  const ledger = new Ledger(place.trust());
+  return { place, ledger, gate, proxy, random, ending: false, unanswered: 0 };
+}
 
 /** The first run itself is killed a few times before it may end. */
 async function firstRun(place: Place, random: Random): Promise<void> {
@@ -81,80 +118,19 @@ async function firstRun(place: Place, random: Random): Promise<void> {
   await place.start();
 }
 
-async function startClients(load: Load) {
-  const { origin } = await load.place.log('read').head();
-  const one = new Author(origin, 'singly');
-  const other = new Author(origin, 'singly-ecdsa', 'ecdsa-p256');
-  const batches = new Author(origin, 'batches');
-  const contents = new Author(origin, 'contents');
-  for (const { signer } of [one, other, batches, contents]) {
-    await load.place.register(signer.publicKey);
-  }
-  load.gate.open();
-  const running = Promise.all([
-    submitContent(load, contents),
-    Promise.all([0, 1, 2].map((n) => callProxy(load, `caller ${n}`, KINDS))),
-    submitSingly(load, one),
-    submitSingly(load, other),
-    submitInBatches(load, batches),
-    poll(load),
-  ]);
-  return {
-    done: running.then(([drafts, called]) => ({ contents: drafts, calls: called.flat() })),
-    failed: new Promise<never>((_, reject) => running.catch(reject)),
-  };
+async function expectAudit(place: Place): Promise<void> {
+  await place.stop();
+  const audit = await place.stele('audit', '--files', '--data', place.data);
+  expect(audit.output).toContain('HOLDS');
+  expect(audit.code).toBe(0);
 }
 
-async function killAgainAndAgain({ place, gate, ledger, random }: Load): Promise<void> {
-  for (let kill = 0; kill < KILLS; kill++) {
-    // The first life began before; it is not checked, since it has no past.
-    await pause(gate.isOpen ? random.int(0, 600) : random.int(100, 1_500));
-    gate.shut();
-    await place.running?.kill();
-    const next = place.spawn();
-    if (random.chance(EARLY)) continue;
-    await next.ready;
-    await ledger.checkNews(place.log('read'));
-    gate.open();
-  }
-  if (!gate.isOpen) {
-    await place.running?.kill();
-    await place.start();
-    await ledger.checkNews(place.log('read'));
-    gate.open();
-  }
-}
-
-async function checkEvidence(
-  load: Load,
-  provider: Replay,
-  entries: readonly Uint8Array[],
-  got: {
-    readonly contents: Awaited<ReturnType<typeof submitContent>>;
-    readonly calls: Awaited<ReturnType<typeof callProxy>>;
-  },
-): Promise<number> {
-  const records = recordsOf(entries);
-  const gaps = [...records.values()].filter(({ kind }) => kind === 'gap');
-  expect(gaps, 'a killed process loses nothing that was written').toEqual([]);
-  const evidence = new Evidence(load.place.log('content'), records);
-  for (const draft of got.contents) await evidence.checkContent(draft);
-  let complete = 0;
-  for (const call of got.calls) if (await evidence.checkCall(call)) complete++;
-  // Nothing reached the model that is not on record, whatever its caller heard.
-  const recorded = await evidence.requests();
-  const unrecorded = provider.requests.filter(({ body }) => !recorded.has(digest(body)));
-  expect(unrecorded.map(({ body }) => Buffer.from(body).toString())).toEqual([]);
-  return complete;
-}
-
-async function checkSources(place: Place): Promise<void> {
-  const sources = await place.log('read').sources();
-  expect(sources.length).toBeGreaterThanOrEqual(5);
-  for (const { id, holes, forks } of sources)
-    expect({ id, holes, forks }).toEqual({
-      id,
-      holes: [],
-      forks: 0,
-    });
+/** A port that nobody has now. */
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
 }

@@ -90,6 +90,36 @@ describe.skipIf(mountMissing !== undefined)(title, () => {
     await untilCallTaken(place);
     await world.checkWhole(provider);
   }, 120_000);
+
+  test('ends a start with a word why, and the next one with room goes on from there', async () => {
+    const { place, disk, provider } = await placeOnSmallDisk({ [FLOOR]: '0' });
+    // A first run that has room for less and less of what it makes.
+    for (const leave of [0, 8_192, 60_000, 130_000, 250_000]) {
+      disk.fill(leave);
+      const { code, output } = await place.spawn().ended;
+      expect(code, output).toBe(2);
+      expect(output).toMatch(/full|ENOSPC|disk I\/O error|cannot be locked/);
+      disk.empty();
+    }
+    await place.start();
+    const world = await World.of(place);
+    await world.submit(world.author.next());
+    await callOnce(place);
+    await place.running!.kill();
+    disk.fill();
+    // A later start may find room enough to serve what is there, and ends or accepts nothing.
+    const starting = place.spawn();
+    const isUp = await starting.ready.then(
+      () => true,
+      () => false,
+    );
+    if (isUp) await world.untilRefused();
+    else expect((await starting.ended).code).toBe(2);
+    await starting.kill();
+    disk.empty();
+    await place.start();
+    await world.checkWhole(provider);
+  }, 120_000);
 });
 
 async function placeOnSmallDisk(env: Readonly<Record<string, string>>) {

@@ -2,7 +2,7 @@
  * Two processes, copies and old databases: what would sign a second history does not sign (P2). By the
  * command line, over HTTP, and with real processes.
  */
-import { copyFileSync, cpSync, writeFileSync } from 'node:fs';
+import { copyFileSync, cpSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { parseReceipt } from '../../server/core/receipt.ts';
@@ -66,6 +66,16 @@ test('a copied data folder does not sign until somebody answers for it', async (
   const behind = await place.stele('restore', '--data', copy, '--accept');
   expect(behind.output).toContain(`a head of ${size} was signed before`);
   expect(behind.code).toBe(2);
+}, 120_000);
+
+test('a database whose write-ahead log was thrown away signs nothing', async () => {
+  const { place, submit } = await placeWithGateway();
+  for (let i = 0; i < 5; i++) await submit();
+  await place.running!.kill();
+  for (const end of ['-wal', '-shm']) rmSync(join(place.data, 'logs', `default.db${end}`));
+  const running = await place.start();
+  expect(running.output).toContain('Log default accepts nothing');
+  await expect(submit()).rejects.toMatchObject({ code: 'split_view' });
 }, 120_000);
 
 test("yesterday's database is served and not added to, until the newer one is back", async () => {

@@ -42,7 +42,10 @@ export class Gate {
 export interface Load {
   readonly place: Place;
   readonly ledger: Ledger;
+  /** The log answers. */
   readonly gate: Gate;
+  /** Where the proxy runs, and whether it answers: with the log, or by itself. */
+  readonly proxy: { readonly place: Place; readonly gate: Gate };
   readonly random: Random;
   /** Set when every client finishes what it has begun, and begins nothing new. */
   ending: boolean;
@@ -210,10 +213,10 @@ export interface Kind {
 export async function callProxy(load: Load, name: string, kinds: readonly Kind[]) {
   const calls: ProxyCall[] = [];
   while (!load.ending) {
-    await load.gate.passed();
+    await load.proxy.gate.passed();
     const kind = kinds[load.random.int(0, kinds.length)] as Kind;
     const text = `${name}, call ${calls.length} ${'x'.repeat(load.random.int(0, 3_000))}`;
-    const { proxy } = load.place.addresses();
+    const { proxy } = load.proxy.place.addresses();
     calls.push(await call(proxy + kind.path, utf8(JSON.stringify(kind.body(text)))));
     await pause(load.random.int(0, PAUSE_MS));
   }

@@ -97,15 +97,20 @@ export class Process {
   }
 }
 
+/** What runs on a place, in the words of the command line, `--data` left out. */
+const UP: readonly string[] = ['up'];
+
 /** A data folder, a state folder, settings, and whatever runs on them. */
 export class Place {
   readonly folder: string;
   readonly data: string;
   readonly env: Readonly<Record<string, string>>;
   running: Process | undefined;
+  readonly #command: readonly string[];
   readonly #children = new Set<Process>();
 
-  constructor(env: Readonly<Record<string, string>> = {}) {
+  constructor(env: Readonly<Record<string, string>> = {}, command = UP) {
+    this.#command = command;
     this.folder = mkdtempSync(join(tmpdir(), 'stele-fault-'));
     this.data = join(this.folder, 'data');
     mkdirSync(this.data);
@@ -122,15 +127,15 @@ export class Place {
     };
   }
 
-  /** Starts `stele up` and does not wait for it. `wrap` goes before: a tracer, say. */
-  spawn(wrap: readonly string[] = [], env: Readonly<Record<string, string>> = {}): Process {
-    const own = this.#spawn([...wrap, process.execPath, STELE, 'up', '--data', this.data], env);
+  /** Starts it and does not wait. */
+  spawn(): Process {
+    const own = this.#spawn([...this.#command, '--data', this.data]);
     this.running = own;
     return own;
   }
 
-  async start(env: Readonly<Record<string, string>> = {}): Promise<Process> {
-    const own = this.spawn([], env);
+  async start(): Promise<Process> {
+    const own = this.spawn();
     await own.ready;
     return own;
   }
@@ -144,7 +149,7 @@ export class Place {
 
   /** Any other command, to its end. */
   stele(...argv: readonly string[]): Promise<Ended> {
-    return this.#spawn([process.execPath, STELE, ...argv], {}).ended;
+    return this.#spawn(argv).ended;
   }
 
   /** Ends what still runs. */
@@ -162,8 +167,8 @@ export class Place {
 
   addresses(): Addresses {
     const running = readRunning(this.data);
-    if (running?.proxy === undefined) throw new Error('nothing runs');
-    return { server: running.server, proxy: running.proxy };
+    if (running === undefined) throw new Error('nothing runs');
+    return { server: running.server, proxy: running.proxy ?? '' };
   }
 
   token(role: Role): string {
@@ -192,9 +197,8 @@ export class Place {
     return this.running;
   }
 
-  #spawn(command: readonly string[], env: Readonly<Record<string, string>>): Process {
-    const [program = '', ...argv] = command;
-    const child = new Process(program, argv, { ...this.env, ...env }, this.folder);
+  #spawn(argv: readonly string[]): Process {
+    const child = new Process(process.execPath, [STELE, ...argv], this.env, this.folder);
     this.#children.add(child);
     child.ended.then(
       () => this.#children.delete(child),

@@ -1,0 +1,98 @@
+/** An instance under load from all sides, whoever kills it and how; and what must be true at the end. */
+import { expect } from 'vitest';
+import type { Replay } from '../replay/replay.ts';
+import { Author } from './author.ts';
+import { digest, drained, Evidence, recordsOf } from './evidence.ts';
+import {
+  callProxy,
+  type Load,
+  type ProxyCall,
+  poll,
+  submitContent,
+  submitInBatches,
+  submitSingly,
+} from './load.ts';
+import { KINDS } from './provider.ts';
+
+/** What clients remember. */
+interface Remembered {
+  readonly contents: Awaited<ReturnType<typeof submitContent>>;
+  readonly calls: readonly ProxyCall[];
+}
+
+/** Runs `kill` under load from all sides; then everything that was promised must have been kept. */
+export async function underLoad(
+  load: Load,
+  provider: Replay,
+  kill: () => Promise<void>,
+): Promise<void> {
+  const clients = await startClients(load);
+  // A client that fails ends the run at once, with its own error.
+  await Promise.race([kill(), clients.failed]);
+  load.ending = true;
+  const remembered = await clients.done;
+  await drained(load.proxy.place.addresses().proxy);
+  const entries = await load.ledger.checkAll(load.place.log('read'));
+  const complete = await checkEvidence(load, provider, entries, remembered);
+  const { answered, heads } = load.ledger;
+  console.log(
+    `${entries.length} entries, ${answered} answered, ${heads} heads, ${load.unanswered} sent again, ` +
+      `${remembered.calls.length} calls, ${complete} complete`,
+  );
+  expect(load.unanswered).toBeGreaterThan(0);
+  expect(complete).toBeGreaterThan(0);
+  await checkSources(load);
+}
+
+async function startClients(load: Load) {
+  const { origin } = await load.place.log('read').head();
+  const one = new Author(origin, 'singly');
+  const other = new Author(origin, 'singly-ecdsa', 'ecdsa-p256');
+  const batches = new Author(origin, 'batches');
+  const contents = new Author(origin, 'contents');
+  for (const { signer } of [one, other, batches, contents]) {
+    await load.place.register(signer.publicKey);
+  }
+  load.gate.open();
+  load.proxy.gate.open();
+  const running = Promise.all([
+    submitContent(load, contents),
+    Promise.all([0, 1, 2].map((n) => callProxy(load, `caller ${n}`, KINDS))),
+    submitSingly(load, one),
+    submitSingly(load, other),
+    submitInBatches(load, batches),
+    poll(load),
+  ]);
+  return {
+    done: running.then(([drafts, called]) => ({ contents: drafts, calls: called.flat() })),
+    failed: new Promise<never>((_, reject) => running.catch(reject)),
+  };
+}
+
+async function checkEvidence(
+  load: Load,
+  provider: Replay,
+  entries: readonly Uint8Array[],
+  { contents, calls }: Remembered,
+): Promise<number> {
+  const records = recordsOf(entries);
+  const gaps = [...records.values()].filter(({ kind }) => kind === 'gap');
+  expect(gaps, 'a killed process loses nothing that was written').toEqual([]);
+  const evidence = new Evidence(load.place.log('content'), records);
+  for (const draft of contents) await evidence.checkContent(draft);
+  let complete = 0;
+  for (const call of calls) if (await evidence.checkCall(call)) complete++;
+  // Nothing reached the model that is not on record, whatever its caller heard.
+  const recorded = await evidence.requests();
+  const unrecorded = provider.requests.filter(({ body }) => !recorded.has(digest(body)));
+  expect(unrecorded.map(({ body }) => Buffer.from(body).toString())).toEqual([]);
+  return complete;
+}
+
+async function checkSources({ place }: Load): Promise<void> {
+  const sources = await place.log('read').sources();
+  expect(sources.length).toBeGreaterThanOrEqual(5);
+  for (const { id, holes, forks } of sources) {
+    expect({ id, holes, forks }).toEqual({ id, holes: [], forks: 0 });
+  }
+}
