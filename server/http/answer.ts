@@ -8,6 +8,7 @@
  * Headers come after the body: an error must not leave with a year of caching on it.
  */
 import { createHash } from 'node:crypto';
+import type { Readable } from 'node:stream';
 import { toBase64 } from '../core/bytes.ts';
 import type { Hash } from '../core/units.ts';
 import type { Call } from './call.ts';
@@ -21,6 +22,7 @@ export const JSON_TYPE = 'application/json';
 export const BYTES_TYPE = 'application/octet-stream';
 export const ENTRY_TYPE = 'application/protobuf';
 export const TEXT_TYPE = 'text/plain; charset=utf-8';
+export const HTML_TYPE = 'text/html; charset=utf-8';
 
 /** For what will never be anything else, under a path that says all there is to ask. */
 export function sendImmutable(call: Call, type: string, body: string | Uint8Array): void {
@@ -35,6 +37,15 @@ export function sendFresh(call: Call, type: string, body: string | Uint8Array, s
 
 export function sendJson(call: Call, value: unknown, status = 200): void {
   sendFresh(call, JSON_TYPE, JSON.stringify(value), status);
+}
+
+/** For what is made while it is sent. Where it fails on the way, the connection breaks: it must not look whole. */
+export function sendStream(call: Call, type: string, body: Readable): void {
+  const { ctx } = call;
+  body.on('error', (error) => ctx.res.destroy(error));
+  ctx.set('Content-Type', type);
+  ctx.body = body;
+  ctx.set('Cache-Control', call.shared ? NO_STORE : PRIVATE);
 }
 
 /** A head as it is sent, with its tag; made once per head and kept with it. */

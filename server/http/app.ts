@@ -10,6 +10,7 @@ import type { InstanceStore } from '../storage/instance.ts';
 import type { Vault } from '../vault/vault.ts';
 import { HeldBytes } from './body.ts';
 import { Dispatcher } from './dispatch.ts';
+import { Places } from './places.ts';
 import { RequestLog } from './request-log.ts';
 import { allRoutes } from './routes/all.ts';
 import { HTTP_DEFAULTS, type HttpSettings } from './settings.ts';
@@ -39,10 +40,14 @@ export interface Parts extends AppDeps {
   readonly held: HeldBytes;
   readonly answers: HeldBytes;
   readonly uploads: Uploads;
+  /** Feeds under way, and requests that wait for a head. */
+  readonly feeds: Places;
+  readonly headWaiters: Places;
 }
 
 export function createApp(deps: AppDeps): Koa {
   const settings = { ...HTTP_DEFAULTS, ...deps.settings };
+  const { headWaitersMax, feedsMax, feedsPerTokenMax } = settings;
   const parts: Parts = {
     ...deps,
     settings,
@@ -52,6 +57,12 @@ export function createApp(deps: AppDeps): Koa {
     held: new HeldBytes(settings.heldBytesMax),
     answers: new HeldBytes(settings.answerBytesMax),
     uploads: new Uploads(settings.uploadsPerTokenMax),
+    feeds: new Places({ what: 'feed', max: feedsMax, perTokenMax: feedsPerTokenMax }),
+    headWaiters: new Places({
+      what: 'wait',
+      max: headWaitersMax,
+      perTokenMax: Math.ceil(headWaitersMax / 2),
+    }),
   };
   const dispatcher = new Dispatcher(parts, allRoutes(parts));
   const app = new Koa();

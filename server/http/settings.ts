@@ -29,6 +29,12 @@ export const HEADER_BYTES_MAX = 16_384;
 /** Bytes of the headers of one part of a multipart body. */
 export const PART_HEADER_BYTES_MAX = 2_048;
 
+/**
+ * Characters of a feed that are handed out at a time, one line more or less: what a reader who takes
+ * nothing makes the server hold, twice.
+ */
+export const FEED_PIECE_CHARS = 262_144;
+
 /** Bytes from which an answer counts as large. */
 export const LARGE_ANSWER_BYTES = 65_536;
 
@@ -50,6 +56,15 @@ export interface HttpSettings {
   readonly uploadsPerTokenMax: number;
   /** Requests that wait for a receipt at once; past it, `pushback`. */
   readonly waitersMax: number;
+  /** Requests that wait for a head at once; past it, `pushback`. Of one token half as many. */
+  readonly headWaitersMax: number;
+  /** Feeds under way at once, followed or not; past it, `pushback`. */
+  readonly feedsMax: number;
+  readonly feedsPerTokenMax: number;
+  /** Milliseconds that a reader of a feed may take for one piece before it is cut. */
+  readonly feedStallMs: number;
+  /** Milliseconds after which a feed in which nothing happens shows that it is alive. */
+  readonly feedQuietMs: number;
 }
 
 export const HTTP_DEFAULTS: HttpSettings = {
@@ -60,4 +75,9 @@ export const HTTP_DEFAULTS: HttpSettings = {
   answerBytesMax: 128 * 1024 ** 2,
   uploadsPerTokenMax: 16,
   waitersMax: 1_024,
+  headWaitersMax: 8_192,
+  feedsMax: 128,
+  feedsPerTokenMax: 16,
+  feedStallMs: 30_000,
+  feedQuietMs: 30_000,
 };

@@ -14,8 +14,8 @@ import { type Clock, timestamp } from '../log/clock.ts';
 import type { InstanceStore, Role, TokenRow } from '../storage/instance.ts';
 import { unauthenticated } from './errors.ts';
 
-const TOKEN = /^stele_([0-9a-f]{16})_([A-Za-z0-9_-]{43})$/;
-const TOKEN_ID = /^[0-9a-f]{16}$/;
+export const TOKEN = /^stele_([0-9a-f]{16})_([A-Za-z0-9_-]{43})$/;
+export const TOKEN_ID = /^[0-9a-f]{16}$/;
 const BEARER = /^bearer +/i;
 const ID_BYTES = 8;
 const SECRET_BYTES = 32;
@@ -46,6 +46,8 @@ export class Tokens {
   readonly #store: InstanceStore;
   readonly #clock: Clock;
   readonly #cache = new Map<string, TokenRow>();
+  /** Who wants to know at once when a token is revoked, by its id. */
+  readonly #watchers = new Map<string, Set<() => void>>();
 
   constructor(store: InstanceStore, clock: Clock) {
     this.#store = store;
@@ -91,6 +93,19 @@ export class Tokens {
   revoke(row: TokenRow, nowMs: number): void {
     this.#store.revokeToken(row.id, nowMs);
     this.#cache.delete(toHex(row.hash));
+    for (const revoked of this.#watchers.get(row.id) ?? []) revoked();
+  }
+
+  /** Calls `revoked` when the token is, for answers that go on for long. Returns how to stop that. */
+  watch(token: TokenRow | undefined, revoked: () => void): () => void {
+    if (token === undefined) return () => undefined;
+    const { id } = token;
+    const watchers = this.#watchers.get(id) ?? new Set();
+    this.#watchers.set(id, watchers.add(revoked));
+    return () => {
+      watchers.delete(revoked);
+      if (watchers.size === 0) this.#watchers.delete(id);
+    };
   }
 
   #row(hash: Uint8Array): TokenRow | undefined {

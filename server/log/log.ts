@@ -22,6 +22,7 @@ import type { Head } from '../storage/store.ts';
 import { Admission, type Admitted } from './admit.ts';
 import { Appender, type Item, type Logged, type StagedContent, type Submitted } from './append.ts';
 import { Finder, type SourceInfo } from './find.ts';
+import { Growth } from './growth.ts';
 import { HighWater } from './high-water.ts';
 import type { Lookups } from './lookups.ts';
 import type { LogOptions } from './options.ts';
@@ -65,7 +66,7 @@ export class Log<C extends StagedContent = StagedContent> {
   #isRemembered = false;
   readonly #finder: Finder;
   readonly #ownRecords: OwnRecords;
-  readonly #waiters = new Set<() => void>();
+  readonly #growth: Growth;
 
   /**
    * Opens a log that exists. It is checked before anything is signed; where the high-water file knows a
@@ -137,6 +138,7 @@ export class Log<C extends StagedContent = StagedContent> {
     this.origin = origin;
     this.visibility = options.visibility;
     this.#options = options;
+    this.#growth = new Growth(options.name);
     const { identity, anchor } = options.keys;
     this.#identity = { key: identityVerifierKey(origin, identity), signer: identity };
     this.#anchor = { key: anchorVerifierKey(origin, anchor), signer: anchor };
@@ -176,7 +178,7 @@ export class Log<C extends StagedContent = StagedContent> {
         committed: (head, tiles) => {
           this.#reader.remember(tiles);
           this.#publisher.grown(head);
-          for (const wake of this.#waiters) wake();
+          this.#growth.grown(head.size);
         },
       },
       state.tree,
@@ -297,20 +299,9 @@ export class Log<C extends StagedContent = StagedContent> {
     return this.#finder.sources(after, limit);
   }
 
-  /** Resolves once the log has more than `beyond` entries; rejects when `signal` is aborted. */
-  async grown(beyond: TreeSize, signal: AbortSignal): Promise<void> {
-    while (this.head().size <= beyond) {
-      signal.throwIfAborted();
-      await new Promise<void>((resolve) => {
-        const wake = () => {
-          this.#waiters.delete(wake);
-          signal.removeEventListener('abort', wake);
-          resolve();
-        };
-        this.#waiters.add(wake);
-        signal.addEventListener('abort', wake, { once: true });
-      });
-    }
+  /** Resolves once the log has more than `beyond` entries; rejects when `signal` is aborted, or the log closed. */
+  grown(beyond: TreeSize, signal: AbortSignal): Promise<void> {
+    return this.#growth.wait(beyond, () => this.head().size, signal);
   }
 
   // Writing.
@@ -352,7 +343,7 @@ export class Log<C extends StagedContent = StagedContent> {
     await this.#publisher.close();
     this.#highWater.close();
     await this.#options.store.close();
-    for (const wake of this.#waiters) wake();
+    this.#growth.close();
   }
 
   /** A published head's note: the identity key's line as it was signed, and the anchor key's. */

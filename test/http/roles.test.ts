@@ -89,6 +89,7 @@ function makeCases(leaf: string, recordId: string): Case[] {
     get(`${L}/v1/proofs/consistency/{from}/{to}`, `${L}/v1/proofs/consistency/1/2`, 'anyone'),
     get(`${L}/v1/entries`, `${L}/v1/entries?start=0&limit=1`, 'readers', 'anyone'),
     get(`${L}/v1/entries/{index}`, `${L}/v1/entries/0`, 'readers', 'anyone'),
+    get(`${L}/v1/feed`, `${L}/v1/feed?limit=1`, 'readers', 'anyone'),
     get(`${L}/v1/sources`, `${L}/v1/sources`, 'readers', 'anyone'),
     get(`${L}/v1/receipts/{id}`, `${L}/v1/receipts/1`, 'readers', 'anyone'),
     // Only team-a has this entry: a caller who may ask the public log hears that it is not there.

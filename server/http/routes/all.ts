@@ -6,6 +6,7 @@ import { adminTokenRoutes } from './admin-tokens.ts';
 import { batchRoutes } from './batch.ts';
 import { contentRoutes } from './content.ts';
 import { entryRoutes } from './entries.ts';
+import { feedRoutes } from './feed.ts';
 import { headRoutes } from './heads.ts';
 import { instanceRoutes } from './instance.ts';
 import { proofRoutes } from './proofs.ts';
@@ -19,6 +20,7 @@ export function allRoutes(parts: Parts): readonly Route[] {
     ...tileRoutes,
     ...proofRoutes,
     ...entryRoutes,
+    ...feedRoutes(parts),
     ...receiptRoutes(parts),
     ...submitRoutes(parts),
     ...batchRoutes(parts),

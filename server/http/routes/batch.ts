@@ -20,7 +20,7 @@ import { problemOf } from '../problem.ts';
 import { BATCH_BYTES_MAX } from '../settings.ts';
 import { PROTOBUF_TYPES, parseEntryBody } from './entry-body.ts';
 
-const NDJSON_TYPE = 'application/x-ndjson';
+export const NDJSON_TYPE = 'application/x-ndjson';
 const TYPES = [NDJSON_TYPE, ...PROTOBUF_TYPES];
 
 /** Entries parsed and judged before other requests get a turn. */
