@@ -9,7 +9,7 @@ import { parsePublicKey } from '../../server/core/keys.ts';
 import { useNativePrimitives } from '../../server/native.ts';
 import { calls } from './calls.ts';
 import { Connection, type Reply, requestBytes } from './connection.ts';
-import { alone, batchBody, type Gateway, inWindow, paddingFor, Source } from './records.ts';
+import { alone, batchBody, type Gateway, inWindow, Source } from './records.ts';
 import { spread } from './stats.ts';
 import type { Load, Result, Target, Task } from './task.ts';
 
@@ -109,12 +109,12 @@ class Generator {
   }
 
   #single(name: string): Buffer {
-    const entry = alone(this.#gateway, this.#source(name, 0).next());
+    const entry = alone(this.#gateway, this.#source(name).next());
     return this.#post('/v1/entries', entry);
   }
 
   #batch(client: number, { entries, windows }: Task & { readonly do: 'batches' }): Buffer {
-    const source = this.#source(`batch-${windows}-${client}`, windows ? entries : 0);
+    const source = this.#source(`batch-${client}`);
     const statements = Array.from({ length: entries }, () => source.next());
     const signed = windows
       ? inWindow(this.#gateway, statements)
@@ -122,10 +122,10 @@ class Generator {
     return this.#post('/v1/entries/batch', batchBody(signed));
   }
 
-  #source(name: string, windowOf: number): Source {
+  #source(name: string): Source {
     let source = this.#sources.get(name);
     if (source === undefined) {
-      source = new Source(this.#gateway.origin, name, paddingFor(this.#gateway, windowOf));
+      source = new Source(this.#gateway.origin, name);
       this.#sources.set(name, source);
     }
     return source;

@@ -1,5 +1,6 @@
 /**
- * What is submitted: audit records of model calls, each source's in a chain, entries of about 1 KiB.
+ * What is submitted: audit records of model calls, each source's in a chain. An entry has 1.1 KiB, and
+ * 1.4 KiB with its path in a window of 256.
  *
  * A record is printed once through the real formatter; the others differ from it in their id, number
  * and predecessor, and are put together from its pieces, so that making entries takes little time.
@@ -17,9 +18,6 @@ import {
 import { uuidv7 } from '../../server/core/uuid.ts';
 import { buildWindow } from '../../server/core/window.ts';
 
-/** Bytes that an entry should have. */
-const ENTRY_BYTES = 1_024;
-
 const ID = '00000000-0000-7000-8000-000000000000';
 const PREV = 'A'.repeat(43);
 const SEQ = 987_654_321;
@@ -32,7 +30,7 @@ export interface Gateway {
   readonly origin: string;
 }
 
-function recordOf(origin: string, source: string, pad: number): AuditRecord {
+function recordOf(origin: string, source: string): AuditRecord {
   return {
     schema: 'stele.record/1',
     kind: 'inference',
@@ -52,19 +50,19 @@ function recordOf(origin: string, source: string, pad: number): AuditRecord {
       completed: '2026-09-01T10:15:32.081020Z',
       clock: { source: 'ntp' },
     },
-    ids: { gateway_request: `r${'-'.repeat(pad)}`, attempt: 1 },
+    ids: { gateway_request: 'request-1', attempt: 1 },
     auth: { tenant: 'bench', method: 'none', principal_type: 'service' },
-    input: { format: 'openai.chat', context: 'complete', bytes_class: 12, messages: 3 },
-    model: { provider: 'openai', operation: 'chat', requested: 'gpt-4o-mini' },
+    input: { format: 'openai.chat', context: 'complete', bytes_class: 12 },
+    model: { provider: 'openai', operation: 'chat' },
     policy: { events: [] },
-    metrics: { duration_us: 1_957_564, usage_source: 'provider', input_tokens: 812 },
-    outcome: { status: 'ok', http_status: 200 },
+    metrics: { duration_us: 1_957_564, usage_source: 'none' },
+    outcome: { status: 'ok' },
     commitments: {
       alg: 'sha-256',
       form: 'sd-disclosure/1',
-      fields: { 'request.body': DIGEST, 'request.messages': DIGEST },
+      fields: { 'request.body': DIGEST },
     },
-    retention: { class: 'standard' },
+    retention: { class: 'a' },
   } as AuditRecord;
 }
 
@@ -79,8 +77,8 @@ export class Source {
   #seq = 0;
   #prev = 'null';
 
-  constructor(origin: string, source: string, pad: number) {
-    const text = Buffer.from(formatRecord(recordOf(origin, source, pad))).toString();
+  constructor(origin: string, source: string) {
+    const text = Buffer.from(formatRecord(recordOf(origin, source))).toString();
     this.#pieces = split(text, [ID, `"${PREV}"`, String(SEQ)]);
   }
 
@@ -106,13 +104,6 @@ function split(text: string, marks: readonly string[]): string[] {
     rest = rest.slice(at + mark.length);
   }
   return [...pieces, rest];
-}
-
-/** How much padding makes an entry of `ENTRY_BYTES` with the signature it will have. */
-export function paddingFor(gateway: Gateway, windowOf: number): number {
-  const statement = new Source(gateway.origin, 'bench-000', 0).next();
-  const [entry] = windowOf > 0 ? inWindow(gateway, Array(windowOf).fill(statement)) : [];
-  return Math.max(0, ENTRY_BYTES - 50 - (entry ?? alone(gateway, statement)).length);
 }
 
 /** The entry of a statement with a signature of its own. */

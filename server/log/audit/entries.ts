@@ -8,18 +8,14 @@
  * Known hole: that no record id was used twice with different statements is not checked, since that
  * needs a set of all of them; the log refuses such a record when it comes.
  */
-import { concat, sha256, toBase64url, toHex, utf8 } from '../../core/bytes.ts';
-import {
-  decodeEntry,
-  type Entry,
-  gatewayKeyid,
-  RECORD_TYPE,
-  signedMessage,
-} from '../../core/entry.ts';
+import { toBase64url, toHex } from '../../core/bytes.ts';
+import { decodeEntry, type Entry, gatewayKeyid, RECORD_TYPE } from '../../core/entry.ts';
 import { SteleError } from '../../core/errors.ts';
 import type { PublicKey } from '../../core/keys.ts';
+import { pae } from '../../core/pae.ts';
 import { type Record as AuditRecord, isControlKind, parseRecord } from '../../core/record.ts';
 import { type LeafIndex, leafIndex } from '../../core/units.ts';
+import { windowMessage, windowRoot } from '../../core/window.ts';
 import { checkControlEntry } from '../../verify/control.ts';
 import type { SignatureChecker } from '../admit.ts';
 import { Registry } from '../registry.ts';
@@ -38,7 +34,7 @@ interface Job {
 const UNDER_WAY_MAX = 4;
 /** Signatures that are sent off together. */
 const BATCH = 1_024;
-/** Windows that are remembered as checked. */
+/** Windows that are remembered as checked: about 500 bytes each. */
 const WINDOWS_MAX = 10_000;
 
 export class EntryCheck {
@@ -128,19 +124,24 @@ export class EntryCheck {
       const rule = 'names that begin with _ are the log’s own';
       this.#findings.add('fail', `source ${JSON.stringify(record.source.id)}: ${rule}`, index);
     }
-    for (const signature of entry.signatures) {
-      const key = this.#registry.gatewayKey(signature.keyid);
-      const message = signedMessage(entry, signature, this.#registry.origin);
+    const message = pae(entry.payloadType, entry.payload);
+    for (const { keyid, sig: signature, window } of entry.signatures) {
+      const key = this.#registry.gatewayKey(keyid);
       this.#signatures++;
-      if (signature.window !== undefined && this.#isKnownWindow(key, message, signature.sig))
+      if (window === undefined) {
+        this.#jobs.push({ index, key, message, signature });
         continue;
-      this.#jobs.push({ index, key, message, signature: signature.sig });
+      }
+      const { size } = window;
+      const root = windowRoot(message, window);
+      if (this.#isKnownWindow(`${keyid} ${size} ${toHex(root)} ${toHex(signature)}`)) continue;
+      const signed = windowMessage(this.#registry.origin, size, root);
+      this.#jobs.push({ index, key, message: signed, signature });
     }
   }
 
   /** Whether the signature of this window was sent off before. A bad one is named once. */
-  #isKnownWindow(key: PublicKey, message: Uint8Array, sig: Uint8Array): boolean {
-    const name = toHex(sha256(concat(utf8(key.keyid), sig, message)));
+  #isKnownWindow(name: string): boolean {
     if (this.#windows.has(name)) return true;
     this.#windows.add(name);
     for (const oldest of this.#windows) {
