@@ -9,10 +9,11 @@ import { FsyncFailed } from './database.ts';
 import type { HeadRow, PackedBatch } from './writer.ts';
 import type { WriterError, WriterReply, WriterRequest } from './writer-worker.ts';
 
-type Work =
-  | { readonly op: 'open' | 'close'; readonly path: string }
+type Writing =
   | { readonly op: 'commit'; readonly path: string; readonly batch: PackedBatch }
   | { readonly op: 'publish'; readonly path: string; readonly head: HeadRow };
+
+type Work = Writing | { readonly op: 'open' | 'close'; readonly path: string };
 
 interface Waiting {
   readonly resolve: () => void;
@@ -20,46 +21,87 @@ interface Waiting {
 }
 
 class WriterThread {
-  readonly #worker = new Worker(new URL('./writer-worker.ts', import.meta.url), {
-    // What the program was started with is not for its threads.
-    execArgv: [],
-  });
+  readonly #program: URL;
   readonly #waiting = new Map<number, Waiting>();
+  /** Files that are open, for whoever asks here; and those of them that this very thread has open. */
+  readonly #paths = new Set<string>();
+  readonly #opened = new Set<string>();
+  #worker: Worker | undefined;
   #next = 0;
-  #ended: Error | undefined;
+  #closed = false;
 
-  constructor() {
-    this.#worker.on('message', (reply: WriterReply) => {
-      const waiting = this.#waiting.get(reply.id);
-      this.#waiting.delete(reply.id);
-      if (reply.ok) waiting?.resolve();
-      else waiting?.reject(received(reply.error));
-    });
-    this.#worker.on('error', (cause) => this.#end(cause));
-    this.#worker.on('exit', (code) => this.#end(new Error(`exit code ${code}`)));
+  constructor(program: URL) {
+    this.#program = program;
+    this.#start();
   }
 
-  run(work: Work, transfer: readonly ArrayBuffer[]): Promise<void> {
-    if (this.#ended !== undefined) return Promise.reject(this.#ended);
+  async open(path: string): Promise<void> {
+    await this.#open(path);
+    this.#paths.add(path);
+  }
+
+  async write(work: Writing, transfer: readonly ArrayBuffer[]): Promise<void> {
+    const { path } = work;
+    // A thread that took a dead one's place opens what that one had open when it is written to.
+    if (this.#paths.has(path) && !this.#opened.has(path)) await this.#open(path);
+    await this.#run(work, transfer);
+  }
+
+  async closeFile(path: string): Promise<void> {
+    this.#paths.delete(path);
+    if (this.#opened.delete(path)) await this.#run({ op: 'close', path }, []);
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#worker?.terminate();
+  }
+
+  async #open(path: string): Promise<void> {
+    await this.#run({ op: 'open', path }, []);
+    this.#opened.add(path);
+  }
+
+  #run(work: Work, transfer: readonly ArrayBuffer[]): Promise<void> {
+    if (this.#closed) {
+      return Promise.reject(new SteleError('storage', 'the writer thread was closed'));
+    }
+    const worker = this.#worker ?? this.#start();
     return new Promise((resolve, reject) => {
       const id = this.#next++;
       this.#waiting.set(id, { resolve, reject });
       const request: WriterRequest = { id, ...work };
-      this.#worker.postMessage(request, transfer);
+      worker.postMessage(request, transfer);
     });
   }
 
-  async close(): Promise<void> {
-    this.#ended ??= new SteleError('storage', 'the writer thread was closed');
-    await this.#worker.terminate();
+  #start(): Worker {
+    // What the program was started with is not for its threads.
+    const worker = new Worker(this.#program, { execArgv: [] });
+    let failure: Error | undefined;
+    worker.on('message', (reply: WriterReply) => this.#settle(reply));
+    // An exit always follows: only then is nothing written any more.
+    worker.on('error', (error: Error) => {
+      failure = error;
+    });
+    worker.on('exit', (code) => this.#end(failure ?? new Error(`exit code ${code}`)));
+    this.#worker = worker;
+    return worker;
+  }
+
+  #settle(reply: WriterReply): void {
+    const waiting = this.#waiting.get(reply.id);
+    this.#waiting.delete(reply.id);
+    if (reply.ok) waiting?.resolve();
+    else waiting?.reject(received(reply.error));
   }
 
   /** A dead thread leaves outcomes unknown: `storage` makes the callers read the head again. */
   #end(cause: Error): void {
-    this.#ended ??= new SteleError('storage', `the writer thread ended: ${cause.message}`, {
-      cause,
-    });
-    for (const { reject } of this.#waiting.values()) reject(this.#ended);
+    this.#worker = undefined;
+    this.#opened.clear();
+    const ended = new SteleError('storage', `the writer thread ended: ${cause.message}`, { cause });
+    for (const { reject } of this.#waiting.values()) reject(ended);
     this.#waiting.clear();
   }
 }
@@ -67,26 +109,29 @@ class WriterThread {
 export class WriterPool {
   readonly #threads: readonly WriterThread[];
 
-  /** `threads` are started at once; each holds one connection per open log of its share. */
-  constructor(threads = 1) {
-    this.#threads = Array.from({ length: threads }, () => new WriterThread());
+  /**
+   * `threads` are started at once; each holds one connection per open log of its share. One that dies is
+   * replaced when there is something to write. Tests give a program that fails.
+   */
+  constructor(threads = 1, program = new URL('./writer-worker.ts', import.meta.url)) {
+    this.#threads = Array.from({ length: threads }, () => new WriterThread(program));
   }
 
   open(path: string): Promise<void> {
-    return this.#of(path).run({ op: 'open', path }, []);
+    return this.#of(path).open(path);
   }
 
   commit(path: string, batch: PackedBatch): Promise<void> {
     const transfer = batch.chunks.map((chunk) => chunk.data.buffer as ArrayBuffer);
-    return this.#of(path).run({ op: 'commit', path, batch }, transfer);
+    return this.#of(path).write({ op: 'commit', path, batch }, transfer);
   }
 
   publish(path: string, head: HeadRow): Promise<void> {
-    return this.#of(path).run({ op: 'publish', path, head }, []);
+    return this.#of(path).write({ op: 'publish', path, head }, []);
   }
 
   closeLog(path: string): Promise<void> {
-    return this.#of(path).run({ op: 'close', path }, []);
+    return this.#of(path).closeFile(path);
   }
 
   /** Ends the threads. Logs must have been closed before. */
