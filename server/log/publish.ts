@@ -83,7 +83,8 @@ export class Publisher {
       this.#published = published;
     } catch (error) {
       this.#ports.failed(error);
-      if (!this.#closed) this.grown(head);
+      // A newer one may have come meanwhile.
+      if (!this.#closed) this.grown(this.#newest ?? head);
     }
   }
 
