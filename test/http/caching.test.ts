@@ -51,6 +51,8 @@ beforeAll(async () => {
         '/v1/entries/5',
         '/v1/entries?start=0&limit=2',
         '/v1/entries?start=2&limit=2',
+        '/v1/tree-head?beyond=3',
+        '/v1/feed?from=3&limit=2',
         '/v1/sources',
         '/v1/sources?limit=1',
         '/v1/receipts/5',

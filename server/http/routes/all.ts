@@ -16,7 +16,7 @@ import { tileRoutes } from './tiles.ts';
 
 export function allRoutes(parts: Parts): readonly Route[] {
   return [
-    ...headRoutes,
+    ...headRoutes(parts),
     ...tileRoutes,
     ...proofRoutes,
     ...entryRoutes,

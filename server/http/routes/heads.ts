@@ -1,21 +1,45 @@
-/** Routes of a log's heads: `checkpoint`, `v1/tree-head`. */
+/**
+ * Routes of a log's heads: `checkpoint`, `v1/tree-head`.
+ *
+ * `tree-head?wait=20&beyond=SIZE` is held until the log has more than SIZE entries. Whoever waits is one
+ * of a bounded number, in the log's own list (`log/growth.ts`), and costs nothing until the log grows.
+ */
 import { toBase64 } from '../../core/bytes.ts';
 import { parseDecimal } from '../../core/decimal.ts';
+import { malformed } from '../../core/errors.ts';
 import { type Hash, type TreeSize, treeSize } from '../../core/units.ts';
 import { timestamp } from '../../log/clock.ts';
 import type { Head } from '../../storage/store.ts';
 import { JSON_TYPE, sendHead, type TaggedBody, TEXT_TYPE, tagged } from '../answer.ts';
+import type { Parts } from '../app.ts';
 import { type Call, type Log, type LogRoute, param } from '../call.ts';
+import { hold } from '../hold.ts';
+import { parseWait } from './receipts.ts';
 
 /** A head's body is made once: many more ask than heads are signed. */
 const checkpoints = new WeakMap<Head, TaggedBody>();
 const treeHeads = new WeakMap<Head, TaggedBody>();
 
-export const headRoutes: readonly LogRoute[] = [
-  { on: 'log', method: 'GET', pattern: '/checkpoint', access: 'heads', handle: getCheckpoint },
-  { on: 'log', method: 'GET', pattern: '/v1/tree-head', access: 'heads', handle: getHead },
-  { on: 'log', method: 'GET', pattern: '/v1/tree-head/{size}', access: 'heads', handle: getHeadAt },
-];
+export function headRoutes(parts: Parts): readonly LogRoute[] {
+  return [
+    { on: 'log', method: 'GET', pattern: '/checkpoint', access: 'heads', handle: getCheckpoint },
+    {
+      on: 'log',
+      method: 'GET',
+      pattern: '/v1/tree-head',
+      access: 'heads',
+      query: ['wait', 'beyond'],
+      handle: (call, log) => getHead(parts, call, log),
+    },
+    {
+      on: 'log',
+      method: 'GET',
+      pattern: '/v1/tree-head/{size}',
+      access: 'heads',
+      handle: getHeadAt,
+    },
+  ];
+}
 
 function getCheckpoint(call: Call, log: Log): void {
   const head = log.published();
@@ -24,7 +48,51 @@ function getCheckpoint(call: Call, log: Log): void {
   sendHead(call, TEXT_TYPE, body);
 }
 
-function getHead(call: Call, log: Log): void {
+function getHead(parts: Parts, call: Call, log: Log): Promise<void> | void {
+  // Nearly all ask without a query: they are answered in this turn.
+  if (call.query.size === 0) sendNewest(call, log);
+  else return getHeadBeyond(parts, call, log);
+}
+
+/** The newest head as soon as it has more than `beyond` entries, or as it is after `wait` seconds. */
+async function getHeadBeyond(parts: Parts, call: Call, log: Log): Promise<void> {
+  const { query } = call;
+  const seconds = parseWait(query.get('wait'));
+  const given = query.get('beyond');
+  if (given === undefined && seconds > 0) {
+    throw malformed('wait', 'needs beyond: the size that the head must pass');
+  }
+  const beyond = treeSize(parseDecimal(given ?? '0', 'beyond'));
+  if (seconds > 0 && log.head().size <= beyond) {
+    const leave = parts.headWaiters.take(call.token);
+    try {
+      await grownWithin(call, log, beyond, seconds, parts.stopping);
+    } finally {
+      leave();
+    }
+  }
+  sendNewest(call, log);
+}
+
+/** Resolves when the log has grown, or the request should be held no longer. */
+async function grownWithin(
+  call: Call,
+  log: Log,
+  beyond: TreeSize,
+  seconds: number,
+  stopping: AbortSignal,
+): Promise<void> {
+  const { over, release } = hold(call, seconds * 1000, stopping);
+  try {
+    await log.grown(beyond, over);
+  } catch (error) {
+    if (!over.aborted) throw error;
+  } finally {
+    release();
+  }
+}
+
+function sendNewest(call: Call, log: Log): void {
   const head = log.head();
   let body = treeHeads.get(head);
   if (body === undefined) treeHeads.set(head, (body = tagged(formatHead(log.origin, head))));

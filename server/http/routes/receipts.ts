@@ -13,11 +13,12 @@ import { HASH_BYTES, hash, type LeafIndex, leafIndex } from '../../core/units.ts
 import { sendFresh, TEXT_TYPE } from '../answer.ts';
 import type { Parts } from '../app.ts';
 import { type Call, type Log, type LogRoute, param } from '../call.ts';
+import { hold } from '../hold.ts';
 import { WAIT_S_MAX } from '../settings.ts';
 import { isRecordId } from './entries.ts';
 
 /** What a head may be required to carry; none does so far. */
-const REQUIREMENTS = ['quorum', 'rekor', 'rfc3161'];
+export const REQUIREMENTS = ['quorum', 'rekor', 'rfc3161'];
 
 export function receiptRoutes(parts: Parts): readonly LogRoute[] {
   let waiters = 0;
@@ -86,7 +87,8 @@ function finder(log: Log, id: string, source: string | undefined): Find {
   };
 }
 
-function parseWait(text: string | undefined): number {
+/** Seconds that a request may be held. */
+export function parseWait(text: string | undefined): number {
   const seconds = parseDecimal(text ?? '0', 'wait');
   if (seconds > WAIT_S_MAX) {
     throw malformed('wait', `${seconds} s is more than the ${WAIT_S_MAX} s a request may wait`);
@@ -118,27 +120,20 @@ async function whenLogged(
   seconds: number,
   stopping: AbortSignal,
 ): Promise<LeafIndex> {
-  const over = new AbortController();
-  const stop = (): void => over.abort();
-  const timer = setTimeout(stop, seconds * 1000);
-  call.ctx.res.once('close', stop);
-  stopping.addEventListener('abort', stop, { once: true });
-  if (stopping.aborted) stop();
+  const { over, release } = hold(call, seconds * 1000, stopping);
   try {
     for (;;) {
       // Read before looking: what is logged after the look wakes the wait.
       const { size } = log.head();
       const index = await findNow(find);
       if (index !== undefined) return index;
-      if (over.signal.aborted) {
+      if (over.aborted) {
         throw new SteleError('not_yet', `receipt: not logged within ${seconds} s`);
       }
-      await grownOrOver(log, size, over.signal);
+      await grownOrOver(log, size, over);
     }
   } finally {
-    clearTimeout(timer);
-    call.ctx.res.off('close', stop);
-    stopping.removeEventListener('abort', stop);
+    release();
   }
 }
 
