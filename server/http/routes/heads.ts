@@ -6,7 +6,6 @@
  */
 import { toBase64 } from '../../core/bytes.ts';
 import { parseDecimal } from '../../core/decimal.ts';
-import { malformed } from '../../core/errors.ts';
 import { type Hash, type TreeSize, treeSize } from '../../core/units.ts';
 import { timestamp } from '../../log/clock.ts';
 import type { Head } from '../../storage/store.ts';
@@ -58,11 +57,7 @@ function getHead(parts: Parts, call: Call, log: Log): Promise<void> | void {
 async function getHeadBeyond(parts: Parts, call: Call, log: Log): Promise<void> {
   const { query } = call;
   const seconds = parseWait(query.get('wait'));
-  const given = query.get('beyond');
-  if (given === undefined && seconds > 0) {
-    throw malformed('wait', 'needs beyond: the size that the head must pass');
-  }
-  const beyond = treeSize(parseDecimal(given ?? '0', 'beyond'));
+  const beyond = treeSize(parseDecimal(query.get('beyond') ?? '0', 'beyond'));
   if (seconds > 0 && log.head().size <= beyond) {
     const leave = parts.headWaiters.take(call.token);
     try {
