@@ -4,11 +4,12 @@
  */
 import { equalBytes, toHex } from '../core/bytes.ts';
 import { decodeEntry, gatewayKeyid, RECORD_TYPE, statementDigest } from '../core/entry.ts';
-import { SteleError, shown } from '../core/errors.ts';
+import { hasCode, SteleError, shown } from '../core/errors.ts';
 import { parseRecord } from '../core/record.ts';
 import { type Hash, type LeafIndex, leafIndex, type TreeSize, treeSize } from '../core/units.ts';
 import { CANDIDATES_MAX, type LogStore } from '../storage/store.ts';
 import type { Admitted } from './admit.ts';
+import { Damaged, readStored } from './damaged.ts';
 import { hashPrefix, type Lookups, recordPrefix } from './lookups.ts';
 import type { Registry } from './registry.ts';
 import type { SourceDraft } from './sources.ts';
@@ -31,16 +32,18 @@ export interface Identified {
   readonly recordId: string | undefined;
 }
 
-/** What a stored entry is, read back from its bytes. */
-export function identify(bytes: Uint8Array): Identified {
-  const entry = decodeEntry(bytes);
-  const record = entry.payloadType === RECORD_TYPE ? parseRecord(entry.payload) : undefined;
-  return {
-    keyid: gatewayKeyid(entry),
-    statement: statementDigest(entry),
-    source: record?.source.id,
-    recordId: record?.record_id,
-  };
+/** What the stored entry at `index` is, read back from its bytes; throws `Damaged`. */
+export function identify(bytes: Uint8Array, index: LeafIndex): Identified {
+  return readStored(index, () => {
+    const entry = decodeEntry(bytes);
+    const record = entry.payloadType === RECORD_TYPE ? parseRecord(entry.payload) : undefined;
+    return {
+      keyid: gatewayKeyid(entry),
+      statement: statementDigest(entry),
+      source: record?.source.id,
+      recordId: record?.record_id,
+    };
+  });
 }
 
 export async function decide(
@@ -78,7 +81,9 @@ export async function decide(
       decisions.push({ index, repeat: false });
       next++;
     } catch (error) {
-      if (!(error instanceof SteleError) || error.code === 'storage') throw error;
+      // A disk that refuses refuses them all; one damaged entry concerns only those who need it.
+      const isDisk = hasCode(error, 'storage') && !(error instanceof Damaged);
+      if (!(error instanceof SteleError) || isDisk) throw error;
       decisions.push(error);
     }
   }
@@ -121,6 +126,7 @@ function repeated(
     candidates.push({ index: inBatch.index, what: identityOf(inBatch.admitted) });
   }
   for (const { index, what } of candidates) {
+    if (what instanceof Damaged) throw what;
     const same = what.keyid === admitted.keyid && equalBytes(what.statement, admitted.statement);
     if (same) return index;
     const { record } = admitted;
@@ -155,7 +161,10 @@ function keyOf({ record, keyid, statement }: Admitted): string {
 /** Where an entry is looked up, and the stored entries that are found there. */
 interface Earlier {
   readonly place: string;
-  readonly candidates: readonly { readonly index: LeafIndex; readonly what: Identified }[];
+  readonly candidates: readonly {
+    readonly index: LeafIndex;
+    readonly what: Identified | Damaged;
+  }[];
 }
 
 /** For each entry of the batch, the stored entries that may be the same: asked for all at once. */
@@ -174,10 +183,10 @@ async function readCandidates(
     record: await findAll('record', [...prefixes.record], lookups),
     statement: await findAll('statement', [...prefixes.statement], lookups),
   };
-  const read = new Map<LeafIndex, Identified>();
+  const read = new Map<LeafIndex, Identified | Damaged>();
   for (const index of new Set([...found.record.values(), ...found.statement.values()].flat())) {
     const [bytes] = await store.readEntries(index, treeSize(index + 1));
-    if (bytes !== undefined) read.set(index, identify(bytes));
+    if (bytes !== undefined) read.set(index, identifyOr(bytes, index));
   }
   return wanted.map(({ kind, prefix }) => ({
     place: `${kind} ${prefix}`,
@@ -186,6 +195,15 @@ async function readCandidates(
       return what === undefined ? [] : [{ index, what }];
     }),
   }));
+}
+
+function identifyOr(bytes: Uint8Array, index: LeafIndex): Identified | Damaged {
+  try {
+    return identify(bytes, index);
+  } catch (error) {
+    if (error instanceof Damaged) return error;
+    throw error;
+  }
 }
 
 async function findAll(

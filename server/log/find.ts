@@ -57,7 +57,7 @@ export class Finder {
     const [candidates] = await this.#lookups.find('record', [recordPrefix(recordId)]);
     const found: LeafIndex[] = [];
     for (const index of candidates ?? []) {
-      const what = identify(await this.#reader.entry(index));
+      const what = identify(await this.#reader.entry(index), index);
       const matches = source === undefined || what.source === source;
       if (what.recordId === recordId && matches) found.push(index);
     }

@@ -21,6 +21,7 @@ import type { Visibility } from '../storage/instance.ts';
 import type { Head } from '../storage/store.ts';
 import { Admission, type Admitted } from './admit.ts';
 import { Appender, type Item, type Logged, type StagedContent, type Submitted } from './append.ts';
+import { readStored } from './damaged.ts';
 import { Finder, type SourceInfo } from './find.ts';
 import { Growth } from './growth.ts';
 import { HighWater } from './high-water.ts';
@@ -354,8 +355,11 @@ export class Log<C extends StagedContent = StagedContent> {
   }
 
   async #readNeighbor(index: LeafIndex) {
-    const { payload } = decodeEntry(await this.#reader.entry(index));
-    return { digest: payloadDigest(payload), prev: parseRecord(payload).source.prev };
+    const bytes = await this.#reader.entry(index);
+    return readStored(index, () => {
+      const { payload } = decodeEntry(bytes);
+      return { digest: payloadDigest(payload), prev: parseRecord(payload).source.prev };
+    });
   }
 
   /** Stops the log if a larger head, or another one of the same size, was ever answered with. */

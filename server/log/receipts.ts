@@ -6,6 +6,7 @@ import { invariant } from '../core/errors.ts';
 import { formatReceipt, type IncludedEntry } from '../core/receipt.ts';
 import type { LeafIndex, TreeSize } from '../core/units.ts';
 import type { Head } from '../storage/store.ts';
+import { readStored } from './damaged.ts';
 import type { Reader } from './reader.ts';
 import type { Registry } from './registry.ts';
 
@@ -48,7 +49,7 @@ export class Receipts {
 
   async #read(index: LeafIndex): Promise<KnownEntry> {
     const bytes = await this.#reader.entry(index);
-    return { bytes, entry: decodeEntry(bytes) };
+    return { bytes, entry: readStored(index, () => decodeEntry(bytes)) };
   }
 
   /** Genesis, then the key record of each signer in order; only genesis for the operator's entries. */

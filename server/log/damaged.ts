@@ -1,0 +1,22 @@
+/**
+ * What if a stored entry cannot be read as what was once admitted? Then the disk is at fault, and not
+ * whoever submits or asks: what has to be compared with the entry is refused for now, and nothing else.
+ */
+import { SteleError } from '../core/errors.ts';
+import type { LeafIndex } from '../core/units.ts';
+
+export class Damaged extends SteleError {
+  constructor(index: LeafIndex, cause: SteleError) {
+    super('storage', `entry ${index} is damaged on disk: run stele audit`, { cause });
+    this.name = 'Damaged';
+  }
+}
+
+/** Reads the stored entry at `index` by `read`; throws `Damaged` where that refuses it. */
+export function readStored<T>(index: LeafIndex, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    throw error instanceof SteleError ? new Damaged(index, error) : error;
+  }
+}
