@@ -139,24 +139,26 @@ export class Appender<C extends StagedContent> {
     const oldest = this.#pool[0];
     const age = oldest === undefined ? 0 : this.#ports.clock.now() - oldest.sinceMs;
     if (this.#poolBytes < this.#limits.queueBytes && age < this.#limits.queueAgeMs) return;
-    throw new SteleError(
-      'pushback',
-      `${this.#poolBytes} bytes are waiting, the oldest for ${age} ms; at most ` +
-        `${this.#limits.queueBytes} bytes and ${this.#limits.queueAgeMs} ms may`,
-      { retryAfterS: 1 },
-    );
+    throw this.#pushback(age);
   }
 
-  /** One answer per item, in order, each after its batch is durable or refused. Never rejects. */
+  /**
+   * One answer per item, in order, each after its batch is durable or refused. Never rejects. Many may
+   * have found room at once, before any of them was admitted: what is too much by now is pushed back.
+   */
   submit(items: readonly Item<C>[]): Promise<Submitted[]> {
     const sinceMs = this.#ports.clock.now();
-    const answers = items.map(
-      (item) =>
-        new Promise<Submitted>((answer) => {
-          this.#pool.push({ item, sinceMs, answer });
-          this.#poolBytes += item.admitted.bytes.length;
-        }),
-    );
+    const answers = items.map(async (item) => {
+      if (this.#poolBytes >= this.#limits.queueBytes) {
+        const refusal = this.#pushback(sinceMs - (this.#pool[0]?.sinceMs ?? sinceMs));
+        await this.#discard(item.content);
+        return refusal;
+      }
+      return new Promise<Submitted>((answer) => {
+        this.#pool.push({ item, sinceMs, answer });
+        this.#poolBytes += item.admitted.bytes.length;
+      });
+    });
     this.#running ??= this.#drain();
     return Promise.all(answers);
   }
@@ -346,6 +348,15 @@ export class Appender<C extends StagedContent> {
     );
     this.stop(stop);
     throw stop;
+  }
+
+  #pushback(age: number): SteleError {
+    return new SteleError(
+      'pushback',
+      `${this.#poolBytes} bytes are waiting, the oldest for ${age} ms; at most ` +
+        `${this.#limits.queueBytes} bytes and ${this.#limits.queueAgeMs} ms may`,
+      { retryAfterS: 1 },
+    );
   }
 
   #refusal(error: unknown): SteleError {

@@ -3,7 +3,9 @@
  * memory than it may. Whoever comes back is served.
  */
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import Database from 'better-sqlite3';
 import { expect, onTestFinished, test } from 'vitest';
 import { Author } from './author.ts';
 import { Ledger } from './ledger.ts';
@@ -34,14 +36,22 @@ test('pushes back what it cannot take, in bounded memory, and takes it later', a
   }
   const memory = new Memory(place.running!.pid);
   const before = memory.now();
-  let waiting = batches;
+  // The disk stands still until the first of the crowd was sent away.
+  const stand = new Standstill(join(place.data, 'logs', 'default.db'));
   let pushedBack = 0;
+  let waiting = batches;
   for (let round = 0; waiting.length > 0; round++) {
     expect(round, 'the crowd is served in the end').toBeLessThan(200);
-    const outcomes = await Promise.all(waiting.map((batch) => post(place, batch)));
-    memory.look();
+    const posted = waiting.map((batch) => post(place, batch));
+    for (const one of posted)
+      one.then(
+        (outcome) => outcome === 'pushback' && stand.end(),
+        () => {},
+      );
     // Nobody who only reads has to wait for the crowd.
     expect((await place.log('read').checkpoint()).length).toBeGreaterThan(0);
+    const outcomes = await Promise.all(posted);
+    memory.look();
     waiting = waiting.filter((_, i) => outcomes[i] === 'pushback');
     pushedBack += waiting.length;
     if (waiting.length > 0) await pause(50);
@@ -73,6 +83,20 @@ async function post(place: Place, body: Buffer): Promise<'taken' | 'pushback'> {
   expect(answer.headers.get('content-type')).toContain('application/problem+json');
   expect(JSON.parse(bytes.toString())).toMatchObject({ code: 'pushback', status: 429 });
   return 'pushback';
+}
+
+/** Holds the database's write lock: no commit goes on before `end`. */
+class Standstill {
+  readonly #db: Database.Database;
+
+  constructor(path: string) {
+    this.#db = new Database(path);
+    this.#db.exec('BEGIN IMMEDIATE');
+  }
+
+  end(): void {
+    this.#db.close();
+  }
 }
 
 function lengthOf(entry: Uint8Array): Buffer {
