@@ -55,7 +55,7 @@ describe('no file', () => {
 
   test('is spelled in two ways', () => {
     const british =
-      /\b(behaviour|colour|honour|neighbour|favour|catalogue|licence|centre|cancelled|labelled|modelling|signalling|serialise|normalise|canonicalise|initialise|recognise|organisation|authorise|artefact|analyse|whilst)/i;
+      /\b(behaviour|colour|honour|neighbour|favour|catalogue|licence|centre|cancelled\b|labelled\b|modelling|signalling|serialise|normalise|canonicalise|initialise|recognise|organisation|authorise|artefact|analyse|whilst)/i;
     expect(found(british)).toEqual([]);
   });
 });
