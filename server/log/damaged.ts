@@ -2,7 +2,7 @@
  * What if a stored entry cannot be read as what was once admitted? Then the disk is at fault, and not
  * whoever submits or asks: what has to be compared with the entry is refused for now, and nothing else.
  */
-import { SteleError } from '../core/errors.ts';
+import { hasCode, SteleError } from '../core/errors.ts';
 import type { LeafIndex } from '../core/units.ts';
 
 export class Damaged extends SteleError {
@@ -19,4 +19,12 @@ export function readStored<T>(index: LeafIndex, read: () => T): T {
   } catch (error) {
     throw error instanceof SteleError ? new Damaged(index, error) : error;
   }
+}
+
+/** The error of a log that could not be opened: what its own files say wrongly is no stranger's mistake. */
+export function openingError(name: string, error: unknown): unknown {
+  if (!hasCode(error, 'malformed') && !hasCode(error, 'unverified')) return error;
+  return new SteleError('storage', `log ${name} cannot be opened: ${error.message}`, {
+    cause: error,
+  });
 }

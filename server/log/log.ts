@@ -21,7 +21,7 @@ import type { Visibility } from '../storage/instance.ts';
 import type { Head } from '../storage/store.ts';
 import { Admission, type Admitted } from './admit.ts';
 import { Appender, type Item, type Logged, type StagedContent, type Submitted } from './append.ts';
-import { readStored } from './damaged.ts';
+import { openingError, readStored } from './damaged.ts';
 import { Finder, type SourceInfo } from './find.ts';
 import { Growth } from './growth.ts';
 import { HighWater } from './high-water.ts';
@@ -73,8 +73,12 @@ export class Log<C extends StagedContent = StagedContent> {
    * Opens a log that exists. It is checked before anything is signed; where the high-water file knows a
    * larger head than the store, the log opens for reading only and says why (P2).
    */
-  static open<C extends StagedContent>(options: LogOptions<C>): Promise<Log<C>> {
-    return orClosed(options.store, () => Log.#open(options));
+  static async open<C extends StagedContent>(options: LogOptions<C>): Promise<Log<C>> {
+    try {
+      return await orClosed(options.store, () => Log.#open(options));
+    } catch (error) {
+      throw openingError(options.name, error);
+    }
   }
 
   static async #open<C extends StagedContent>(options: LogOptions<C>): Promise<Log<C>> {

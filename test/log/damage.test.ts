@@ -1,4 +1,6 @@
 /** A stored entry that is damaged: the disk is at fault, and never whoever asks or submits (P9). */
+import { readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { leafIndex } from '../../server/core/units.ts';
 import { Log } from '../../server/log/log.ts';
@@ -48,4 +50,32 @@ describe('an entry that is damaged on disk', () => {
     await expect(log.findRecord(ID)).rejects.toMatchObject(refusal);
     await expect(log.receipt(leafIndex(5))).rejects.toMatchObject(refusal);
   });
+});
+
+describe('a log whose files are damaged', () => {
+  test.each(['a control record', 'a new entry', 'the head', 'the high-water file'])(
+    'is not opened, for a reason that is the disk’s: %s',
+    async (what) => {
+      const store = new MemoryStore();
+      const stateFolder = temporaryFolder();
+      const options = logOptions({ stateFolder, store });
+      const { log, gateway } = await startLog(options);
+      await append(log, await gateway.next());
+      await log.close();
+      const spoiled = { 'a control record': 1, 'a new entry': 2 }[what];
+      const readEntries = store.readEntries.bind(store);
+      store.readEntries = async (begin, end) =>
+        (await readEntries(begin, end)).map((bytes, i) =>
+          begin + i === spoiled ? bytes.map((byte) => byte ^ 1) : bytes,
+        );
+      const head = await store.readHead();
+      if (what === 'the head' && head !== undefined) {
+        store.readHead = async () => ({ ...head, checkpoint: `x${head.checkpoint}` });
+      }
+      if (what === 'the high-water file') {
+        for (const name of readdirSync(stateFolder)) writeFileSync(join(stateFolder, name), 'x');
+      }
+      await expect(Log.open(options)).rejects.toMatchObject({ code: 'storage' });
+    },
+  );
 });
