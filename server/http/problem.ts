@@ -27,7 +27,7 @@ export interface Problem {
 }
 
 /** Characters of a `detail`: a message quotes its input briefly, and nothing longer leaves anyway. */
-const DETAIL_CHARS_MAX = 1_000;
+export const DETAIL_CHARS_MAX = 1_000;
 
 export function problemOf(error: unknown, requestId: string): Problem {
   if (!(error instanceof SteleError)) {

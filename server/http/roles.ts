@@ -20,7 +20,7 @@ import { unauthenticated, unknownLog } from './errors.ts';
 export type Access = 'open' | 'heads' | 'entries' | 'submit' | 'content' | 'keys' | 'admin';
 
 /** Which roles open what; nothing listed means that no role is needed. */
-const OPENED_BY = {
+export const OPENED_BY = {
   open: [],
   heads: [],
   entries: ['read', 'content'],

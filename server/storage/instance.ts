@@ -5,7 +5,8 @@
 import { SteleError } from '../core/errors.ts';
 import { type Db, openForWriting, storageError } from './sqlite/database.ts';
 
-export type Visibility = 'public' | 'proofs' | 'private';
+export const VISIBILITIES = ['public', 'proofs', 'private'] as const;
+export type Visibility = (typeof VISIBILITIES)[number];
 
 export const ROLES = ['submit', 'read', 'content', 'approve', 'keys', 'admin'] as const;
 export type Role = (typeof ROLES)[number];

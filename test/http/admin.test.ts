@@ -90,6 +90,7 @@ describe('logs', () => {
     ['an unknown member', { name: 'new', owner: 'x' }],
     ['an unknown visibility', { name: 'new', visibility: 'secret' }],
     ['an unknown rule', { name: 'new', rules: { continuity: 'require', speed: 1 } }],
+    ['a list where an object is needed', { name: 'new', rules: [] }],
     ['a bad rule', { name: 'new', rules: { continuity: 'maybe' } }],
     ['no payload types', { name: 'new', rules: { payload_types: [] } }],
     ['the same payload type twice', { name: 'new', rules: { payload_types: ['a/b', 'a/b'] } }],

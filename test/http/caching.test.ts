@@ -154,6 +154,8 @@ describe('what is said to caches', () => {
     ['/logs/open/v1/sources', 'no-store'],
     ['/v1/logs', 'no-store'],
     ['/healthz', 'no-store'],
+    ['/openapi.json', 'no-cache'],
+    ['/docs', 'no-cache'],
   ])('%s without a token: %s', async (path, control) => {
     const answer = await world.get(path);
     expect([answer.status, answer.headers['cache-control']]).toEqual([200, control]);

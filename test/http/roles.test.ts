@@ -133,6 +133,8 @@ function makeCases(leaf: string, recordId: string): Case[] {
     get('/v1/keys', '/v1/keys', 'anyone'),
     get('/.well-known/stele', '/.well-known/stele', 'anyone'),
     get('/healthz', '/healthz', 'anyone'),
+    get('/openapi.json', '/openapi.json', 'anyone'),
+    get('/docs', '/docs', 'anyone'),
     get('/readyz', '/readyz', 'anyone'),
     get('/v1/admin/logs', '/v1/admin/logs', 'admins'),
     get('/v1/admin/logs/{log}', '/v1/admin/logs/{log}', 'admins'),

@@ -7,6 +7,15 @@ import { judgeBodyHeaders, readBody } from '../body.ts';
 import type { Call } from '../call.ts';
 import { ADMIN_BYTES_MAX } from '../settings.ts';
 
+/** An object of these members and no others. Valibot alone takes a list for an object without members. */
+export function closed<const E extends v.ObjectEntries>(entries: E) {
+  return v.pipe(v.custom<object>(isPlainObject, 'not an object'), v.strictObject(entries));
+}
+
+function isPlainObject(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
 /** The body as `schema` says, or `malformed` with the place and the rule. Bytes from strangers. */
 export async function readObject<S extends v.GenericSchema>(
   parts: Parts,

@@ -2,19 +2,20 @@
 import * as v from 'valibot';
 import { parseBase64, parseHex, toBase64 } from '../../core/bytes.ts';
 import { hasCode, malformed, SteleError, shown } from '../../core/errors.ts';
-import { parsePublicKey } from '../../core/keys.ts';
+import { ALGORITHMS, parsePublicKey } from '../../core/keys.ts';
 import { RECORD_LIST_MAX } from '../../core/limits.ts';
 import { CONTINUITIES } from '../../core/record/control.ts';
 import { HASH_BYTES } from '../../core/units.ts';
 import { timestamp } from '../../log/clock.ts';
 import { LOG_NAME } from '../../log/logs.ts';
 import type { RegisteredKey } from '../../log/registry.ts';
+import { VISIBILITIES } from '../../storage/instance.ts';
 import { sendJson } from '../answer.ts';
 import type { Parts } from '../app.ts';
 import { type Call, type InstanceRoute, type Log, param } from '../call.ts';
 import { unknownLog } from '../errors.ts';
 import { isBound } from '../roles.ts';
-import { readObject } from './admin-body.ts';
+import { closed, readObject } from './admin-body.ts';
 
 /** Like those of a genesis record, which judges them again. */
 const PayloadTypes = v.pipe(
@@ -24,21 +25,23 @@ const PayloadTypes = v.pipe(
   v.check((types) => new Set(types).size === types.length, 'the same payload type twice'),
 );
 
-const NewLog = v.strictObject({
+export const NewLog = closed({
   name: v.pipe(v.string(), v.regex(LOG_NAME, `not a name of the form ${LOG_NAME.source}`)),
-  visibility: v.exactOptional(v.picklist(['public', 'proofs', 'private'])),
+  visibility: v.exactOptional(v.picklist(VISIBILITIES)),
   rules: v.exactOptional(
-    v.strictObject({
+    closed({
       payload_types: v.exactOptional(PayloadTypes),
       continuity: v.exactOptional(v.picklist(CONTINUITIES)),
     }),
   ),
 });
 
-const NewGateway = v.strictObject({
-  alg: v.string(),
-  spki: v.string(),
-  source: v.exactOptional(v.string()),
+export const NewGateway = closed({
+  alg: v.picklist(ALGORITHMS),
+  spki: v.pipe(v.string(), v.description('PEM as openssl prints it, or the DER in base64.')),
+  source: v.exactOptional(
+    v.pipe(v.string(), v.description('The source whose records this key signs, and no other.')),
+  ),
 });
 
 export function adminLogRoutes(parts: Parts): readonly InstanceRoute[] {

@@ -13,13 +13,13 @@ import { sendJson } from '../answer.ts';
 import type { Parts } from '../app.ts';
 import { type Call, type InstanceRoute, param } from '../call.ts';
 import { mintToken } from '../tokens.ts';
-import { readObject } from './admin-body.ts';
+import { closed, readObject } from './admin-body.ts';
 
 const LIST_MAX = 100;
 const HOLDER = /^[^\p{Cc}]{1,200}$/u;
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?Z$/;
 
-const NewToken = v.strictObject({
+export const NewToken = closed({
   holder: v.pipe(v.string(), v.regex(HOLDER, 'not 1 to 200 characters without control characters')),
   roles: v.pipe(v.array(v.picklist(ROLES)), v.minLength(1), v.maxLength(ROLES.length)),
   logs: v.pipe(

@@ -11,11 +11,12 @@ import { headRoutes } from './heads.ts';
 import { instanceRoutes } from './instance.ts';
 import { proofRoutes } from './proofs.ts';
 import { receiptRoutes } from './receipts.ts';
+import { referenceRoutes } from './reference.ts';
 import { submitRoutes } from './submit.ts';
 import { tileRoutes } from './tiles.ts';
 
 export function allRoutes(parts: Parts): readonly Route[] {
-  return [
+  const routes: readonly Route[] = [
     ...headRoutes(parts),
     ...tileRoutes,
     ...proofRoutes,
@@ -28,5 +29,7 @@ export function allRoutes(parts: Parts): readonly Route[] {
     ...instanceRoutes(parts),
     ...adminLogRoutes(parts),
     ...adminTokenRoutes(parts),
+    ...referenceRoutes(parts, () => routes),
   ];
+  return routes;
 }

@@ -112,7 +112,7 @@ async function getSources(call: Call, log: Log): Promise<void> {
 }
 
 /** UUIDv7 in lower case, as records spell it. */
-const RECORD_ID = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
+export const RECORD_ID = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 
 export function isRecordId(text: string): boolean {
   return RECORD_ID.test(text);

@@ -19,7 +19,7 @@ import { RequestBytes } from '../upload.ts';
 import { answerSubmitted, ENTRY_TYPES, entryBytesMax, parseEntryBody } from './entry-body.ts';
 
 /** Content fields are named like a record's commitments. */
-const FIELD = /^[a-z0-9_.]{1,100}$/;
+export const FIELD = /^[a-z0-9_.]{1,100}$/;
 
 export async function submitWithContent(parts: Parts, call: Call, log: Log): Promise<void> {
   const { req, res } = call.ctx;

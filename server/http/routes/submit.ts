@@ -5,7 +5,7 @@ import type { Call, Log, LogRoute } from '../call.ts';
 import { answerSubmitted, ENTRY_TYPES, entryBytesMax, parseEntryBody } from './entry-body.ts';
 import { submitWithContent } from './submit-content.ts';
 
-const MULTIPART_TYPE = 'multipart/form-data';
+export const MULTIPART_TYPE = 'multipart/form-data';
 const TYPES = [...ENTRY_TYPES, MULTIPART_TYPE];
 
 export function submitRoutes(parts: Parts): readonly LogRoute[] {

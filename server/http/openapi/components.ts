@@ -1,0 +1,282 @@
+/**
+ * What do many routes speak of? Problem, head, entry, receipt, token and the like, as JSON Schemas.
+ *
+ * Bounds are the constants that the parsers use. The forms themselves are explained in `docs/formats.md`
+ * and `docs/formats-http.md`.
+ */
+import { CODES } from '../../core/errors.ts';
+import { ALGORITHMS } from '../../core/keys.ts';
+import {
+  ENTRY_BYTES_MAX,
+  ENTRY_SIGNATURES_MAX,
+  LOG_KEYS_MAX,
+  NOTE_BYTES_MAX,
+  ORIGIN_BYTES_MAX,
+  PAYLOAD_TYPE_BYTES_MAX,
+  PROOF_HASHES_MAX,
+  SIGNATURE_BYTES_MAX,
+  SOURCE_ID_MAX,
+  WINDOW_SIZE_MAX,
+} from '../../core/limits.ts';
+import { CONTINUITIES } from '../../core/record/control.ts';
+import { HASH_BYTES } from '../../core/units.ts';
+import { LOG_NAME } from '../../log/logs.ts';
+import { ROLES, VISIBILITIES } from '../../storage/instance.ts';
+import { TITLE } from '../errors.ts';
+import { DETAIL_CHARS_MAX } from '../problem.ts';
+import { RECORD_ID } from '../routes/entries.ts';
+import { TOKEN, TOKEN_ID } from '../tokens.ts';
+import { list, object, type Schema } from './schema.ts';
+
+export const COUNT: Schema = {
+  type: 'integer',
+  format: 'int64',
+  minimum: 0,
+  maximum: Number.MAX_SAFE_INTEGER,
+};
+
+/** Characters of base64 with padding. */
+function base64Length(bytes: number): number {
+  return 4 * Math.ceil(bytes / 3);
+}
+
+export function base64(bytesMax: number): Schema {
+  return {
+    type: 'string',
+    contentEncoding: 'base64',
+    pattern: '^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$',
+    maxLength: base64Length(bytesMax),
+  };
+}
+
+export const HASH_BASE64: Schema = {
+  ...base64(HASH_BYTES),
+  minLength: base64Length(HASH_BYTES),
+};
+const HEX: Schema = { type: 'string', pattern: `^[0-9a-f]{${2 * HASH_BYTES}}$` };
+export const LEAF_HASH: Schema = { ...HEX, description: 'The leaf hash in lower-case hex.' };
+export const KEYID: Schema = {
+  ...HEX,
+  description: 'SHA-256 of the key’s SubjectPublicKeyInfo in lower-case hex.',
+};
+export const TIME: Schema = {
+  type: 'string',
+  pattern: '^\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\d\\.\\d{6}Z$',
+  description: 'RFC 3339 in UTC with six decimals.',
+};
+export const ORIGIN: Schema = { type: 'string', minLength: 1, maxLength: ORIGIN_BYTES_MAX };
+export const CHECKPOINT: Schema = {
+  type: 'string',
+  maxLength: NOTE_BYTES_MAX,
+  description: 'A signed note [C2SP tlog-checkpoint], verbatim.',
+};
+export const RECORD_UUID: Schema = { type: 'string', pattern: RECORD_ID.source };
+export const NAME: Schema = { type: 'string', pattern: LOG_NAME.source };
+export const SOURCE: Schema = { type: 'string', minLength: 1, maxLength: SOURCE_ID_MAX };
+const PROOF: Schema = list(HASH_BASE64, { maxItems: PROOF_HASHES_MAX });
+const VISIBILITY: Schema = {
+  type: 'string',
+  enum: VISIBILITIES,
+  description:
+    'What a stranger may have: `public` entries too, `proofs` heads and proofs, `private` nothing.',
+};
+const PURPOSE: Schema = { type: 'string', enum: ['identity', 'anchor'] };
+
+/** The value of another schema of the document. */
+export function ref(name: keyof typeof SCHEMAS): Schema {
+  return { $ref: `#/components/schemas/${name}` };
+}
+
+/** A member that refers to a schema of the same table. */
+const to = (name: string): Schema => ({ $ref: `#/components/schemas/${name}` });
+
+const LOGGED_KEY = {
+  keyid: KEYID,
+  alg: { type: 'string', enum: ALGORITHMS },
+  spki: { ...base64(1024), description: 'The key’s DER in base64.' },
+  purpose: { type: 'string' },
+  registered: { ...COUNT, description: 'The index of the entry that registered it.' },
+  'revoked?': { ...COUNT, description: 'The index of the entry that revoked it.' },
+} as const satisfies Record<string, Schema>;
+
+const VKEY = { purpose: PURPOSE, vkey: { type: 'string' } } as const satisfies Record<
+  string,
+  Schema
+>;
+
+const TOKEN_ROW = {
+  id: { type: 'string', pattern: TOKEN_ID.source },
+  holder: { type: 'string' },
+  roles: list({ type: 'string', enum: ROLES }),
+  logs: { ...list({ type: 'string' }), description: 'Names of logs, or `*` for all.' },
+  created: TIME,
+  'expires?': TIME,
+  'revoked?': TIME,
+} as const satisfies Record<string, Schema>;
+
+const INCLUDED = {
+  entry: base64(ENTRY_BYTES_MAX),
+  index: COUNT,
+  proof: PROOF,
+} as const satisfies Record<string, Schema>;
+
+const LOG_ROW = { name: NAME, origin: ORIGIN, visibility: VISIBILITY } as const satisfies Record<
+  string,
+  Schema
+>;
+
+export const SCHEMAS = {
+  Problem: {
+    ...object(
+      {
+        type: { type: 'string', format: 'uri-reference' },
+        title: { type: 'string', enum: [...new Set(Object.values(TITLE)), 'Internal error'] },
+        status: { type: 'integer', minimum: 400, maximum: 599 },
+        'detail?': {
+          type: 'string',
+          maxLength: DETAIL_CHARS_MAX,
+          description: 'The value and the rule. Its wording may change.',
+        },
+        'code?': { type: 'string', enum: CODES, description: 'What programs look at.' },
+        'retry_after?': {
+          type: 'integer',
+          minimum: 1,
+          description: 'Seconds after which asking again makes sense.',
+        },
+        'request_id?': {
+          type: 'string',
+          description: 'Of a fault of the server: its log has more.',
+        },
+      },
+      'Why a request was refused [RFC 9457]. A fault of the server (500) has no code.',
+    ),
+  },
+  Head: object(
+    {
+      origin: ORIGIN,
+      size: COUNT,
+      root: HASH_BASE64,
+      'time?': TIME,
+      'checkpoint?': CHECKPOINT,
+      cosignatures: list({ type: 'object' }),
+      anchors: list({ type: 'object' }),
+    },
+    'The tree at one size. `time` and `checkpoint` only of a head that was kept.',
+  ),
+  InclusionProof: object({ index: COUNT, size: COUNT, proof: PROOF }),
+  ConsistencyProof: object({ from: COUNT, to: COUNT, proof: PROOF }),
+  EntryPage: object({
+    start: COUNT,
+    entries: list(base64(ENTRY_BYTES_MAX)),
+    'next?': { ...COUNT, description: 'The start of the next page; absent at the end of the log.' },
+  }),
+  FeedLine: object({
+    index: COUNT,
+    leaf_hash: LEAF_HASH,
+    entry: base64(ENTRY_BYTES_MAX),
+    'record?': { type: 'object', description: 'The audit record inside, where the entry has one.' },
+  }),
+  Leaf: object({ leaf_hash: LEAF_HASH, index: COUNT }),
+  RecordPlace: object({ record_id: RECORD_UUID, index: COUNT }),
+  Source: object(
+    {
+      id: SOURCE,
+      keyid: KEYID,
+      next: { ...COUNT, description: 'One past its highest sequence number.' },
+      holes: {
+        ...list(object({ begin: COUNT, end: COUNT })),
+        description: 'Ranges [begin, end) of sequence numbers that are missing; the first 100.',
+      },
+      'more_holes?': { type: 'boolean', const: true },
+      forks: { ...COUNT, description: 'How often it used one sequence number for two records.' },
+    },
+    'What is known of one source of records.',
+  ),
+  SourcePage: object({
+    sources: list(to('Source')),
+    'next?': { ...SOURCE, description: 'The `after` of the next page, if there may be one.' },
+  }),
+  Envelope: object(
+    {
+      payload: base64(ENTRY_BYTES_MAX),
+      payloadType: { type: 'string', minLength: 1, maxLength: PAYLOAD_TYPE_BYTES_MAX },
+      signatures: list(
+        object({
+          keyid: KEYID,
+          sig: base64(SIGNATURE_BYTES_MAX),
+          'window?': object({
+            index: { type: 'integer', minimum: 0, maximum: WINDOW_SIZE_MAX - 1 },
+            size: { type: 'integer', minimum: 1, maximum: WINDOW_SIZE_MAX },
+            hashes: list(HASH_BASE64, { maxItems: Math.log2(WINDOW_SIZE_MAX) }),
+          }),
+        }),
+        { minItems: 1, maxItems: ENTRY_SIGNATURES_MAX },
+      ),
+    },
+    'A DSSE envelope, which stands for one entry. Only the Stele form has windows.',
+  ),
+  Receipt: object(
+    {
+      format: { type: 'string', const: 'stele.receipt/1' },
+      origin: ORIGIN,
+      ...INCLUDED,
+      checkpoint: CHECKPOINT,
+      keys: {
+        ...list(object(INCLUDED), { maxItems: ENTRY_SIGNATURES_MAX + 1 }),
+        description: 'The genesis entry and the entries that registered the signers.',
+      },
+      anchors: list({ type: 'object' }),
+    },
+    'All that is needed, beside keys from elsewhere, to check one entry offline. One spelling: RFC 8785 and a line feed.',
+  ),
+  BatchHead: object({ checkpoint: CHECKPOINT, size: COUNT }),
+  BatchResult: object({
+    index: COUNT,
+    leaf_hash: LEAF_HASH,
+    proof: PROOF,
+    repeat: { type: 'boolean', description: 'Whether it was in the log already.' },
+  }),
+  LogList: object({ logs: list(object(LOG_ROW)) }),
+  Log: object({
+    ...LOG_ROW,
+    size: COUNT,
+    root: HASH_BASE64,
+    time: TIME,
+    rules: object({
+      payload_types: list({ type: 'string' }, { minItems: 1 }),
+      continuity: { type: 'string', enum: CONTINUITIES },
+    }),
+    keys: list(object(VKEY), { maxItems: LOG_KEYS_MAX }),
+  }),
+  VerifierKeys: object({ keys: list(object({ log: NAME, origin: ORIGIN, ...VKEY })) }),
+  Gateway: object({ keyid: KEYID, alg: LOGGED_KEY.alg, index: COUNT }),
+  Gateways: object({ gateways: list(object(LOGGED_KEY)) }),
+  RevokedGateway: object({
+    keyid: KEYID,
+    index: { ...COUNT, description: 'The entry that revokes it.' },
+  }),
+  LoggedKeys: object({ keys: list(object({ log: NAME, ...LOGGED_KEY })) }),
+  Token: object(TOKEN_ROW),
+  NewToken: object({
+    token: { type: 'string', pattern: TOKEN.source, description: 'Shown this once.' },
+    ...TOKEN_ROW,
+  }),
+  TokenList: object({ tokens: list(to('Token')) }),
+  RevokedToken: object({ id: TOKEN_ROW.id, revoked: TIME }),
+  WellKnown: object({
+    name: { type: 'string', const: 'stele' },
+    version: { type: 'string' },
+    logs: { type: 'string', format: 'uri-reference' },
+    keys: { type: 'string', format: 'uri-reference' },
+    formats: list({ type: 'string' }),
+  }),
+  Health: object({ status: { type: 'string', const: 'ok' } }),
+  Ready: object({
+    status: { type: 'string', const: 'ready' },
+    open_logs: COUNT,
+    guard: object(
+      { asked: COUNT, answered: COUNT },
+      'How many of the open logs a memory outside the data folder knew (P2).',
+    ),
+  }),
+} as const satisfies Record<string, Schema>;

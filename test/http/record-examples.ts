@@ -1,0 +1,135 @@
+/**
+ * Makes `server/http/openapi/examples.json`: requests, and what a server of this version answers them.
+ *
+ *     node test/http/record-examples.ts
+ *
+ * To be run when an answer's form changes; `openapi.test.ts` says so. The keys are made for this and
+ * thrown away. Two passes: the server's own description, which is asked for, holds what the first wrote.
+ */
+import { createHash, randomBytes } from 'node:crypto';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { toBase64, toBase64url, toHex } from '../../server/core/bytes.ts';
+import { makeDisclosure } from '../../server/core/disclosure.ts';
+import { decodeEntry, encodeEntry } from '../../server/core/entry.ts';
+import { formatEnvelopeJson } from '../../server/core/envelope.ts';
+import type { Json } from '../../server/core/json.ts';
+import { leafHash } from '../../server/core/merkle.ts';
+import { useNativePrimitives } from '../../server/native.ts';
+import { call, type Place, placesOf } from './api.ts';
+import { roleToken, setUp } from './replay.ts';
+import { World } from './world.ts';
+
+const FILE = new URL('../../server/http/openapi/examples.json', import.meta.url);
+
+interface Examples {
+  values: Record<string, string>;
+  requests: Record<string, { value: Json } | { base64: string }>;
+  answers: Record<string, Record<string, Record<string, { value: Json } | { base64: string }>>>;
+}
+
+useNativePrimitives();
+const known = JSON.parse(readFileSync(FILE, 'utf8')) as Examples;
+const made = process.argv[2] === 'answers' ? await recordAnswers(known) : await makeRequests();
+writeFileSync(FILE, `${JSON.stringify(made, undefined, 2)}\n`);
+if (process.argv[2] !== 'answers') {
+  const { execFileSync } = await import('node:child_process');
+  execFileSync(process.execPath, [import.meta.filename, 'answers'], { stdio: 'inherit' });
+}
+
+/** Entries that any log of this name and origin takes from this key. */
+async function makeRequests(): Promise<Examples> {
+  const world = await World.start();
+  const { gateway } = await world.log('team-a');
+  const entry = await gateway.make();
+  const body = 'What is the capital of France?';
+  const sha256 = toBase64url(createHash('sha256').update(body).digest());
+  const values: Record<string, Json> = {
+    'principal.id': 'alice@example.com',
+    'request.body': { bytes: body.length, media_type: 'text/plain', sha256 },
+  };
+  const fields = Object.entries(values).map(([name, value]) => ({
+    name,
+    ...makeDisclosure(name, value, randomBytes(16)),
+  }));
+  const commitments = Object.fromEntries(fields.map(({ name, digest }) => [name, digest]));
+  const withContent = await gateway.make({ commitments });
+  const envelopes = [];
+  for (let i = 0; i < 2; i++) envelopes.push((await gateway.make()).entry);
+  const messages = [(await gateway.make()).bytes, (await gateway.make()).bytes];
+  const { publicKey } = gateway.signer;
+  await world.stop();
+  return {
+    values: {
+      leaf_hash: toHex(leafHash(entry.bytes)),
+      record_id: withContent.recordId,
+      keyid: publicKey.keyid,
+      token_id: '1f2e3d4c5b6a7988',
+    },
+    requests: {
+      entry: { base64: toBase64(entry.bytes) },
+      envelope: { value: JSON.parse(formatEnvelopeJson(entry.entry)) },
+      multipart: {
+        value: {
+          entry: JSON.parse(formatEnvelopeJson(withContent.entry)),
+          disclosure: fields.map(({ disclosure }) => disclosure),
+          'body; field=request.body': body,
+        },
+      },
+      lines: { value: envelopes.map((one) => `${formatEnvelopeJson(one)}\n`).join('') },
+      messages: { base64: delimited(messages) },
+      log: { value: { name: 'team-a', visibility: 'proofs', rules: { continuity: 'flag' } } },
+      gateway: {
+        value: { alg: publicKey.alg, spki: toBase64(publicKey.spki), source: 'gateway-1' },
+      },
+      token: {
+        value: {
+          holder: 'ci',
+          roles: ['submit'],
+          logs: ['team-a'],
+          expires: '2030-01-01T00:00:00Z',
+        },
+      },
+    },
+    answers: {},
+  };
+}
+
+function delimited(entries: readonly Uint8Array[]): string {
+  const pieces = entries.map((bytes) => {
+    const { length } = encodeEntry(decodeEntry(bytes));
+    return [Buffer.from([(length & 127) | 128, length >> 7]), bytes];
+  });
+  return Buffer.concat(pieces.flat()).toString('base64');
+}
+
+async function recordAnswers(examples: Examples): Promise<Examples> {
+  const world = await World.start();
+  const document = (await world.get('/openapi.json')).json();
+  const answers: Examples['answers'] = {};
+  const record = async (place: Place, wanted: Parameters<typeof call>[2] = {}) => {
+    const token = roleToken(world, place);
+    const answer = await call(world, place, { token, ...wanted });
+    const type = answer.headers['content-type'] ?? '';
+    if (answer.status >= 300) throw new Error(`${place.id}: ${answer.status} ${answer.text}`);
+    const media = ((answers[place.id] ??= {})[answer.status] ??= {});
+    const isText = /json|text|html/.test(type);
+    // The description itself would hold itself.
+    if (['getDescription', 'getReference'].includes(place.id)) return;
+    media[type] = !isText
+      ? { base64: answer.bytes.toString('base64') }
+      : { value: /\bjson$|\+json$/.test(type) ? JSON.parse(answer.text) : answer.text };
+  };
+  const places = placesOf(document);
+  await setUp(places, record);
+  for (const place of places.filter(({ method }) => method === 'GET')) await record(place);
+  const byId = (id: string) => places.find((place) => place.id === id)!;
+  await record(byId('submitEntry'));
+  await record(byId('getReceipt'), { values: { format: 'tlog-proof' } });
+  await record(byId('createToken'));
+  const { value } = answers.createToken!['201']!['application/json'] as { value: { id: string } };
+  await record(byId('revokeToken'), { values: { id: value.id } });
+  await record(byId('revokeGateway'));
+  for (const id of ['getDescription', 'getReference']) delete answers[id];
+  await world.stop();
+  return { ...examples, answers };
+}
