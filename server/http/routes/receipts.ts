@@ -38,7 +38,9 @@ export function receiptRoutes(parts: Parts): readonly LogRoute[] {
           send(call, await log.receipt(await find()));
           return;
         }
-        if (waiters >= parts.settings.waitersMax) {
+        // Half of the room is kept for those who hold a token.
+        const share = call.token === undefined ? 0.5 : 1;
+        if (waiters >= parts.settings.waitersMax * share) {
           throw new SteleError('pushback', `wait: ${waiters} requests wait already`);
         }
         waiters += 1;
