@@ -59,6 +59,7 @@ describe.skipIf(mountMissing !== undefined)(title, () => {
       detail: expect.stringContaining('limits.disk_floor_bytes'),
     });
     await expectReadable(place);
+    await proxyNotices(place);
     await expectCallRefused(place, provider);
     disk.empty();
     await world.untilTaken(refused);
@@ -283,6 +284,16 @@ function callOnce(place: Place): Promise<ProxyCall> {
   const [kind] = KINDS;
   const body = Buffer.from(JSON.stringify(kind!.body('x'.repeat(5_000))));
   return call(place.addresses().proxy + kind!.path, body);
+}
+
+/** Waits until the proxy has looked at its disk: it does from time to time. */
+async function proxyNotices(place: Place): Promise<void> {
+  for (let i = 0; i < 200; i++) {
+    const { status } = await fetch(`${place.addresses().proxy}/readyz`);
+    if (status === 503) return;
+    await pause(50);
+  }
+  throw new Error('the proxy takes calls although its disk is full');
 }
 
 /** The proxy refuses, and the model hears nothing of it (P7). */

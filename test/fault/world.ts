@@ -1,10 +1,12 @@
 /** An instance under load from all sides, whoever kills it and how; and what must be true at the end. */
-import { expect } from 'vitest';
+import { expect, onTestFinished } from 'vitest';
 import type { Replay } from '../replay/replay.ts';
 import { Author } from './author.ts';
 import { digest, drained, Evidence, recordsOf } from './evidence.ts';
+import { Ledger } from './ledger.ts';
 import {
   callProxy,
+  type Gate,
   type Load,
   type ProxyCall,
   poll,
@@ -12,7 +14,12 @@ import {
   submitInBatches,
   submitSingly,
 } from './load.ts';
+import { Place } from './process.ts';
 import { KINDS } from './provider.ts';
+import { Random } from './random.ts';
+
+/** How often a process is killed in one run: `STELE_KILLS`, or 50. */
+export const KILLS = Number(process.env.STELE_KILLS ?? 50);
 
 /** What clients remember. */
 interface Remembered {
@@ -95,4 +102,32 @@ async function checkSources({ place }: Load): Promise<void> {
   for (const { id, holes, forks } of sources) {
     expect({ id, holes, forks }).toEqual({ id, holes: [], forks: 0 });
   }
+}
+
+export function newRandom(): Random {
+  const random = new Random();
+  console.log(`STELE_SEED=${random.seed}`);
+  return random;
+}
+
+export function newPlace(
+  env: Readonly<Record<string, string>>,
+  command?: readonly string[],
+): Place {
+  const place = new Place(env, command);
+  onTestFinished(() => place.close());
+  return place;
+}
+
+export function newLoad(random: Random, place: Place, gate: Gate, proxy: Load['proxy']): Load {
+  const ledger = new Ledger(place.trust());
+  return { place, ledger, gate, proxy, random, ending: false, unanswered: 0 };
+}
+
+/** Stops it, and has the whole log read and derived again. */
+export async function expectAudit(place: Place): Promise<void> {
+  await place.stop();
+  const audit = await place.stele('audit', '--files', '--data', place.data);
+  expect(audit.output).toContain('HOLDS');
+  expect(audit.code).toBe(0);
 }
