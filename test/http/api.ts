@@ -149,10 +149,9 @@ function bodyBreaches(document: unknown, response: Response, answer: Answer, wha
 function bodyFaults(document: unknown, type: string, schema: Schema, answer: Answer): string[] {
   const lines = schema['x-stele-lines'] as readonly [Schema, Schema] | undefined;
   if (lines !== undefined) {
-    return answer.text
-      .trimEnd()
-      .split('\n')
-      .flatMap((line, i) => faultsOf(JSON.parse(line), lines[i === 0 ? 0 : 1], document));
+    // A feed may be empty, and has empty lines while its log is quiet.
+    const texts = answer.text.split('\n').filter((line) => line !== '');
+    return texts.flatMap((line, i) => faultsOf(JSON.parse(line), lines[i === 0 ? 0 : 1], document));
   }
   if (/^application\/(?:.*\+)?json$/.test(type)) {
     return faultsOf(JSON.parse(answer.text), schema, document);

@@ -4,6 +4,7 @@
  */
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { SteleError } from '../../server/core/errors.ts';
 import { describeApi } from '../../server/http/openapi/document.ts';
 import { allRoutes } from '../../server/http/routes/all.ts';
 import { ROLES } from '../../server/storage/instance.ts';
@@ -187,17 +188,14 @@ describe('what breaks a rule', () => {
     },
   );
 
-  test.each(named.filter(([, { method }]) => method === 'GET'))(
-    '%s with a parameter that it does not know, or one twice',
-    async (_, place) => {
-      const names = (place.operation.parameters ?? []).filter((one) => one.in === 'query');
-      const twice = names.map(({ name, example }) => `${name}=${example}&${name}=${example}`);
-      for (const query of ['unknown=1', ...twice]) {
-        const path = `${place.path}?${query}`;
-        expect((await held({ ...place, path })).status, query).toBe(400);
-      }
-    },
-  );
+  test.each(named)('%s with a parameter that it does not know, or one twice', async (_, place) => {
+    const names = (place.operation.parameters ?? []).filter((one) => one.in === 'query');
+    const twice = names.map(({ name, example }) => `${name}=${example}&${name}=${example}`);
+    for (const query of ['unknown=1', ...twice]) {
+      const path = `${place.path}?${query}`;
+      expect((await held({ ...place, path })).status, query).toBe(400);
+    }
+  });
 
   const withBody = named.filter(([, { operation }]) => operation.requestBody !== undefined);
 
@@ -266,6 +264,21 @@ describe('what breaks a rule', () => {
     },
   );
 
+  test.each(withBody.filter(([, { operation }]) => bodySchema(operation)?.type === 'object'))(
+    '%s: a body with any text for a member',
+    async (_, place) => {
+      const { examples } = place.operation.requestBody!.content['application/json']!;
+      const good = Object.values(examples!)[0]!.value as { readonly [name: string]: Json };
+      const text = fc.string({ unit: 'binary', maxLength: 150 });
+      await fc.assert(
+        fc.asyncProperty(fc.constantFrom(...Object.keys(good)), text, async (name, value) => {
+          await held(place, { body: JSON.stringify({ ...good, [name]: value }) });
+        }),
+        { numRuns: 60 },
+      );
+    },
+  );
+
   function bodySchema({ requestBody }: Place['operation']): Schema | undefined {
     return requestBody?.content['application/json']?.schema;
   }
@@ -289,6 +302,52 @@ describe('what breaks a rule', () => {
       ),
       { numRuns: 400 },
     );
+  });
+});
+
+describe('on every kind of log', () => {
+  const ofLogs = named.filter(([, { path }]) => path.startsWith('/logs/'));
+
+  beforeAll(async () => {
+    await world.log('open', 'public');
+    await world.log('hidden', 'private');
+  });
+
+  test.each(ofLogs)('%s', async (_, place) => {
+    for (const log of ['team-a', 'open', 'hidden', 'team-a.access', 'none', 'none.access']) {
+      for (const token of [tokens.get(place.id), undefined]) {
+        const { status } = await held(place, { values: { log }, token });
+        const isHidden = token === undefined && !['team-a', 'open'].includes(log);
+        if (isHidden || log.startsWith('none')) expect(status, log).toBe(404);
+      }
+    }
+  });
+});
+
+describe('on a full disk, without memory, while it stops, the server answers as is described', () => {
+  let full: World;
+
+  beforeAll(async () => {
+    let isFull = false;
+    full = await World.start({
+      checkSpace: () => {
+        if (isFull) throw new SteleError('storage', 'the disk is full');
+      },
+      settings: { waitersMax: 0, heldBytesMax: 0, answerBytesMax: 0 },
+    });
+    await full.log('team-a');
+    isFull = true;
+    full.stopping.abort();
+  });
+
+  afterAll(() => full.stop());
+
+  test.each(named)('%s', async (_, place) => {
+    const token = roleToken(full, place);
+    const answer = await call(full, place, { token, values: { wait: 1 } });
+    expect(breaches(document, place, answer)).toEqual([]);
+    if (place.method === 'POST' && place.id !== 'createLog')
+      expect([429, 503]).toContain(answer.status);
   });
 });
 

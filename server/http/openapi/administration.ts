@@ -8,11 +8,11 @@ import { ref } from './components.ts';
 import type { Answer, Body, Descriptions, Parameter } from './description.ts';
 import examples from './examples.json' with { type: 'json' };
 import { KEY } from './parameters.ts';
-import { schemaOf } from './schema.ts';
+import { schemaOf, shownNumber } from './schema.ts';
 
 function body(schema: unknown, example: string): Body {
   return {
-    text: `JSON of at most ${ADMIN_BYTES_MAX} bytes.`,
+    text: `JSON of at most ${shownNumber(ADMIN_BYTES_MAX)} bytes.`,
     types: { [JSON_TYPE]: { schema: schemaOf(schema), example } },
   };
 }
@@ -107,7 +107,6 @@ const tokens: Descriptions = {
     id: 'createToken',
     tag: 'Administration',
     summary: 'Make a token',
-    text: 'For logs that the caller’s own token is bound to.',
     body: body(NewToken, 'token'),
     answers: { 201: answer('NewToken', 'Made. The token is shown this once.') },
   },
@@ -115,7 +114,7 @@ const tokens: Descriptions = {
     id: 'listTokens',
     tag: 'Administration',
     summary: 'Tokens',
-    text: 'Those for logs that the caller’s own token is bound to, without their secrets.',
+    text: 'Without their secrets.',
     answers: { 200: answer('TokenList', 'The tokens.') },
     refusals: ['pushback'],
   },

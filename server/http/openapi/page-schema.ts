@@ -1,6 +1,6 @@
 /** How is a schema said on the page, in a few words? A named one by its name, a plain one by its bounds. */
-import { type Html, html } from './html.ts';
-import type { Schema } from './schema.ts';
+import { type Html, html, prose } from './html.ts';
+import { type Schema, shownNumber } from './schema.ts';
 
 export function formatSchema(schema: Schema): Html {
   const name = nameOf(schema);
@@ -31,7 +31,7 @@ function formatObject({ properties = {}, patternProperties = {}, required = [] }
   if (members.length === 0) return html`an object`;
   const items = members.map(([name, member]) => {
     const optional = required.includes(name) ? '' : ', optional';
-    const text = member.description === undefined ? '' : ` ${member.description}`;
+    const text = member.description === undefined ? '' : html`. ${prose(member.description)}`;
     return html`<li><code>${name}</code>${optional}: ${formatSchema(member)}${text}</li>\n`;
   });
   return html`<ul class="members">\n${items}</ul>`;
@@ -47,7 +47,7 @@ function wordsOf(schema: Schema): Html[] {
     );
   } else if (type === 'array') {
     const item = formatSchema(schema.items ?? {});
-    words.push(html`list of ${item}${range(schema.minItems, schema.maxItems, ' items')}`);
+    words.push(html`list${range(schema.minItems, schema.maxItems, '')}, each ${item}`);
   } else if (type === 'integer') {
     words.push(html`whole number${range(minimum, maximum, '')}`);
   } else {
@@ -62,7 +62,7 @@ function wordsOf(schema: Schema): Html[] {
 }
 
 function range(min: number | undefined, max: number | undefined, unit: string): string {
-  const top = max === Number.MAX_SAFE_INTEGER ? '2^53 − 1' : max?.toLocaleString('en-US');
+  const top = max === Number.MAX_SAFE_INTEGER ? '2^53 − 1' : max && shownNumber(max);
   if (min === undefined) return top === undefined ? '' : ` of at most ${top}${unit}`;
   return top === undefined ? ` from ${min}${unit}` : ` from ${min} to ${top}${unit}`;
 }

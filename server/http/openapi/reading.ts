@@ -20,13 +20,14 @@ import {
   START,
   WAIT,
 } from './parameters.ts';
+import { shownNumber } from './schema.ts';
 
 const readEntries: Descriptions = {
   'GET LOG/v1/entries': {
     id: 'listEntries',
     tag: 'Reading',
     summary: 'A page of entries',
-    text: `Ends early where it would pass ${PAGE_BYTES_MAX} bytes of entries.`,
+    text: `Ends early where it would pass ${shownNumber(PAGE_BYTES_MAX)} bytes of entries.`,
     parameters: [START, LIMIT],
     answers: { 200: { text: 'The page.', types: { [JSON_TYPE]: ref('EntryPage') } } },
     refusals: ['pushback'],

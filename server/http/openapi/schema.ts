@@ -54,6 +54,11 @@ export function list(items: Schema, bounds: Pick<Schema, 'minItems' | 'maxItems'
   return { type: 'array', items, ...bounds };
 }
 
+/** A number as people write it: 65,535. */
+export function shownNumber(n: number): string {
+  return n.toLocaleString('en-US');
+}
+
 /** What a valibot schema accepts. */
 export function schemaOf(schema: unknown): Schema {
   // Valibot's objects say what they are; their static types are made for checking, not for reading.
@@ -101,17 +106,19 @@ function objectOf(entries: Readonly<Record<string, Node>>): Schema {
 /** A schema and what it is narrowed by; the first may only say that it is an object at all. */
 function pipeOf([first, ...actions]: readonly Node[]): Schema {
   if (first?.type === 'custom') return pipeOf(actions);
-  return Object.assign({}, schemaOf(first), ...actions.map(boundOf)) as Schema;
+  const base = schemaOf(first);
+  return Object.assign({}, base, ...actions.map((action) => boundOf(base, action))) as Schema;
 }
 
-function boundOf({ type, requirement, description }: Node): Schema {
+function boundOf(base: Schema, { type, requirement, description }: Node): Schema {
+  const isList = base.type === 'array';
   switch (type) {
     case 'regex':
       return { pattern: (requirement as RegExp).source };
     case 'min_length':
-      return { minItems: requirement as number };
+      return { [isList ? 'minItems' : 'minLength']: requirement as number };
     case 'max_length':
-      return { maxItems: requirement as number };
+      return { [isList ? 'maxItems' : 'maxLength']: requirement as number };
     case 'description':
       return { description: description ?? '' };
     // No repeats: the one check that a body here makes by a function.

@@ -31,6 +31,7 @@ p code, li code, td code { background: var(--well); padding: .1em .3em; border-r
 pre { margin: .5rem 0; padding: .75rem 1rem; background: var(--well); border: 1px solid var(--line); border-radius: .375rem; max-height: 26rem; overflow: auto; white-space: pre-wrap; font-size: .8125rem; }
 pre code { font-size: inherit; }
 .route { font-size: 1.05rem; }
+.route .verb { margin-right: .35rem; }
 .route code { background: none; padding: 0; }
 .verb { display: inline-block; font: 700 .72rem/1.9 ui-monospace, Menlo, Consolas, monospace; letter-spacing: .03em; }
 .GET { color: var(--get); }
@@ -58,6 +59,11 @@ details { margin: .25rem 0; }
   nav { position: static; height: auto; max-height: 45vh; border-right: 0; border-bottom: 1px solid var(--line); }
   main { padding: 1.25rem 1rem 4rem; }
   article { padding: 1rem; }
+  thead { display: none; }
+  tr { display: block; padding: .4rem 0; border-top: 1px solid var(--line); }
+  th, td { display: block; padding: .1rem 0; border: 0; }
+  tbody th small { display: inline; margin-left: .5rem; }
+  td:last-child { max-width: none; }
   .grid { grid-template-columns: minmax(0, 1fr); }
 }
 @media print {

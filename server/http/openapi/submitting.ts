@@ -11,7 +11,7 @@ import { FIELD } from '../routes/submit-content.ts';
 import { BATCH_BYTES_MAX, BATCH_ENTRIES_MAX, ENVELOPE_BYTES_MAX } from '../settings.ts';
 import { ref } from './components.ts';
 import { type Answer, bytes, type Descriptions, type Refused } from './description.ts';
-import { list, object, type Schema } from './schema.ts';
+import { list, object, type Schema, shownNumber } from './schema.ts';
 
 const RECEIPT: Answer = {
   text: 'Logged: the receipt.',
@@ -61,7 +61,7 @@ export const submittingDescriptions: Descriptions = {
     summary: 'Submit one entry',
     text: 'The answer comes once the entry is on disk, in the tree, and under a signed head. What is in the log already is not logged again: it gets the first entry’s receipt, and content that is still missing is taken.',
     body: {
-      text: `One entry: at most ${ENTRY_BYTES_MAX} bytes of protobuf, ${ENVELOPE_BYTES_MAX} of JSON. DSSE’s own form (\`${DSSE_JSON_TYPE}\`) has no windows, \`${ENVELOPE_JSON_TYPE}\` may.`,
+      text: `One entry: at most ${shownNumber(ENTRY_BYTES_MAX)} bytes of protobuf, ${shownNumber(ENVELOPE_BYTES_MAX)} of JSON. DSSE’s own form (\`${DSSE_JSON_TYPE}\`) has no windows, \`${ENVELOPE_JSON_TYPE}\` may.`,
       types: { ...ENTRY, [MULTIPART_TYPE]: { schema: CONTENT, example: 'multipart' } },
       encoding: { entry: { contentType: ENTRY_TYPES.join(', ') } },
     },
@@ -77,7 +77,7 @@ export const submittingDescriptions: Descriptions = {
     summary: 'Submit many entries',
     text: 'Each entry has a result of its own, in order; one that is refused does not spoil the others. Framing that breaks refuses the whole body before anything is logged. Where every entry was refused for the same passing reason, the answer is that problem itself.',
     body: {
-      text: `At most ${BATCH_ENTRIES_MAX} entries and ${BATCH_BYTES_MAX} bytes. Protobuf messages each have their length before them as a varint; JSON envelopes are one a line.`,
+      text: `At most ${shownNumber(BATCH_ENTRIES_MAX)} entries and ${shownNumber(BATCH_BYTES_MAX)} bytes. Protobuf messages each have their length before them as a varint; JSON envelopes are one a line.`,
       types: {
         [NDJSON_TYPE]: { schema: { type: 'string', maxLength: BATCH_BYTES_MAX }, example: 'lines' },
         ...Object.fromEntries(

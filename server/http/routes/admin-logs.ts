@@ -3,7 +3,7 @@ import * as v from 'valibot';
 import { parseBase64, parseHex, toBase64 } from '../../core/bytes.ts';
 import { hasCode, malformed, SteleError, shown } from '../../core/errors.ts';
 import { ALGORITHMS, parsePublicKey } from '../../core/keys.ts';
-import { RECORD_LIST_MAX } from '../../core/limits.ts';
+import { RECORD_LIST_MAX, SOURCE_ID_MAX } from '../../core/limits.ts';
 import { CONTINUITIES } from '../../core/record/control.ts';
 import { HASH_BYTES } from '../../core/units.ts';
 import { timestamp } from '../../log/clock.ts';
@@ -40,7 +40,14 @@ export const NewGateway = closed({
   alg: v.picklist(ALGORITHMS),
   spki: v.pipe(v.string(), v.description('PEM as openssl prints it, or the DER in base64.')),
   source: v.exactOptional(
-    v.pipe(v.string(), v.description('The source whose records this key signs, and no other.')),
+    v.pipe(
+      v.string(),
+      v.regex(/^[\x21-\x7e]+$/, 'not visible ASCII characters'),
+      v.maxLength(SOURCE_ID_MAX),
+      v.description(
+        'The source that the key is for; one that had another key is handed over to it.',
+      ),
+    ),
   ),
 });
 
