@@ -15,7 +15,9 @@ export const straceMissing: string | undefined = whyMissing();
 
 function whyMissing(): string | undefined {
   if (spawnSync('strace', ['-V']).status !== 0) return 'strace is not installed';
-  const tried = spawnSync('strace', ['-e', 'inject=getppid:error=EIO', 'true']);
+  // Whether a process that is no child may be traced is the system's choice.
+  const attach = 'sleep 0.2 & exec strace -e inject=getppid:error=EIO -p $!';
+  const tried = spawnSync('sh', ['-c', attach]);
   return tried.status === 0 ? undefined : 'strace may not trace here';
 }
 
