@@ -4,7 +4,7 @@
  *
  * strace counts for each thread alone: "the second fdatasync" is the second of any thread.
  */
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -15,9 +15,9 @@ export const straceMissing: string | undefined = whyMissing();
 
 function whyMissing(): string | undefined {
   if (spawnSync('strace', ['-V']).status !== 0) return 'strace is not installed';
-  // Whether a process that is no child may be traced is the system's choice.
-  const attach = 'sleep 0.2 & exec strace -e inject=getppid:error=EIO -p $!';
-  const tried = spawnSync('sh', ['-c', attach]);
+  // Whether a process that is not its own child may be traced is the system's choice.
+  const { pid } = spawn('sleep', ['1'], { stdio: 'ignore' });
+  const tried = spawnSync('strace', ['-e', 'inject=getppid:error=EIO', '-p', String(pid)]);
   return tried.status === 0 ? undefined : 'strace may not trace here';
 }
 
