@@ -70,6 +70,10 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     load: () => import('./commands/submit.ts'),
   },
   get: { about: 'show one entry', load: () => import('./commands/get.ts') },
+  export: {
+    about: 'write all entries of a log as lines of JSON',
+    load: () => import('./commands/export.ts'),
+  },
   audit: { about: 're-derive and check a whole log', load: () => import('./commands/audit.ts') },
   log: { about: 'create, list and show logs', load: () => import('./commands/log.ts') },
   gateway: {

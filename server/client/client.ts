@@ -10,6 +10,7 @@ import { equalBytes, parseBase64, parseUtf8, toHex, utf8 } from '../core/bytes.t
 import { parseCheckpoint } from '../core/checkpoint.ts';
 import { decodeEntry, gatewayKeyid, statementDigest } from '../core/entry.ts';
 import { malformed, unverified } from '../core/errors.ts';
+import type { FeedLine } from '../core/feed.ts';
 import { type Json, parseJson } from '../core/json.ts';
 import {
   DISCLOSURE_BYTES_MAX,
@@ -31,6 +32,7 @@ import {
   type TreeSize,
   treeSize,
 } from '../core/units.ts';
+import { feedLines, untilSilent } from './feed.ts';
 import { type Content, encodeMultipart } from './multipart.ts';
 import { type Question, Transport, type TransportOptions } from './transport.ts';
 
@@ -58,8 +60,17 @@ export interface ReceiptOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+export interface FeedOptions {
+  readonly follow?: boolean | undefined;
+  /** Lines after which it ends. */
+  readonly limit?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
 /** Milliseconds for a submission with content: the server gives up on a silent sender long before. */
 const CONTENT_TIMEOUT_MS = 3_600_000;
+/** Milliseconds without an end to them, as far as timers go: 24 days. A feed that breaks is asked for again. */
+const FEED_TIMEOUT_MS = 2_147_483_647;
 /** Bytes of a JSON answer with base64 entries in it: a page is cut at 4 MiB by the server. */
 const JSON_BYTES_MAX = 8_388_608;
 
@@ -117,6 +128,22 @@ export class LogClient {
 
   async entry(index: LeafIndex): Promise<Uint8Array> {
     return (await this.#http.ask(`/v1/entries/${index}`, { maxBytes: ENTRY_BYTES_MAX })).bytes;
+  }
+
+  /**
+   * The log's entries from `from` on, each with its line; with `follow`, those that come as well. May end,
+   * or break, before all is there: who follows asks again from where it was.
+   */
+  feed(from: number, options: FeedOptions = {}): AsyncGenerator<FeedLine> {
+    const { follow, limit, signal } = options;
+    const asked = query({
+      from: String(from),
+      limit: limit?.toString(),
+      follow: follow === true ? '1' : undefined,
+    });
+    const open = (over: AbortSignal) =>
+      this.#http.stream(`/v1/feed${asked}`, { timeoutMs: FEED_TIMEOUT_MS, signal: over });
+    return feedLines(untilSilent(open, signal), from);
   }
 
   /** Where the entry with this leaf hash is. */

@@ -8,11 +8,9 @@
  * writer never knows of readers. Whoever is cut goes on from the index after its last whole line.
  */
 import { Readable } from 'node:stream';
-import { toBase64, toHex } from '../../core/bytes.ts';
 import { parseDecimal } from '../../core/decimal.ts';
-import { decodeEntry, RECORD_TYPE } from '../../core/entry.ts';
 import { malformed, SteleError, shown } from '../../core/errors.ts';
-import { leafHash } from '../../core/merkle.ts';
+import { formatFeedLine } from '../../core/feed.ts';
 import { leafIndex, treeSize } from '../../core/units.ts';
 import { sendStream } from '../answer.ts';
 import type { Parts } from '../app.ts';
@@ -133,18 +131,10 @@ async function readPiece(log: Log, at: number, end: number) {
   let next = at;
   for (const entry of entries) {
     if (text.length >= FEED_PIECE_CHARS) break;
-    text += formatLine(next, entry);
+    text += `${formatFeedLine(next, entry)}\n`;
     next += 1;
   }
   return { text, next };
-}
-
-function formatLine(index: number, bytes: Uint8Array): string {
-  const { payloadType, payload } = decodeEntry(bytes);
-  // A record is one line of JSON already, in its one spelling: it was held to that before it was logged.
-  const record = payloadType === RECORD_TYPE ? `,"record":${Buffer.from(payload).toString()}` : '';
-  const hash = toHex(leafHash(bytes));
-  return `{"index":${index},"leaf_hash":"${hash}","entry":"${toBase64(bytes)}"${record}}\n`;
 }
 
 /** Whether the log got more than `at` entries before it was quiet for too long, or all is over. */

@@ -1,0 +1,132 @@
+/**
+ * `stele export`: all entries of a log as lines of JSON, in a file that grows or on standard output.
+ *
+ * With `--follow` it goes on until it is interrupted, whatever becomes of the connection: a server that
+ * stops and starts again costs nothing but time.
+ */
+import { resolve } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { Command } from 'commander';
+import type { LogClient } from '../../client/client.ts';
+import { parseDecimal } from '../../core/decimal.ts';
+import { hasCode, SteleError } from '../../core/errors.ts';
+import { Unusable } from '../exit.ts';
+import { ExportFile } from '../export-file.ts';
+import type { Cli } from '../program.ts';
+import { lineOf, type Voice, voiceOf, type World } from '../terminal.ts';
+import { addLog, addWhere, logClient, type WhereOptions } from '../where.ts';
+
+interface Options extends WhereOptions {
+  readonly log: string;
+  readonly from?: string;
+  readonly follow?: true;
+  readonly output?: string;
+}
+
+export function command(cli: Cli): Command {
+  return addLog(addWhere(new Command('export')))
+    .description('Writes all entries of a log, a line of JSON each.')
+    .option('--from <index>', 'the first entry; without it 0, or where the file ends')
+    .option('--follow', 'go on with the entries that come, until interrupted')
+    .option('-o, --output <file>', 'add to that file, after its last whole line')
+    .addHelpText('after', '\nExample:\n  $ stele export --log team-a --follow -o team-a.jsonl')
+    .action(
+      cli.action(async (options: Options) => {
+        const { world } = cli;
+        const voice = voiceOf(world, options.json === true);
+        const client = logClient(world, options, 'read');
+        const from = options.from === undefined ? undefined : parseDecimal(options.from, '--from');
+        const follow = options.follow === true;
+        if (options.output === undefined) {
+          const write = (line: string) => world.out(`${line}\n`);
+          await copy({ world, client, voice, follow, write }, from ?? 0);
+          return undefined;
+        }
+        const file = new ExportFile(resolve(world.cwd, options.output));
+        try {
+          const start = await startOf(file, client, from);
+          const write = (line: string) => file.append(`${line}\n`);
+          const end = await copy({ world, client, voice, follow, write }, start);
+          voice.say(`${end - start} entries written to ${options.output}, the next is ${end}`);
+          voice.json({ file: options.output, written: end - start, next: end });
+        } finally {
+          file.close();
+        }
+        return undefined;
+      }),
+    );
+}
+
+/** Where the file goes on. Its last line must be the log's: two logs in one file are no export of either. */
+async function startOf(file: ExportFile, client: LogClient, from: number | undefined) {
+  const { begin, last, path } = file;
+  if (last === undefined || begin === undefined) return from ?? 0;
+  if (from !== undefined && from !== begin) {
+    throw new Unusable(`${path}: it begins with entry ${begin}, and --from says ${from}`);
+  }
+  if ((await lineAt(client, last.index)) === last.text) return last.index + 1;
+  throw new SteleError(
+    'conflict',
+    `${path}: its entry ${last.index} is not that of ${client.base}, so nothing is written to it`,
+  );
+}
+
+/** The line of one entry; nothing if the log has no such entry. */
+async function lineAt(client: LogClient, index: number): Promise<string | undefined> {
+  try {
+    for await (const line of client.feed(index, { limit: 1 })) return line.text;
+  } catch (error) {
+    if (!hasCode(error, 'not_found')) throw error;
+  }
+  return undefined;
+}
+
+interface Copying {
+  readonly world: World;
+  readonly client: LogClient;
+  readonly voice: Voice;
+  readonly follow: boolean;
+  readonly write: (line: string) => void;
+}
+
+/** Milliseconds before a feed that ended or broke is asked for again. */
+const AGAIN_MS = 1_000;
+/** Lines between two reports of progress. */
+const STEP = 1_000;
+
+/** Writes what comes, and returns the index that would be next. */
+async function copy(copying: Copying, start: number): Promise<number> {
+  const { world, client, voice, follow, write } = copying;
+  const { interrupted } = world;
+  for (let next = start; ; ) {
+    try {
+      for await (const line of client.feed(next, { follow, signal: interrupted })) {
+        write(line.text);
+        next = line.index + 1;
+        if (next % STEP === 0) voice.progress(`entry ${next}`);
+      }
+      if (!follow) return next;
+    } catch (error) {
+      if (follow && interrupted.aborted) return next;
+      if (!follow || !isPassing(error)) throw error;
+      voice.progress(lineOf(error));
+    }
+    if (!(await pause(interrupted))) return next;
+  }
+}
+
+/** What may be otherwise in a moment: the server restarts, or the connection broke. */
+function isPassing(error: unknown): boolean {
+  return hasCode(error, 'storage') || hasCode(error, 'pushback');
+}
+
+/** Waits a moment. False if there is nobody to wait for any more. */
+async function pause(interrupted: AbortSignal): Promise<boolean> {
+  try {
+    await delay(AGAIN_MS, undefined, { signal: interrupted });
+    return true;
+  } catch (error) {
+    if (interrupted.aborted) return false;
+    throw error;
+  }
+}
