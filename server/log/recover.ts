@@ -18,7 +18,7 @@ import { edgeTiles, Tree } from '../core/tree.ts';
 import { type Hash, leafIndex, type TreeSize, treeSize } from '../core/units.ts';
 import type { Head, LogStore } from '../storage/store.ts';
 import { Lookups } from './lookups.ts';
-import { PAGE_ENTRIES_MAX } from './reader.ts';
+import { PAGE_ENTRIES_MAX, Reader } from './reader.ts';
 import type { Registry } from './registry.ts';
 
 /** Checks that the stored head is one that this log signed, and that it is what it says. */
@@ -49,6 +49,30 @@ export async function restoreTree(store: LogStore, head: Head): Promise<Tree> {
     );
   }
   return tree;
+}
+
+/**
+ * The head that was published last. One that is none of this log's must never be served: it is told of,
+ * and there is none.
+ */
+export async function restorePublished(
+  store: LogStore,
+  tree: Tree,
+  key: VerifierKey,
+  warn: (message: string, error: unknown) => void,
+): Promise<Head | undefined> {
+  const published = await store.readPublished();
+  if (published === undefined) return undefined;
+  try {
+    checkHead(published, key.name, key);
+    const root = await new Reader(store, () => tree).root(published.size);
+    if (equalBytes(root, published.root)) return published;
+    throw new SteleError('storage', `the log has another root at size ${published.size}`);
+  } catch (error) {
+    if (!(error instanceof SteleError)) throw error;
+    warn(`${key.name}: its published head is damaged and is not served`, error);
+    return undefined;
+  }
 }
 
 async function tileRoots(
