@@ -64,7 +64,7 @@ function isOrderly(value: Json, integersOnly: boolean, depth: number): boolean {
   if (depth >= JSON_DEPTH_MAX) return false;
   if (Array.isArray(value)) return value.every((item) => isOrderly(item, integersOnly, depth + 1));
   let before: string | undefined;
-  for (const name of Object.keys(value)) {
+  for (const name in value) {
     if (before !== undefined && before >= name) return false;
     before = name;
     const member = (value as { readonly [name: string]: Json })[name];

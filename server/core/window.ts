@@ -78,12 +78,12 @@ export function windowMessage(origin: string, size: number, root: Hash): Uint8Ar
 export function windowRoot(statementPae: Uint8Array, window: Window): Hash {
   // The path has as many hashes as the loop takes.
   checkWindow(window);
-  const path = window.hashes.values();
+  let taken = 0;
   let root = leafHash(statementPae);
   for (let at = window.index, last = window.size - 1; last > 0; at >>= 1, last >>= 1) {
     // The last node of a level with an odd count moves up alone.
     if (at === last && at % 2 === 0) continue;
-    const sibling = path.next().value;
+    const sibling = window.hashes[taken++];
     invariant(sibling !== undefined, 'a path is as long as its length was checked to be');
     const beside = hash(sibling, 'window hash');
     root = at % 2 === 1 ? nodeHash(beside, root) : nodeHash(root, beside);

@@ -28,6 +28,8 @@ export function commitmentsOf(record: Record): ReadonlyMap<string, string> {
   return found;
 }
 
+const NONE: readonly Commitment[] = [];
+
 /** A commitment that is in two places with two digests, if there is one. */
 export function contradiction(record: Record): Flaw | undefined {
   if (!('commitments' in record)) return undefined;
@@ -43,57 +45,57 @@ export function contradiction(record: Record): Flaw | undefined {
   return undefined;
 }
 
-function* inPlace(record: Record): Generator<Commitment> {
+/** Every record is read with this, most without an item that has a digest: so no generators. */
+function inPlace(record: Record): readonly Commitment[] {
   switch (record.kind) {
     case 'inference':
-      yield* ofList(record.output?.finish_reasons, 'output.finish_reasons', () => ({}));
-      yield* ofList(record.output?.tool_calls, 'output.tool_calls', (call, i) => ({
-        [`tool_calls.${i}.args`]: call.args_commit,
-      }));
-      yield* ofList(record.effects, 'effects', (effect, i) => ({
-        [`effects.${i}.target`]: effect.target_commit,
-      }));
-      yield* ofRequest(record);
-      break;
+      return [
+        ...ofList(record.output?.finish_reasons, 'output.finish_reasons', () => ({})),
+        ...ofList(record.output?.tool_calls, 'output.tool_calls', (call, i) => ({
+          [`tool_calls.${i}.args`]: call.args_commit,
+        })),
+        ...ofList(record.effects, 'effects', (effect, i) => ({
+          [`effects.${i}.target`]: effect.target_commit,
+        })),
+        ...ofRequest(record),
+      ];
     case 'intent':
-      yield* ofRequest(record);
-      break;
+      return ofRequest(record);
     case 'annotation':
-      yield* named({
+      return named({
         'annotation.reviewer': record.annotation.reviewer_commit,
         'annotation.reason': record.annotation.reason_commit,
         'annotation.target': record.annotation.target_commit,
       });
-      break;
     default:
+      return NONE;
   }
 }
 
-function* ofRequest(record: Extract<Record, { kind: 'inference' | 'intent' }>) {
-  yield* ofList(record.policy?.events, 'policy.events', (event, i) => ({
-    [`policy.${i}.reason`]: event.reason_commit,
-  }));
-  yield* ofList(record.input.retrieved, 'input.retrieved', (document, i) => ({
-    [`retrieved.${i}.id`]: document.id_commit,
-    [`retrieved.${i}.digest`]: document.digest_commit,
-  }));
+function ofRequest(record: Extract<Record, { kind: 'inference' | 'intent' }>) {
+  return [
+    ...ofList(record.policy?.events, 'policy.events', (event, i) => ({
+      [`policy.${i}.reason`]: event.reason_commit,
+    })),
+    ...ofList(record.input.retrieved, 'input.retrieved', (document, i) => ({
+      [`retrieved.${i}.id`]: document.id_commit,
+      [`retrieved.${i}.digest`]: document.digest_commit,
+    })),
+  ];
 }
 
-function* ofList<T>(
+function ofList<T>(
   list: readonly T[] | Long | undefined,
   whole: string,
   digests: (item: T, i: number) => { readonly [name: string]: string | undefined },
-): Generator<Commitment> {
-  if (list === undefined) return;
-  if ('commit' in list) {
-    yield { name: whole, digest: list.commit };
-    return;
-  }
-  for (const [i, item] of list.entries()) yield* named(digests(item, i));
+): readonly Commitment[] {
+  if (list === undefined) return NONE;
+  if ('commit' in list) return [{ name: whole, digest: list.commit }];
+  return list.length === 0 ? NONE : list.flatMap((item, i) => named(digests(item, i)));
 }
 
-function* named(digests: { readonly [name: string]: string | undefined }): Generator<Commitment> {
-  for (const [name, digest] of Object.entries(digests)) {
-    if (digest !== undefined) yield { name, digest };
-  }
+function named(digests: { readonly [name: string]: string | undefined }): Commitment[] {
+  return Object.entries(digests).flatMap(([name, digest]) =>
+    digest === undefined ? [] : [{ name, digest }],
+  );
 }
