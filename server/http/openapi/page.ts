@@ -1,7 +1,8 @@
 /**
  * How do people read the description? As one page, made from the document and from nothing else.
  *
- * It loads nothing and runs nothing: examples open and close by `<details>`, and in print all are open.
+ * It loads nothing and runs nothing: examples open and close by `<details>`, and in print all are open. A
+ * link into a closed one opens it, since what it names lies inside.
  */
 import type { ApiDocument, Operation } from './document.ts';
 import { type Html, html, paragraphs, prose } from './html.ts';
@@ -186,8 +187,8 @@ function formatProblems({ components }: ApiDocument): Html {
 
 function formatSchemas({ components }: ApiDocument): Html {
   const schemas = Object.entries(components.schemas).map(
-    ([name, schema]) => html`<details id="schema-${name}"><summary>${name}</summary>
-<pre tabindex="0"><code>${jsonOf(schema)}</code></pre></details>\n`,
+    ([name, schema]) => html`<details><summary>${name}</summary>
+<pre id="schema-${name}" tabindex="0"><code>${jsonOf(schema)}</code></pre></details>\n`,
   );
   return html`<section aria-label="Schemas">
 <h2 id="schemas">Schemas</h2>
