@@ -26,7 +26,8 @@ const DETAILS = {
   forbidden: 'token 1f2e3d4c5b6a7988 has submit where read or content is needed',
   not_found: 'leaf 9 is not in a tree of 9',
   not_yet: 'receipt: not logged within 5 s',
-  conflict: 'record 01890a5d-ac96-774b-bcce-b302099a8057 is of 2 sources: name one',
+  conflict:
+    'record id 01890a5d-ac96-774b-bcce-b302099a8057 was used by 2 sources: name one with ?source=',
   too_large: 'body: 70000 bytes where at most 65535 are taken',
   unverified: 'signature 0: the equation does not hold',
   frozen: 'log team-a ended at size 81920',
