@@ -32,7 +32,14 @@ import { type OwnBody, OwnRecords } from './own-records.ts';
 import { Publisher } from './publish.ts';
 import { Reader } from './reader.ts';
 import { Receipts } from './receipts.ts';
-import { checkHead, contradiction, replayControl, restoreLookups, restoreTree } from './recover.ts';
+import {
+  checkHead,
+  contradiction,
+  replayControl,
+  restoreLookups,
+  restorePublished,
+  restoreTree,
+} from './recover.ts';
 import { type RegisteredKey, Registry, type Rules } from './registry.ts';
 import { payloadDigest, Sources } from './sources.ts';
 
@@ -91,12 +98,13 @@ export class Log<C extends StagedContent = StagedContent> {
           'is lost or elsewhere, so it signs nothing',
       );
     }
-    checkHead(head, origin, identityVerifierKey(origin, options.keys.identity));
+    const identity = identityVerifierKey(origin, options.keys.identity);
+    checkHead(head, origin, identity);
     const registry = new Registry(origin);
     await replayControl(store, registry);
     const tree = await restoreTree(store, head);
     const lookups = await restoreLookups(store, head.size);
-    const published = await store.readPublished();
+    const published = await restorePublished(store, tree, identity, options.warn);
     const log = new Log(options, { registry, tree, head, lookups, published });
     await log.#checkHighWater(head);
     if (log.stopped === undefined) log.#publisher.grown(head);

@@ -2,7 +2,7 @@
 import { readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { leafIndex } from '../../server/core/units.ts';
+import { hash, leafIndex, treeSize } from '../../server/core/units.ts';
 import { Log } from '../../server/log/log.ts';
 import { MemoryStore } from '../../server/storage/memory.ts';
 import { temporaryFolder } from '../temporary.ts';
@@ -76,6 +76,34 @@ describe('a log whose files are damaged', () => {
         for (const name of readdirSync(stateFolder)) writeFileSync(join(stateFolder, name), 'x');
       }
       await expect(Log.open(options)).rejects.toMatchObject({ code: 'storage' });
+    },
+  );
+});
+
+describe('a published head that is damaged', () => {
+  test.each(['its root', 'its note', 'its size'])(
+    'is not served: the newest head is (P2), %s',
+    async (what) => {
+      const store = new MemoryStore();
+      const warnings: string[] = [];
+      const stateFolder = temporaryFolder();
+      const options = logOptions({ stateFolder, store, warn: (message) => warnings.push(message) });
+      const { log, gateway } = await startLog(options);
+      await append(log, await gateway.next());
+      await log.close();
+      const kept = await store.readPublished();
+      if (kept === undefined) throw new Error('a closed log has published its head');
+      const spoiled = {
+        'its root': { ...kept, root: hash(new Uint8Array(32)) },
+        'its note': { ...kept, checkpoint: kept.checkpoint.replace('\n3\n', '\n4\n') },
+        'its size': { ...kept, size: treeSize(4) },
+      }[what];
+      store.readPublished = async () => spoiled;
+      const opened = await Log.open(options);
+      expect(opened.published()).toEqual(opened.head());
+      expect(opened.published().size).toBe(3);
+      expect(warnings).toEqual([expect.stringContaining('published head')]);
+      await opened.close();
     },
   );
 });
