@@ -10,6 +10,7 @@ import type { InstanceStore } from '../storage/instance.ts';
 import type { Vault } from '../vault/vault.ts';
 import { HeldBytes } from './body.ts';
 import { Dispatcher } from './dispatch.ts';
+import { Metrics } from './metrics.ts';
 import { Places } from './places.ts';
 import { RequestLog } from './request-log.ts';
 import { allRoutes } from './routes/all.ts';
@@ -43,11 +44,18 @@ export interface Parts extends AppDeps {
   /** Feeds under way, and requests that wait for a head. */
   readonly feeds: Places;
   readonly headWaiters: Places;
+  readonly metrics: Metrics;
 }
 
 export function createApp(deps: AppDeps): Koa {
   const settings = { ...HTTP_DEFAULTS, ...deps.settings };
   const { headWaitersMax, feedsMax, feedsPerTokenMax } = settings;
+  const feeds = new Places({ what: 'feed', max: feedsMax, perTokenMax: feedsPerTokenMax });
+  const headWaiters = new Places({
+    what: 'wait',
+    max: headWaitersMax,
+    perTokenMax: Math.ceil(headWaitersMax / 2),
+  });
   const parts: Parts = {
     ...deps,
     settings,
@@ -57,12 +65,9 @@ export function createApp(deps: AppDeps): Koa {
     held: new HeldBytes(settings.heldBytesMax),
     answers: new HeldBytes(settings.answerBytesMax),
     uploads: new Uploads(settings.uploadsPerTokenMax),
-    feeds: new Places({ what: 'feed', max: feedsMax, perTokenMax: feedsPerTokenMax }),
-    headWaiters: new Places({
-      what: 'wait',
-      max: headWaitersMax,
-      perTokenMax: Math.ceil(headWaitersMax / 2),
-    }),
+    feeds,
+    headWaiters,
+    metrics: new Metrics({ logs: deps.logs, clock: deps.clock, feeds, headWaiters }),
   };
   const dispatcher = new Dispatcher(parts, allRoutes(parts));
   const app = new Koa();

@@ -29,6 +29,7 @@ const KEPT = new Set(['x-request-id', 'x-content-type-options', 'access-control-
 
 /** What becomes known of a request on its way. */
 interface Progress {
+  route: Route | undefined;
   token: TokenRow | undefined;
   call: Call | undefined;
   failure: unknown;
@@ -47,23 +48,31 @@ export class Dispatcher {
   }
 
   async serve(ctx: Koa.Context): Promise<void> {
-    const { clock, held, requests, stopping } = this.#parts;
+    const { clock, held, metrics, requests, stopping } = this.#parts;
     const begunMs = clock.now();
+    const begun = performance.now();
     const id = requests.idOf(ctx.req);
     ctx.set('X-Request-Id', id);
     ctx.set('X-Content-Type-Options', 'nosniff');
-    const progress: Progress = { token: undefined, call: undefined, failure: undefined };
+    const progress: Progress = {
+      route: undefined,
+      token: undefined,
+      call: undefined,
+      failure: undefined,
+    };
     try {
       await this.#route(ctx, id, progress);
       this.#holdAnswer(ctx);
     } catch (error) {
       progress.failure = error;
+      metrics.refused(error);
       this.#refuse(ctx, id, progress);
     } finally {
       const { call, token, failure } = progress;
       if (call !== undefined) held.giveBack(call);
       // A connection that is kept would only be cut a moment later.
       if (stopping.aborted && !ctx.res.headersSent) ctx.set('Connection', 'close');
+      metrics.served(progress.route, ctx.status, performance.now() - begun);
       requests.served(ctx.req, { id, begunMs, status: ctx.status, token, failure });
     }
   }
@@ -79,6 +88,7 @@ export class Dispatcher {
     }
     const route = routeOf(match.methods, method);
     if (route === undefined) throw methodNotAllowed(method, allowed(match.methods));
+    progress.route = route;
     openToOrigins(ctx, route);
     progress.token = this.#parts.tokens.identify(ctx.req.headers.authorization);
     await this.#handle(route, match, query, ctx, id, progress);

@@ -9,6 +9,9 @@
  *     keys                                              yes   yes
  *     admin                                                   yes
  *
+ * The server's own figures (`metrics`) are for the roles `metrics` and `admin`. The role `metrics` opens
+ * nothing else, as a program that only watches should have no more.
+ *
  * A token counts only for the logs it is bound to. To any other caller a private log does not exist:
  * the answer is word for word that of a name that was never given.
  */
@@ -17,7 +20,15 @@ import type { Role, TokenRow, Visibility } from '../storage/instance.ts';
 import { unauthenticated, unknownLog } from './errors.ts';
 
 /** What a route gives away or changes. */
-export type Access = 'open' | 'heads' | 'entries' | 'submit' | 'content' | 'keys' | 'admin';
+export type Access =
+  | 'open'
+  | 'heads'
+  | 'entries'
+  | 'submit'
+  | 'content'
+  | 'keys'
+  | 'metrics'
+  | 'admin';
 
 /** Which roles open what; nothing listed means that no role is needed. */
 export const OPENED_BY = {
@@ -27,6 +38,7 @@ export const OPENED_BY = {
   submit: ['submit'],
   content: ['content'],
   keys: ['keys', 'admin'],
+  metrics: ['metrics', 'admin'],
   admin: ['admin'],
 } as const satisfies Record<Access, readonly Role[]>;
 

@@ -100,6 +100,11 @@ export class VerifierPool {
     while (this.#threads.size < this.#size) this.#start();
   }
 
+  /** Signatures that are being checked or wait for it. */
+  get waiting(): number {
+    return this.#open;
+  }
+
   /**
    * Checks signatures: for each job, in order, nothing if it holds and otherwise the error. An error
    * with the code `pushback` says that no thread survived the job. Rejects with `pushback`, and checks

@@ -21,6 +21,8 @@ import { payloadDigest } from './sources.ts';
 
 /** Checks many signatures natively, off this thread: one error or nothing per job, in order. */
 export interface SignatureChecker {
+  /** Signatures that are being checked or wait for it, where that is known. */
+  readonly waiting?: number;
   check(
     jobs: readonly {
       readonly key: PublicKey;

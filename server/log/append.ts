@@ -21,6 +21,7 @@ import type { Admitted } from './admit.ts';
 import type { Clock } from './clock.ts';
 import { type Decision, decide } from './decide.ts';
 import type { LookupSlice, Lookups } from './lookups.ts';
+import type { Meter } from './meter.ts';
 import type { Registry } from './registry.ts';
 import type { SourceDraft, Sources } from './sources.ts';
 
@@ -62,6 +63,7 @@ export interface AppendPorts<C extends StagedContent> {
   readonly fatal: (error: Error) => void;
   /** A batch is committed: `tiles` are the ones it completed. */
   readonly committed: (head: Head, tiles: readonly FullTile[]) => void;
+  readonly meter?: Meter | undefined;
 }
 
 export interface AppendLimits {
@@ -120,6 +122,11 @@ export class Appender<C extends StagedContent> {
 
   get head(): Head | undefined {
     return this.#head;
+  }
+
+  /** Bytes of entries that wait for the next batch. */
+  get waitingBytes(): number {
+    return this.#poolBytes;
   }
 
   /** Why the log accepts nothing, or nothing if it does. */
@@ -283,6 +290,7 @@ export class Appender<C extends StagedContent> {
     // Set before the write and cleared by what proves its outcome, so that nothing that goes wrong in
     // between can be forgotten.
     this.#unsettled = prepared;
+    const begunMs = performance.now();
     try {
       await this.#ports.store.commit(
         {
@@ -304,6 +312,7 @@ export class Appender<C extends StagedContent> {
       this.#unsettled = undefined;
       throw error;
     }
+    this.#ports.meter?.committed(fresh.length, performance.now() - begunMs);
   }
 
   /** From here on the batch is part of the log. */

@@ -188,6 +188,7 @@ export class Log<C extends StagedContent = StagedContent> {
         remember: (head) => this.#highWater.write({ origin, size: head.size, root: head.root }),
         checkSpace: options.checkSpace,
         fatal: options.fatal,
+        meter: options.meter,
         committed: (head, tiles) => {
           this.#reader.remember(tiles);
           this.#publisher.grown(head);
@@ -220,6 +221,11 @@ export class Log<C extends StagedContent = StagedContent> {
   /** Why this log accepts nothing, or nothing if it does. */
   get stopped(): SteleError | undefined {
     return this.#appender.stopped;
+  }
+
+  /** Bytes of entries that wait to be written. */
+  get waitingBytes(): number {
+    return this.#appender.waitingBytes;
   }
 
   /** Whether a memory outside the data folder knew this log when it was opened. */

@@ -23,6 +23,7 @@ import type { AppendLimits, Logged, StagedContent } from './append.ts';
 import type { Clock } from './clock.ts';
 import { HighWater } from './high-water.ts';
 import { Log } from './log.ts';
+import { Meter } from './meter.ts';
 import type { Rules } from './registry.ts';
 
 export interface LogsOptions {
@@ -78,6 +79,8 @@ const ACCESS_SOURCE = 'access';
 export const DEFAULT_RULES: Rules = { payload_types: [RECORD_TYPE], continuity: 'flag' };
 
 export class Logs {
+  /** What was counted since the start, for all logs together. */
+  readonly meter = new Meter();
   readonly #options: LogsOptions;
   readonly #open = new Map<string, Promise<Log>>();
   /** Names of logs whose creation is under way. */
@@ -171,6 +174,11 @@ export class Logs {
     return access.appendOwn(body, ACCESS_SOURCE, this.#options.access);
   }
 
+  /** Signatures that are being checked or wait for it. */
+  get signaturesWaiting(): number {
+    return this.#options.checker.waiting ?? 0;
+  }
+
   /** Every log that is open now, the access logs among them. */
   async opened(): Promise<Log[]> {
     const logs = await Promise.allSettled(this.#open.values());
@@ -253,6 +261,7 @@ export class Logs {
     };
     return {
       ...shared,
+      meter: this.meter,
       instance: instanceId,
       name,
       origin: row.origin + name.slice(row.name.length),

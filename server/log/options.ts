@@ -6,6 +6,7 @@ import type { LogStore } from '../storage/store.ts';
 import type { SignatureChecker } from './admit.ts';
 import type { AppendLimits, StagedContent } from './append.ts';
 import type { Clock } from './clock.ts';
+import type { Meter } from './meter.ts';
 
 export interface LogOptions<C extends StagedContent> {
   readonly name: string;
@@ -24,6 +25,7 @@ export interface LogOptions<C extends StagedContent> {
   readonly instance: string;
   readonly software: string;
   readonly limits: AppendLimits;
+  readonly meter?: Meter;
   readonly commitContent: (contents: readonly C[]) => Promise<void>;
   readonly checkSpace: () => void;
   readonly fatal: (error: Error) => void;

@@ -8,7 +8,7 @@ import { type Db, openForWriting, storageError } from './sqlite/database.ts';
 export const VISIBILITIES = ['public', 'proofs', 'private'] as const;
 export type Visibility = (typeof VISIBILITIES)[number];
 
-export const ROLES = ['submit', 'read', 'content', 'approve', 'keys', 'admin'] as const;
+export const ROLES = ['submit', 'read', 'content', 'approve', 'keys', 'metrics', 'admin'] as const;
 export type Role = (typeof ROLES)[number];
 
 export interface LogRow {

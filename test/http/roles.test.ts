@@ -7,7 +7,16 @@ import { allRoutes } from '../../server/http/routes/all.ts';
 import type { Role } from '../../server/storage/instance.ts';
 import { newSigner, World } from './world.ts';
 
-const CALLERS = ['stranger', 'submit', 'read', 'content', 'approve', 'keys', 'admin'] as const;
+const CALLERS = [
+  'stranger',
+  'submit',
+  'read',
+  'content',
+  'approve',
+  'keys',
+  'metrics',
+  'admin',
+] as const;
 type Caller = (typeof CALLERS)[number];
 
 /** Callers by what a route gives away; `public` and `proofs` are visibilities, `private` is below. */
@@ -17,6 +26,7 @@ const MAY: Readonly<Record<string, readonly Caller[]>> = {
   submitters: ['submit'],
   'content readers': ['content'],
   'key keepers': ['keys', 'admin'],
+  watchers: ['metrics', 'admin'],
   admins: ['admin'],
 };
 
@@ -135,6 +145,7 @@ function makeCases(leaf: string, recordId: string): Case[] {
     get('/healthz', '/healthz', 'anyone'),
     get('/openapi.json', '/openapi.json', 'anyone'),
     get('/docs', '/docs', 'anyone'),
+    get('/metrics', '/metrics', 'watchers'),
     get('/readyz', '/readyz', 'anyone'),
     get('/v1/admin/logs', '/v1/admin/logs', 'admins'),
     get('/v1/admin/logs/{log}', '/v1/admin/logs/{log}', 'admins'),

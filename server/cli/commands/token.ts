@@ -33,7 +33,7 @@ function create(cli: Cli): Command {
     .requiredOption('--holder <name>', 'the person or program that gets it')
     .addOption(
       new Option('--role <role...>', 'what it is for')
-        .choices(['submit', 'read', 'content', 'approve', 'keys', 'admin'])
+        .choices(['submit', 'read', 'content', 'approve', 'keys', 'metrics', 'admin'])
         .makeOptionMandatory(),
     )
     .option('--log <name...>', 'the logs it counts for; "*" is all of them', ['default'])

@@ -51,6 +51,7 @@ const WHO = {
   submit: 'For a token bound to the log.',
   content: 'For a token bound to the log.',
   keys: 'For a token bound to the log.',
+  metrics: 'For a token of one of the roles named here, whatever logs it is bound to.',
   admin: 'Sees and changes only the logs that the token is bound to.',
 } as const satisfies Record<Access, string>;
 

@@ -1,5 +1,6 @@
 /** What runs here, and this description itself. */
 import { HTML_TYPE, JSON_TYPE } from '../answer.ts';
+import { METRICS_TYPE } from '../routes/metrics.ts';
 import { ref } from './components.ts';
 import type { Answer, Descriptions } from './description.ts';
 import { UNCHANGED } from './heads.ts';
@@ -46,6 +47,18 @@ export const instanceDescriptions: Descriptions = {
     text: 'Ready is: not stopping, and every log that is open would take an entry right now.',
     answers: { 200: answer('Ready', 'They would.') },
     refusals: ['pushback', 'frozen', 'split_view', { code: 'pushback', status: 503 }],
+  },
+  'GET /metrics': {
+    id: 'getMetrics',
+    tag: 'Instance',
+    summary: 'The server’s figures, for Prometheus',
+    answers: {
+      200: {
+        text: 'In the text format. Logs have rows as far as the token may know of them.',
+        types: { [METRICS_TYPE]: { type: 'string' } },
+      },
+    },
+    refusals: ['pushback'],
   },
   'GET /openapi.json': {
     id: 'getDescription',

@@ -9,6 +9,7 @@ import { entryRoutes } from './entries.ts';
 import { feedRoutes } from './feed.ts';
 import { headRoutes } from './heads.ts';
 import { instanceRoutes } from './instance.ts';
+import { metricsRoutes } from './metrics.ts';
 import { proofRoutes } from './proofs.ts';
 import { receiptRoutes } from './receipts.ts';
 import { referenceRoutes } from './reference.ts';
@@ -27,6 +28,7 @@ export function allRoutes(parts: Parts): readonly Route[] {
     ...batchRoutes(parts),
     ...contentRoutes(parts),
     ...instanceRoutes(parts),
+    ...metricsRoutes(parts),
     ...adminLogRoutes(parts),
     ...adminTokenRoutes(parts),
     ...referenceRoutes(parts, () => routes),

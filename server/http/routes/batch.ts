@@ -49,6 +49,7 @@ async function postBatch(parts: Parts, call: Call, log: Log): Promise<void> {
   const entryType = type === NDJSON_TYPE ? ENVELOPE_JSON_TYPE : 'application/protobuf';
   const outcomes = await submitAll(log, await admitAll(log, frames, entryType));
   checkNotAllPushedBack(outcomes);
+  for (const one of outcomes) parts.metrics.refused(one);
   const head = newestHead(outcomes) ?? log.head();
   sendFresh(
     call,
