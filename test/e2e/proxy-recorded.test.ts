@@ -125,6 +125,7 @@ async function compare(exchanges: readonly Exchange[], pieces: number): Promise<
   }
   // A client that throws in the middle of a stream has its headers already; every call has a record.
   expect(ids.filter((id) => id === null)).toEqual([]);
+  for (const id of ids) await stele.log.receipt(id ?? '', { wait: 20 });
   const verdict = await stele.verified(ids.at(-1) ?? '');
   expect(verdict.holds, JSON.stringify(verdict.steps)).toBe(true);
   const [source] = (await stele.log.sources()).filter(({ id }) => id.startsWith('proxy'));
