@@ -101,8 +101,8 @@ export class Log<C extends StagedContent = StagedContent> {
     const identity = identityVerifierKey(origin, options.keys.identity);
     checkHead(head, origin, identity);
     const registry = new Registry(origin);
-    await replayControl(store, registry);
     const tree = await restoreTree(store, head);
+    await replayControl(store, registry, tree);
     const lookups = await restoreLookups(store, head.size);
     const published = await restorePublished(store, tree, identity, options.warn);
     const log = new Log(options, { registry, tree, head, lookups, published });

@@ -12,13 +12,14 @@ import { hasCode, SteleError } from '../core/errors.ts';
 import { VerifierPool } from '../keys/verifier-pool.ts';
 import { systemClock } from '../log/clock.ts';
 import { acceptPlace, checkPlace, lockFolder, placeOf } from '../log/guard.ts';
+import type { Log } from '../log/log.ts';
 import { Logs } from '../log/logs.ts';
 import { InstanceStore } from '../storage/instance.ts';
 import { FsyncFailed } from '../storage/sqlite/database.ts';
 import { SqliteStore } from '../storage/sqlite/log-store.ts';
 import { WriterPool } from '../storage/sqlite/writer-pool.ts';
 import { createKek, openKek } from '../vault/keyring.ts';
-import type { RecordKey, Staging } from '../vault/vault.ts';
+import type { RecordKey, Staging, Vault } from '../vault/vault.ts';
 import { Vaults } from '../vault/vaults.ts';
 import { ensureFolder, lost, openKey, spaceCheck } from './files.ts';
 
@@ -192,9 +193,9 @@ function sweeping(
   const task = schedule(
     SWEEP_SCHEDULE,
     () => {
-      running = sweepAll(vaults, logs).catch((error: unknown) => {
+      running = sweepAll(vaults, logs, (name, error) => {
         if (error instanceof FsyncFailed) fatal(error);
-        logger.warn({ err: error }, 'orphaned content was not swept; it is tried again');
+        logger.warn({ err: error, log: name }, 'orphaned content was not swept; it is tried again');
       });
       return running;
     },
@@ -206,19 +207,30 @@ function sweeping(
   };
 }
 
-async function sweepAll(vaults: Vaults, logs: Logs): Promise<void> {
+/** Sweeps every vault; one that cannot be swept now keeps no other from it. */
+async function sweepAll(
+  vaults: Vaults,
+  logs: Logs,
+  failed: (name: string, error: unknown) => void,
+): Promise<void> {
   for (const { name } of logs.list()) {
-    const log = await logs.get(name);
-    const vault = await vaults.get(name);
-    const isLogged = async ({ recordId, source }: RecordKey) => {
-      try {
-        await log.findRecord(recordId, source);
-        return true;
-      } catch (error) {
-        if (hasCode(error, 'not_found')) return false;
-        throw error;
-      }
-    };
-    await vault.sweep(isLogged, ORPHAN_AGE_MS, systemClock.now());
+    try {
+      await sweep(await vaults.get(name), await logs.get(name));
+    } catch (error) {
+      failed(name, error);
+    }
   }
+}
+
+async function sweep(vault: Vault, log: Log): Promise<void> {
+  const isLogged = async ({ recordId, source }: RecordKey) => {
+    try {
+      await log.findRecord(recordId, source);
+      return true;
+    } catch (error) {
+      if (hasCode(error, 'not_found')) return false;
+      throw error;
+    }
+  };
+  await vault.sweep(isLogged, ORPHAN_AGE_MS, systemClock.now());
 }

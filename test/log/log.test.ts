@@ -425,6 +425,28 @@ describe('opening', () => {
     expect(await append(await Log.open(elsewhere), await gateway.next())).toEqual([2]);
   });
 
+  test('a key record that does not hash to the signed root says nothing', async () => {
+    const options = fresh();
+    const { log, gateway } = await startLog(options);
+    // The key record ends up in a full tile, which no start re-hashes as a whole.
+    await append(log, ...(await gateway.many(300)));
+    await log.close();
+    const { store } = options;
+    const spoiled: typeof store = new Proxy(store, {
+      get(target, name: keyof typeof store) {
+        const method = target[name] as (...args: unknown[]) => Promise<unknown>;
+        if (name !== 'readEntries') return method.bind(target);
+        return async (begin: number, end: number) => {
+          const entries = await target.readEntries(leafIndex(begin), treeSize(end));
+          return begin > 1 ? entries : entries.map((e, i) => (begin + i === 1 ? e.with(-1, 1) : e));
+        };
+      },
+    });
+    await expect(Log.open({ ...options, store: spoiled })).rejects.toMatchObject({
+      code: 'storage',
+    });
+  });
+
   test('what does not hash to the signed root is refused', async () => {
     const options = fresh();
     const { log, gateway } = await startLog(options);
