@@ -2,7 +2,7 @@
  * How fast is it, here and now?
  *
  *     npm run bench                    everything, a quarter of an hour
- *     npm run bench -- quick           everything, smaller, under a minute
+ *     npm run bench -- quick           everything, smaller, about a minute
  *     npm run bench -- log|proxy       one part; with "quick" a quick one
  *       --json FILE                    writes the figures there too
  *       --folder DIR                   where to put the data: a folder on the disk to be measured
@@ -40,6 +40,7 @@ const has = (word: (typeof WORDS)[number]) => positionals.includes(word);
 const sizes = has('quick') ? SIZES.quick : SIZES.full;
 
 useNativePrimitives();
+const machine = describeMachine();
 const folder = mkdtempSync(join(values.folder ?? tmpdir(), 'stele-bench-'));
 const generator = new Generator();
 const upstream = new Upstream();
@@ -88,7 +89,7 @@ try {
   const report: Report = {
     date: new Date().toISOString(),
     mode: positionals.length === 0 ? 'full' : positionals.join(' '),
-    machine: describeMachine(),
+    machine,
     parts,
     rows,
   };

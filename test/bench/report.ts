@@ -1,5 +1,5 @@
 /** How are the figures shown? As a table for people, and as JSON for whoever compares two of them. */
-import { cpus, totalmem } from 'node:os';
+import { cpus, loadavg, totalmem } from 'node:os';
 import type { Parts } from './parts.ts';
 import type { Runs } from './stats.ts';
 
@@ -20,6 +20,8 @@ export interface Report {
     readonly cores: number;
     readonly memoryGiB: number;
     readonly node: string;
+    /** Programs that wanted a processor when the run began: over 0, others are measured too. */
+    readonly loadBefore: number;
   };
   readonly parts: Parts;
   readonly rows: readonly Row[];
@@ -31,6 +33,7 @@ export function describeMachine(): Report['machine'] {
     cores: cpus().length,
     memoryGiB: Math.round(totalmem() / 2 ** 30),
     node: process.version,
+    loadBefore: loadavg()[0] ?? 0,
   };
 }
 
@@ -52,7 +55,7 @@ export function formatReport(report: Report): string {
   const { machine } = report;
   const lines = [
     `Stele bench, ${report.mode}, ${report.date}`,
-    `${machine.cores} × ${machine.cpu}, ${machine.memoryGiB} GiB, Node ${machine.node}`,
+    `${machine.cores} × ${machine.cpu}, ${machine.memoryGiB} GiB, Node ${machine.node}, load before ${number(machine.loadBefore)}`,
     '',
     'What the parts allow, measured in the same run:',
     ...aligned(
