@@ -10,8 +10,22 @@ import type { Record } from '../core/record.ts';
 
 export type StepStatus = 'valid' | 'invalid' | 'no-trust' | 'absent';
 
+/** Every step there is, in the order of the picture in `verify.ts`; `line` stands once per unknown line. */
+export type StepName =
+  | 'receipt'
+  | 'log'
+  | 'checkpoint'
+  | 'line'
+  | 'witnesses'
+  | 'inclusion'
+  | 'record'
+  | 'keys'
+  | 'signatures'
+  | 'content'
+  | 'anchors';
+
 export interface Step {
-  readonly step: string;
+  readonly step: StepName;
   readonly status: StepStatus;
   /** One sentence. */
   readonly detail: string;
@@ -40,14 +54,14 @@ export type Finding = string | { readonly status: StepStatus; readonly detail: s
 /** A verdict while it is made. */
 export class Steps {
   readonly #steps: Step[] = [];
-  readonly #required = new Set<string>();
+  readonly #required = new Set<StepName>();
 
   /** The step must be valid for the whole to hold. */
-  require(step: string): void {
+  require(step: StepName): void {
     this.#required.add(step);
   }
 
-  add(step: string, status: StepStatus, detail: string): void {
+  add(step: StepName, status: StepStatus, detail: string): void {
     this.#steps.push({ step, status, detail });
   }
 
@@ -55,7 +69,7 @@ export class Steps {
    * Runs a check. If it throws, the step is invalid with the error's words, and nothing is the answer.
    * Otherwise the check's value is, and `say` gives the sentence.
    */
-  run<T>(step: string, check: () => T, say: (value: T) => Finding): T | undefined {
+  run<T>(step: StepName, check: () => T, say: (value: T) => Finding): T | undefined {
     try {
       const value = check();
       const finding = say(value);

@@ -25,10 +25,10 @@ import type { Trust, TrustedLog } from '../core/trust.ts';
 import { type Content, openContent, type ReadBody } from './content.ts';
 import { isIdentity, nameOf, type OpenedHead, openHead } from './head.ts';
 import { checkIncluded, checkSignatures, openSigners, type Signers } from './signers.ts';
-import { type Field, Steps, type Verdict } from './verdict.ts';
+import { type Field, type StepName, Steps, type Verdict } from './verdict.ts';
 
 export type { ReadBody } from './content.ts';
-export type { Field, Step, StepStatus, Verdict } from './verdict.ts';
+export type { Field, Step, StepName, StepStatus, Verdict } from './verdict.ts';
 
 export interface VerifyOptions {
   /** Where larger bodies are, by the name that the receipt gives. */
@@ -36,6 +36,16 @@ export interface VerifyOptions {
   /** The engine; the portable one unless a server brings a faster. */
   readonly check?: SignatureCheck;
 }
+
+/** What no receipt can do without; a policy with a quorum adds `witnesses`. */
+const REQUIRED: readonly StepName[] = [
+  'receipt',
+  'log',
+  'checkpoint',
+  'inclusion',
+  'keys',
+  'signatures',
+];
 
 const NOT_JUDGED = 'not judged, since an earlier step gave nothing to judge it by.';
 
@@ -46,9 +56,7 @@ export function verifyReceipt(
   options: VerifyOptions = {},
 ): Verdict {
   const steps = new Steps();
-  for (const step of ['receipt', 'log', 'checkpoint', 'inclusion', 'keys', 'signatures']) {
-    steps.require(step);
-  }
+  for (const step of REQUIRED) steps.require(step);
   const receipt = steps.run(
     'receipt',
     () => parseReceipt(bytes),
@@ -236,7 +244,7 @@ class Verification {
 
   #notJudged(): void {
     const done = new Set(this.#steps.list().map(({ step }) => step));
-    for (const step of ['checkpoint', 'record', 'keys', 'signatures']) {
+    for (const step of ['checkpoint', 'record', 'keys', 'signatures'] as const) {
       if (!done.has(step)) this.#steps.add(step, 'absent', `It was ${NOT_JUDGED}`);
     }
   }
