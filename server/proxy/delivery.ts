@@ -5,17 +5,22 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { forwardedResponseHeaders, type RawHeaders } from './headers.ts';
+import { IdleTimer } from './idle.ts';
 import { breakConnection } from './receive.ts';
 
 export class Delivery {
   readonly #res: ServerResponse;
+  readonly #idle: IdleTimer;
   #isGone = false;
   #written = 0;
   #flushed = 0;
 
-  constructor(res: ServerResponse, onGone: () => void) {
+  /** A client that takes nothing for `idleMs` while something waits for it is taken for gone. */
+  constructor(res: ServerResponse, idleMs: number, onGone: () => void) {
     this.#res = res;
+    this.#idle = new IdleTimer(idleMs, () => res.destroy());
     res.on('close', () => {
+      this.#idle.stop();
       if (res.writableFinished) return;
       this.#isGone = true;
       onGone();
@@ -55,9 +60,11 @@ export class Delivery {
       if (error === null || error === undefined) this.#flushed += part.length;
     });
     if (hasRoom || this.#isGone) return;
+    this.#idle.touch();
     await new Promise<void>((resolve) => {
       const done = () => {
         res.off('drain', done).off('close', done);
+        this.#idle.stop();
         resolve();
       };
       res.on('drain', done).on('close', done);
@@ -72,7 +79,9 @@ export class Delivery {
       pairs.push([kept[i] as string, kept[i + 1] as string]);
     }
     if (pairs.length > 0 && !this.#isGone) this.#res.addTrailers(pairs);
-    this.#res.end();
+    // Until the last byte is taken, or the connection is over.
+    if (!this.#isGone) this.#idle.touch();
+    this.#res.end(() => this.#idle.stop());
   }
 
   /** The answer is not whole, and must not look it. */

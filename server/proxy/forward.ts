@@ -99,7 +99,7 @@ export class Exchange {
     const isObserved = route.upstream.posture === 'observe';
     const max = isObserved ? OBSERVED_BYTES_MAX : options.memoryBytes;
     this.#body = new HeldBody(options.budget, max);
-    this.#delivery = new Delivery(res, () => {
+    this.#delivery = new Delivery(res, options.idleMs, () => {
       if (options.onClientAbort === 'cancel' || this.#terminalReleased) this.#up?.destroy();
     });
     this.#recordId = uuidv7(Math.floor(this.#receivedUs / 1_000), options.random(10));
@@ -252,6 +252,8 @@ export class Exchange {
     if (isEmpty) this.#writeHead(answer, headUs);
     for (const part of hold.release()) await this.#delivery.write(part);
     this.#delivery.end(answer.rawTrailers);
+    // An upstream that answered before it had read the request has no use for the rest of it.
+    if (this.#up?.writableFinished === false) this.#up.destroy();
     this.#hand(ended?.position, ended?.end, reader.end('eof'));
   }
 
@@ -277,8 +279,8 @@ export class Exchange {
       }
     } catch (error) {
       if (!(error instanceof UpstreamFailed)) throw error;
-      if (error.transport === 'timeout') throw error;
       if (this.#delivery.isGone) throw new ClientGone('in the middle of the answer', error.cause);
+      if (error.transport === 'timeout') throw error;
       // What was received is passed on before the connection breaks.
       await this.#journal((spool) => spool.commitEnd(this.#endFacts('cut', error), false));
       for (const part of hold.release()) await this.#delivery.write(part);

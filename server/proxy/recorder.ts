@@ -184,6 +184,7 @@ export class Recorder {
 
   async #batch(jobs: readonly Job[]): Promise<void> {
     const { context, recorded } = this.#options;
+    const { generation } = context.journal;
     const drafts: Draft[] = [];
     let chain = this.#chain;
     for (const job of jobs) {
@@ -192,6 +193,12 @@ export class Recorder {
       chain = { source: chain.source, next: chain.next + 1, prev: draft.meta.digest };
     }
     const entries = await this.#signAll(drafts);
+    // Content that was appended for these drafts and is lost must not be named by a record.
+    if (context.journal.generation !== generation) {
+      throw new SteleError('storage', 'journal: frames of these records were lost', {
+        retryAfterS: 1,
+      });
+    }
     const positions = drafts.map((draft, i) => {
       const entry = entries[i] as Uint8Array;
       const { meta, disclosures } = draft;

@@ -77,8 +77,10 @@ export async function* chunksOf(
   idle.touch();
   try {
     for await (const chunk of answer) {
-      idle.touch();
+      // What follows goes at the client's pace, which has a limit of its own (`delivery.ts`).
+      idle.stop();
       yield chunk;
+      idle.touch();
     }
   } catch (error) {
     throw new UpstreamFailed(isIdle ? 'timeout' : 'cut', error);

@@ -183,6 +183,35 @@ describe('journal', () => {
     },
   );
 
+  test.each(['create', 'write'] as const)(
+    'a batch that fails behind a segment border (%s) leaves nothing of itself, also before the border',
+    async (step) => {
+      const disk = new FaultDisk();
+      const journal = await Journal.open(options(disk, { segmentBytes: 300 }));
+      journal.append(FRAME.request, CALL, text('kept'));
+      await journal.commit();
+      const steps = disk.steps.filter((s) => s === step).length;
+      disk.before = (s) => {
+        // The first write of the batch goes to the old segment, and succeeds.
+        const seen = disk.steps.filter((known) => known === step).length - steps;
+        if (s === step && seen > (step === 'write' ? 1 : 0)) throw ioError('ENOSPC');
+      };
+      for (const word of ['lost 1', 'lost 2', 'lost 3', 'lost 4', 'lost 5', 'lost 6', 'lost 7']) {
+        journal.append(FRAME.request, CALL, text(word));
+      }
+      await expect(journal.commit()).rejects.toMatchObject({ code: 'storage' });
+      disk.before = () => {};
+      const words = ['new 1', 'new 2', 'new 3', 'new 4', 'new 5', 'new 6', 'new 7', 'new 8'];
+      const positions = words.map((word) => journal.append(FRAME.request, CALL, text(word)));
+      await journal.commit();
+      const payload = (await journal.read(positions[0] as number)).payload;
+      expect(Buffer.from(payload).toString()).toBe('new 1');
+      await journal.close();
+      const { frames, damage, torn } = await read(disk);
+      expect({ frames, damage, torn }).toEqual({ frames: ['kept', ...words], damage: [], torn: 0 });
+    },
+  );
+
   test('a failed sync of a segment that is full is as fatal', async () => {
     const disk = new FaultDisk();
     const fatal: SyncFailed[] = [];

@@ -258,7 +258,7 @@ export class Journal {
         this.#lastFailure = undefined;
       } catch (error) {
         if (error instanceof SyncFailed) this.#die(error, waiters);
-        else this.#lose(error, waiters);
+        else this.#lose(error, waiters, batch[0]?.position ?? this.#written);
         continue;
       }
       if (waiters.length === 0) continue;
@@ -317,8 +317,19 @@ export class Journal {
     this.#unsynced = false;
   }
 
-  /** A write failed: nothing that was queued counts, and the next frame starts a fresh segment. */
-  #lose(cause: unknown, waiters: readonly Waiter[]): void {
+  /**
+   * A write failed: nothing of its batch or behind it counts, also what reached an earlier segment, and
+   * the next frame starts a fresh segment where the batch began. A scan ends a segment there, so that a
+   * frame that was taken back never stands beside the one that is written in its place.
+   */
+  #lose(cause: unknown, waiters: readonly Waiter[], begin: number): void {
+    this.#segments.rewind(begin);
+    if (this.#written > begin || this.#current?.segment.base === begin) {
+      // The batch had gone over to a fresh segment; whatever came before it was synced at that border.
+      this.#current = undefined;
+      this.#unsynced = false;
+    }
+    this.#written = begin;
     this.#generation++;
     this.#lastFailure = `cannot write: ${errorCode(cause) ?? String(cause)}`;
     this.#freeAtMs = Number.NEGATIVE_INFINITY;

@@ -33,6 +33,8 @@ export class Segments {
   readonly #disk: SpoolDisk;
   readonly #list: Segment[];
   readonly #open = new Map<number, Promise<SpoolFile>>();
+  /** Files whose every frame was taken back; they go before another segment is made. */
+  readonly #void: number[] = [];
 
   /** `list` is in order and touches: each ends where the next begins. */
   constructor(disk: SpoolDisk, list: readonly Segment[]) {
@@ -54,17 +56,32 @@ export class Segments {
   async add(base: number): Promise<{ segment: Segment; file: SpoolFile }> {
     const last = this.#list.at(-1);
     invariant(last === undefined || last.end === base, 'segments touch');
-    if (last !== undefined && last.base === base) {
-      // Its first write failed, and nothing of it counts.
-      await this.#forget(base);
-      await this.#disk.remove(segmentName(base));
-      this.#list.pop();
+    // One that a crash left without a frame begins where the new one does.
+    if (last?.base === base) this.rewind(base);
+    // One that stayed would cut off what is written behind it now: a scan ends a segment where the next
+    // begins.
+    for (let stale = this.#void[0]; stale !== undefined; stale = this.#void[0]) {
+      await this.#forget(stale);
+      await this.#disk.remove(segmentName(stale));
+      this.#void.shift();
     }
     const file = await this.#disk.create(segmentName(base));
     const segment = { base, end: base };
     this.#list.push(segment);
     this.#open.set(base, Promise.resolve(file));
     return { segment, file };
+  }
+
+  /** Takes back everything from `position` on: it was never promised to anybody. */
+  rewind(position: number): void {
+    for (let last = this.#list.at(-1); last !== undefined; last = this.#list.at(-1)) {
+      if (last.base < position) {
+        last.end = Math.min(last.end, position);
+        return;
+      }
+      this.#void.push(last.base);
+      this.#list.pop();
+    }
   }
 
   /** The segment that holds `position`. */
