@@ -11,6 +11,9 @@ import type { ResponseFacts } from './providers/provider.ts';
 type Outcome = InferenceRecord['outcome'];
 type StreamEnd = NonNullable<NonNullable<InferenceRecord['output']>['stream']>['terminated'];
 
+/** Why a whole body may not have been read. */
+const UNREAD: ReadonlySet<string> = new Set(['body-too-large', 'undecodable-content']);
+
 export function outcomeOf(end: EndFrame, response: ResponseFacts | undefined): Outcome {
   const type = response?.error?.type ?? end.error;
   const code = response?.error?.code;
@@ -44,9 +47,10 @@ function answerStatus(http: number, response: ResponseFacts | undefined): Outcom
   if (http >= 400 || response?.error !== undefined) return 'upstream-error';
   if (response?.stream?.terminated === 'error-event') return 'upstream-error';
   if (response?.refused) return 'refused';
-  // The connection ended well, the answer did not: a stream without its end mark.
-  if (response?.stream !== undefined && !response.complete) return 'incomplete';
-  return 'ok';
+  // The connection ended well, the answer did not: a stream without its end mark, or a body of no
+  // declared length that stops in the middle. A body that could not be looked into is not judged.
+  const isJudged = response?.flags.some((flag) => UNREAD.has(flag)) === false;
+  return isJudged && !response.complete ? 'incomplete' : 'ok';
 }
 
 /** What ended a stream: its own mark where it has one, else the connection. */
