@@ -260,8 +260,10 @@ export class Source {
     await this.#journal.start();
     await this.#remember(replaces);
     const { scan, damage, headless, openCalls } = recovered;
-    const facts = { source: chain.source, open_calls: openCalls.length, torn: scan.torn };
-    logger.info({ ...facts, backlog: this.#backlog.count }, 'journal opened');
+    const left = { open_calls: openCalls.length, torn: scan.torn, backlog: this.#backlog.count };
+    if (Object.values(left).some((count) => count > 0)) {
+      logger.info({ source: chain.source, ...left }, 'the journal has work left from before');
+    }
     if (replaces !== undefined) this.#reportLost(replaces);
     if (damage.length > 0) {
       logger.error({ damage, headless }, 'the journal is damaged; a gap goes on record');
