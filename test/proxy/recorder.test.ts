@@ -527,6 +527,52 @@ describe('a record', () => {
     expect(bodies.get('request.messages')?.includes(text)).toBe(true);
   });
 
+  test('never goes out without its content, when that is lost between its making and its signing', async () => {
+    const provider = await chatProvider();
+    const disk = new FaultDisk();
+    const plain = testSigner();
+    const first = gate();
+    const lost = gate();
+    const held = gate();
+    let signed = 0;
+    const signer = {
+      publicKey: plain.publicKey,
+      close: () => plain.close(),
+      sign: async (message: Uint8Array) => {
+        signed++;
+        if (signed === 1) {
+          await first.passed;
+          // From the commit of this record on, the disk holds what is written.
+          disk.after = (step) => {
+            if (step === 'sync') disk.gate = () => held.passed;
+          };
+        } else if (signed === 2) {
+          // The second record's content is appended and not on disk. Now the disk refuses it.
+          disk.before = (step) => {
+            disk.before = () => {};
+            lost.open();
+            throw ioError(step === 'write' ? 'ENOSPC' : 'EIO');
+          };
+          disk.after = () => {};
+          held.open();
+          await lost.passed;
+          await new Promise<void>((resolve) => setImmediate(resolve));
+        }
+        return plain.sign(message);
+      },
+    };
+    const { proxy, log } = await setUp({ upstream: provider.url, disk, signer });
+    await chat(proxy);
+    const text = 'long '.repeat(400_000);
+    const body = JSON.stringify({ model: 'm', messages: [{ role: 'user', content: text }] });
+    const answer = await chat(proxy, body);
+    first.open();
+    await log.untilCalls(2);
+    expect(log.of(answer.recordId).bodies.get('request.messages')?.includes(text)).toBe(true);
+    expect(signed).toBeGreaterThan(2);
+    log.checkChain();
+  });
+
   test('of a request that was read back says the same as of one that was in memory', async () => {
     const memories = [{}, { memoryBytes: 10 }, { memoryBytesTotal: 10 }];
     const records = [];
