@@ -2,7 +2,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { afterAll } from 'vitest';
 import { concat, toBase64url, utf8 } from '../../server/core/bytes.ts';
 import { makeDisclosure } from '../../server/core/disclosure.ts';
@@ -45,7 +45,10 @@ export function openVault(folder: string, options: OpenOptions = {}): Promise<Va
     now,
     ...(faults === undefined
       ? {}
-      : { files: faults.files(nodeFiles), openKeys: (o: KeyTableOptions) => faults.keys(o) }),
+      : {
+          files: faults.files(nodeFiles, folder),
+          openKeys: (o: KeyTableOptions) => faults.keys(o),
+        }),
   });
 }
 
@@ -164,18 +167,34 @@ export const FAULT_KINDS = [
 ] as const;
 export type FaultKind = (typeof FAULT_KINDS)[number];
 
-/** Counts every step that a vault asks of the disk, and stops one of them. */
+/**
+ * Notes every step that a vault asks of the disk, and stops one of them.
+ *
+ * A step is known by what is done to which file, and never by its place in the order of all steps: the
+ * files of a batch are written at the same time, and the disk decides which of them is served first.
+ */
 export class Faults {
   readonly steps: string[] = [];
   readonly power = new PowerCut();
-  #plan: { readonly at: number; readonly kind: FaultKind } | undefined;
+  /** How often each step was done since the vault was opened or a step was planned. */
+  readonly #done = new Map<string, number>();
+  #plan: { readonly step: string; readonly kind: FaultKind } | undefined;
   #dead = false;
   #keys: KeyTable | undefined;
   readonly #open = new Set<() => Promise<void>>();
 
-  /** The step number `at` from now on fails. */
-  plan(at: number, kind: FaultKind): void {
-    this.#plan = { at: this.steps.length + at, kind };
+  /** The steps that `work` takes, counted from its beginning. */
+  async during(work: () => Promise<void>): Promise<readonly string[]> {
+    this.#done.clear();
+    const before = this.steps.length;
+    await work();
+    return this.steps.slice(before);
+  }
+
+  /** The step fails, counted from now on as `during` counts. */
+  plan(step: string, kind: FaultKind): void {
+    this.#done.clear();
+    this.#plan = { step, kind };
   }
 
   get isDead(): boolean {
@@ -189,33 +208,35 @@ export class Faults {
     if (this.#plan?.kind.startsWith('without power') === true) this.power.cut();
   }
 
-  files(disk: Files): Files {
+  /** `root` is left out of the steps' names: every test has a folder of its own. */
+  files(disk: Files, root: string): Files {
     const real = this.power.files(disk);
-    const wrap = this.#step.bind(this);
+    const wrap = <T>(name: string, path: string, work: () => Promise<T>): Promise<T> =>
+      this.#step(`${name} ${relative(root, path)}`, work);
     return {
-      makeFolder: (path) => wrap('make folder', () => real.makeFolder(path)),
-      list: (path) => wrap('list', () => real.list(path)),
+      makeFolder: (path) => wrap('make folder', path, () => real.makeFolder(path)),
+      list: (path) => wrap('list', path, () => real.list(path)),
       create: (path) =>
-        wrap('create', async () => {
+        wrap('create', path, async () => {
           const output = await real.create(path);
           const close = () => output.close();
           this.#open.add(close);
           return {
-            write: (parts) => wrap('write', () => output.write(parts)),
-            sync: () => wrap('fsync file', () => output.sync()),
+            write: (parts) => wrap('write', path, () => output.write(parts)),
+            sync: () => wrap('fsync file', path, () => output.sync()),
             close: () =>
-              wrap('close', async () => {
+              wrap('close', path, async () => {
                 this.#open.delete(close);
                 await close();
               }),
           };
         }),
-      rename: (from, to) => wrap('rename', () => real.rename(from, to)),
-      syncFolder: (path) => wrap('fsync folder', () => real.syncFolder(path)),
-      remove: (path) => wrap('remove', () => real.remove(path)),
-      exists: (path) => wrap('exists', () => real.exists(path)),
+      rename: (from, to) => wrap('rename', from, () => real.rename(from, to)),
+      syncFolder: (path) => wrap('fsync folder', path, () => real.syncFolder(path)),
+      remove: (path) => wrap('remove', path, () => real.remove(path)),
+      exists: (path) => wrap('exists', path, () => real.exists(path)),
       open: (path) =>
-        wrap('open', async () => {
+        wrap('open', path, async () => {
           const input = await real.open(path);
           if (input === undefined) return undefined;
           const close = () => input.close();
@@ -248,8 +269,11 @@ export class Faults {
 
   #before(name: string): FaultKind | undefined {
     if (this.#dead) throw new Killed(name);
-    const at = this.steps.push(name) - 1;
-    const kind = this.#plan?.at === at ? this.#plan.kind : undefined;
+    const times = (this.#done.get(name) ?? 0) + 1;
+    this.#done.set(name, times);
+    const step = times === 1 ? name : `${name}, ${times}`;
+    this.steps.push(step);
+    const kind = this.#plan?.step === step ? this.#plan.kind : undefined;
     if (kind?.endsWith('before')) this.#stop(name, kind);
     return kind;
   }
