@@ -1,5 +1,6 @@
 /**
- * Every setting: its key in `stele.yaml`, its variable, default, unit, bounds, and what it is for.
+ * Every setting: its key in `stele.yaml`, its variable, default, unit, bounds, what it is for, and what
+ * someone could do who controls it. `docs/configuration.md` and a new `stele.yaml` are made of this table.
  *
  * A value comes from, first to last: the command line, a `STELE_…` variable, `stele.yaml`, the default
  * here. A key that is not in this table and a value that breaks its rule are refused with the key, the
@@ -39,10 +40,12 @@ interface Setting<T> {
   /** As it would stand in `stele.yaml`; nothing where the setting has no default. */
   readonly default: unknown;
   readonly about: string;
+  /** What could someone do who controls this? Goes on from "… could". */
+  readonly power: string;
 }
 
-function setting<T>(kind: Kind<T>, standard: unknown, about: string): Setting<T> {
-  return { kind, default: standard, about };
+function setting<T>(kind: Kind<T>, standard: unknown, about: string, power: string): Setting<T> {
+  return { kind, default: standard, about, power };
 }
 
 const GIB = 1_073_741_824;
@@ -54,73 +57,101 @@ export const SETTINGS = {
     listen,
     '127.0.0.1:8080',
     'Where the log is served: HOST:PORT. Beyond loopback, put TLS in front of it.',
+    'open the log’s HTTP to a network, where tokens go by in the clear without TLS',
   ),
   public_url: setting(
     url({ withPath: false }),
     undefined,
     'The address others reach this server at. Origins of new logs are made from it, once and for\ngood; without it they are localhost/…, which is for trial only.',
+    'give new logs a false name; existing logs keep theirs',
   ),
-  proxy_listen: setting(listen, '127.0.0.1:8081', 'Where the LLM proxy listens: HOST:PORT.'),
+  proxy_listen: setting(
+    listen,
+    '127.0.0.1:8081',
+    'Where the LLM proxy listens: HOST:PORT.',
+    'move the proxy away from its callers',
+  ),
   proxy_beyond_loopback: setting(
     flag,
     false,
     'The proxy asks its callers for no Stele token. Anyone who reaches it can use it, so it binds\nbeyond loopback only if this is true.',
+    'let others use the proxy, which asks for no token',
   ),
   state: setting(
     path,
     undefined,
     'A folder outside the data folder that remembers how far each log had got, so that a data\nfolder put back from a backup is noticed. Default: the state folder of the user.',
+    'make the log forget how far it had got, and so accept an old backup',
   ),
   log_level: setting(
     oneOf('debug', 'info', 'warn', 'error', 'silent'),
     'info',
     'How much the server says about itself: debug, info, warn, error or silent.',
+    'hide what goes wrong',
   ),
   'guard.require': setting(
     listOf('high-water'),
     [],
     'Memories outside the data folder without which a log does not start: high-water.',
+    'with an empty list: let a log sign where that memory is gone',
   ),
   'limits.body_bytes': setting(
-    whole(1, 1024 * GIB),
+    whole(1, 1024 * GIB, 'bytes'),
     2 * GIB,
     'Bytes of one body that comes with an entry.',
+    'fill the disk with one body, or refuse honest ones',
   ),
   'limits.disk_floor_bytes': setting(
-    whole(0, 1024 * GIB),
+    whole(0, 1024 * GIB, 'bytes'),
     GIB / 4,
     'Free bytes on the disk below which nothing more is accepted. Reading goes on.',
+    'run the disk full, or stop all writing',
   ),
   'limits.queue_bytes': setting(
-    whole(1_048_576, 16 * GIB),
+    whole(1_048_576, 16 * GIB, 'bytes'),
     GIB / 16,
     'Bytes of entries that wait for the disk; past it submitters are asked to try again later.',
+    'use up memory, or refuse in a burst',
   ),
   'limits.queue_age_ms': setting(
-    whole(10, 600_000),
+    whole(10, 600_000, 'milliseconds'),
     5_000,
     'Milliseconds that an entry may wait before others are asked to try again later.',
+    'let submitters wait longer, or refuse sooner',
   ),
-  'limits.connections': setting(whole(1, 1_000_000), 10_000, 'Connections open at one time.'),
+  'limits.connections': setting(
+    whole(1, 1_000_000, 'connections'),
+    10_000,
+    'Connections open at one time.',
+    'use up file descriptors, or shut callers out',
+  ),
   'limits.shutdown_ms': setting(
-    whole(0, 600_000),
+    whole(0, 600_000, 'milliseconds'),
     10_000,
     'Milliseconds that running requests are given to end when the server stops.',
+    'cut running requests at a stop',
   ),
   verify_threads: setting(
-    whole(1, 16),
+    whole(1, 16, 'threads'),
     undefined,
     'Threads that check signatures. Default: one per processor, at most 16.',
+    'slow submissions down',
   ),
 } as const;
 
 export const UPSTREAM = {
-  url: setting(url({ withPath: true }), undefined, 'Base URL, its /v1 included.'),
-  log: setting(LOG_NAME, 'default', 'The log its calls go to.'),
+  url: setting(
+    url({ withPath: true }),
+    undefined,
+    'Base URL, its /v1 included.',
+    'see all calls and their keys',
+  ),
+  log: setting(LOG_NAME, 'default', 'The log its calls go to.', 'write the records elsewhere'),
   posture: setting(
     oneOf('enforce', 'observe'),
     'enforce',
     'enforce: a call that cannot be recorded fails. observe: it goes through, and a gap is recorded.',
+    'with observe: let calls through that are not recorded',
   ),
 } as const;
 

@@ -5,8 +5,24 @@
 import { isIP } from 'node:net';
 import { shown } from '../core/errors.ts';
 
-/** Reads a value of YAML, or the text of a variable. Throws an Error whose message is the rule. */
-export type Kind<T> = (value: unknown) => T;
+/** Reads a value of YAML, or the text of a variable. Throws an Error whose message is "is not" and the rule. */
+export interface Kind<T> {
+  (value: unknown): T;
+  /** What a value must be: "a whole number from 1 to 16". */
+  readonly rule: string;
+  /** What a number counts. */
+  readonly unit: string | undefined;
+}
+
+/** `read` gives nothing for a value that breaks the rule. */
+function kind<T>(rule: string, read: (value: unknown) => T | undefined, unit?: string): Kind<T> {
+  const check = (value: unknown): T => {
+    const good = read(value);
+    if (good === undefined) throw new Error(`is not ${rule}`);
+    return good;
+  };
+  return Object.assign(check, { rule, unit });
+}
 
 export interface Listen {
   readonly host: string;
@@ -14,66 +30,64 @@ export interface Listen {
 }
 
 export function text(rule: string, pattern: RegExp): Kind<string> {
-  return (value) => {
-    if (typeof value !== 'string' || !pattern.test(value)) throw new Error(`is not ${rule}`);
-    return value;
-  };
+  return kind(rule, (value) =>
+    typeof value === 'string' && pattern.test(value) ? value : undefined,
+  );
 }
 
 export const path = text('a path of 1 to 4096 characters', /^[^\0]{1,4096}$/);
 
 /** A whole number in [min, max]; a variable writes it in plain decimals. */
-export function whole(min: number, max: number): Kind<number> {
-  return (value) => {
+export function whole(min: number, max: number, unit?: string): Kind<number> {
+  const read = (value: unknown) => {
     const n =
       typeof value === 'string' && /^(0|[1-9][0-9]{0,15})$/.test(value) ? Number(value) : value;
-    if (typeof n !== 'number' || !Number.isSafeInteger(n) || n < min || n > max) {
-      throw new Error(`is not a whole number from ${min} to ${max}`);
-    }
-    return n;
+    const fits = typeof n === 'number' && Number.isSafeInteger(n) && n >= min && n <= max;
+    return fits ? n : undefined;
   };
+  return kind(`a whole number from ${min} to ${max}`, read, unit);
 }
 
-export const flag: Kind<boolean> = (value) => {
+export const flag: Kind<boolean> = kind('true or false', (value) => {
   if (value === true || value === 'true') return true;
-  if (value === false || value === 'false') return false;
-  throw new Error('is neither true nor false');
-};
+  return value === false || value === 'false' ? false : undefined;
+});
 
 export function oneOf<const T extends string>(...words: readonly T[]): Kind<T> {
-  return (value) => {
-    const word = words.find((w) => w === value);
-    if (word === undefined) throw new Error(`is not one of ${words.join(', ')}`);
-    return word;
-  };
+  return kind(`one of ${words.join(', ')}`, (value) => words.find((word) => word === value));
 }
 
-/** A list of words; a variable separates them by commas, and is empty for the empty list. */
+/** A list of words, each at most once; a variable separates them by commas, and is empty for none. */
 export function listOf<const T extends string>(...words: readonly T[]): Kind<readonly T[]> {
-  const one = oneOf(...words);
-  return (value) => {
-    const items = typeof value === 'string' ? value.split(',').filter((s) => s !== '') : value;
-    if (!Array.isArray(items)) throw new Error(`is not a list of ${words.join(', ')}`);
-    const list = items.map(one);
-    if (new Set(list).size !== list.length) throw new Error('names something twice');
-    return list;
-  };
+  return kind(`a list of ${words.join(', ')}, each at most once`, (value) => {
+    const items = itemsOf(value);
+    const known = items?.map((item) => words.find((word) => word === item));
+    if (known === undefined || new Set(known).size !== known.length) return undefined;
+    const list = known.filter((word) => word !== undefined);
+    return list.length === known.length ? list : undefined;
+  });
+}
+
+function itemsOf(value: unknown): readonly unknown[] | undefined {
+  if (typeof value === 'string') return value.split(',').filter((item) => item !== '');
+  return Array.isArray(value) ? value : undefined;
 }
 
 /** `HOST:PORT`, IPv6 in brackets. Port 0 takes any free port. */
-export const listen: Kind<Listen> = (value) => {
-  const rule = 'is not HOST:PORT, such as 127.0.0.1:8080 or [::1]:8080';
-  const found = typeof value === 'string' ? /^(\[.+\]|[^:[\]]+):([0-9]{1,5})$/.exec(value) : null;
-  if (found === null) throw new Error(rule);
-  const host = (found[1] ?? '').replace(/^\[|\]$/g, '');
-  const port = Number(found[2]);
-  const bracketed = found[1]?.startsWith('[') === true;
-  const known = bracketed
-    ? isIP(host) === 6
-    : isIP(host) === 4 || /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/i.test(host);
-  if (!known || port > 65_535) throw new Error(rule);
-  return { host, port };
-};
+export const listen: Kind<Listen> = kind(
+  'HOST:PORT, such as 127.0.0.1:8080 or [::1]:8080',
+  (value) => {
+    const found = typeof value === 'string' ? /^(\[.+\]|[^:[\]]+):([0-9]{1,5})$/.exec(value) : null;
+    if (found === null) return undefined;
+    const host = (found[1] ?? '').replace(/^\[|\]$/g, '');
+    const port = Number(found[2]);
+    const bracketed = found[1]?.startsWith('[') === true;
+    const known = bracketed
+      ? isIP(host) === 6
+      : isIP(host) === 4 || /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/i.test(host);
+    return known && port <= 65_535 ? { host, port } : undefined;
+  },
+);
 
 export function formatListen({ host, port }: Listen): string {
   return `${host.includes(':') ? `[${host}]` : host}:${port}`;
@@ -87,17 +101,16 @@ export function isLoopback({ host }: Listen): boolean {
 /** An http or https address without user, query or fragment, and without a slash at its end. */
 export function url(options: { readonly withPath: boolean }): Kind<string> {
   const rule = options.withPath
-    ? 'is not an http or https address such as https://api.example.com/v1'
-    : 'is not an http or https address without a path, such as https://log.example.com';
-  return (value) => {
+    ? 'an http or https address such as https://api.example.com/v1'
+    : 'an http or https address without a path, such as https://log.example.com';
+  return kind(rule, (value) => {
     const parsed = typeof value === 'string' ? URL.parse(value) : null;
-    if (parsed === null || !['http:', 'https:'].includes(parsed.protocol)) throw new Error(rule);
+    if (parsed === null || !['http:', 'https:'].includes(parsed.protocol)) return undefined;
     const path = parsed.pathname.replace(/\/+$/, '');
-    const plain = parsed.origin + path;
     const extra = parsed.username + parsed.password + parsed.search + parsed.hash;
-    if (extra !== '' || (!options.withPath && path !== '')) throw new Error(rule);
-    return plain;
-  };
+    const plain = extra === '' && (options.withPath || path === '');
+    return plain ? parsed.origin + path : undefined;
+  });
 }
 
 /** How a refused value is shown: never at length. */

@@ -4,7 +4,8 @@ import { dirname, join, normalize } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { EXIT } from '../../server/cli/exit.ts';
 import { COMMAND_NAMES } from '../../server/cli/program.ts';
-import { SETTINGS, UPSTREAM } from '../../server/config.ts';
+import { formatReference } from '../../server/config/reference.ts';
+import { SETTINGS } from '../../server/config.ts';
 import { parseHex, utf8 } from '../../server/core/bytes.ts';
 import { CODES } from '../../server/core/errors.ts';
 import { leafHash, nodeHash } from '../../server/core/merkle.ts';
@@ -160,30 +161,19 @@ describe('docs/dependencies.md', () => {
 
 describe('docs/operating.md', () => {
   const text = page('docs/operating.md');
-  const rows = new Map(
-    [...text.matchAll(/^\| `([a-z_.]+|upstreams\.NAME\.[a-z]+)` \| ([^|]+) \|/gm)].map(
-      ([, key = '', value = '']) => [key, value.trim().replaceAll('`', '')],
-    ),
-  );
-
-  test.each(Object.entries(SETTINGS))('has the setting %s with its default', (key, setting) => {
-    expect(rows.has(key)).toBe(true);
-    const standard: unknown = setting.default;
-    const isPlain = standard !== undefined && !Array.isArray(standard);
-    if (isPlain) expect(rows.get(key)).toBe(String(standard));
-    else expect(rows.get(key)).not.toMatch(/^\d/);
-  });
-
-  test.each(Object.keys(UPSTREAM))('has the upstreams’ %s', (member) => {
-    expect(rows.has(`upstreams.NAME.${member}`)).toBe(true);
-  });
-
   test('has every check of the doctor', () => {
     const source = readFileSync(join(ROOT, 'server/cli/checkup.ts'), 'utf8');
     const names = [...source.matchAll(/(?:ok|warn|fail)\('([a-z ]+)',/g)].map(([, name]) => name);
     expect(names.length).toBeGreaterThan(5);
     for (const name of new Set(names)) expect(text).toContain(`\`${name}\``);
   });
+});
+
+test('docs/configuration.md is made of the table of settings', () => {
+  expect(page('docs/configuration.md')).toBe(formatReference());
+  for (const key of Object.keys(SETTINGS)) {
+    expect(page('docs/configuration.md')).toContain(`\n## \`${key}\`\n`);
+  }
 });
 
 describe('docs/decisions/README.md', () => {
