@@ -2,6 +2,7 @@
  * A log store in memory, for tests and for what need not survive. It keeps the contract, except that
  * "durable" means "until the process ends".
  */
+import { equalBytes } from '../core/bytes.ts';
 import { SteleError } from '../core/errors.ts';
 import type { LeafIndex, TreeSize } from '../core/units.ts';
 import {
@@ -11,7 +12,9 @@ import {
   type LogStore,
   type LookupKind,
   type SeqRange,
+  type StagedBatch,
   type StoredSource,
+  type UnsignedHead,
 } from './store.ts';
 
 interface MemorySource {
@@ -23,6 +26,7 @@ interface MemorySource {
 
 export class MemoryStore implements LogStore {
   #head: Head | undefined;
+  #staged: StagedBatch | undefined;
   readonly #entries: Uint8Array[] = [];
   readonly #tiles = new Map<string, Uint8Array>();
   readonly #lookups = new Map<string, Set<LeafIndex>>();
@@ -95,10 +99,12 @@ export class MemoryStore implements LogStore {
   }
 
   async commit(batch: Batch, expected: Head | undefined): Promise<void> {
-    if (this.#head?.checkpoint !== expected?.checkpoint) {
+    this.#checkHead(expected);
+    const staged = this.#staged?.head;
+    if (staged !== undefined && !isSameHead(staged, batch.head)) {
       throw new SteleError(
         'conflict',
-        `the stored head has size ${this.#head?.size ?? 0}, not ${expected?.size ?? 0}`,
+        `a batch of size ${staged.size} is staged, and not this one of size ${batch.head.size}`,
       );
     }
     this.#entries.push(...batch.entries);
@@ -124,6 +130,16 @@ export class MemoryStore implements LogStore {
       this.#sources.set(change.name, source);
     }
     this.#head = batch.head;
+    this.#staged = undefined;
+  }
+
+  async stage(batch: StagedBatch, expected: Head | undefined): Promise<void> {
+    this.#checkHead(expected);
+    this.#staged = batch;
+  }
+
+  async readStaged(): Promise<StagedBatch | undefined> {
+    return this.#staged;
   }
 
   async publish(head: Head): Promise<void> {
@@ -140,6 +156,14 @@ export class MemoryStore implements LogStore {
   }
 
   async close(): Promise<void> {}
+
+  #checkHead(expected: Head | undefined): void {
+    if (this.#head?.checkpoint === expected?.checkpoint) return;
+    throw new SteleError(
+      'conflict',
+      `the stored head has size ${this.#head?.size ?? 0}, not ${expected?.size ?? 0}`,
+    );
+  }
 }
 
 function rangesOf(records: ReadonlyMap<number, LeafIndex>): SeqRange[] {
@@ -150,4 +174,8 @@ function rangesOf(records: ReadonlyMap<number, LeafIndex>): SeqRange[] {
     else ranges.push({ begin: seq, end: seq + 1 });
   }
   return ranges;
+}
+
+function isSameHead(a: UnsignedHead, b: UnsignedHead): boolean {
+  return a.size === b.size && equalBytes(a.root, b.root);
 }

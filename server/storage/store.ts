@@ -72,6 +72,16 @@ export interface Batch {
   readonly head: Head;
 }
 
+/** A tree head that nobody has signed. */
+export type UnsignedHead = Omit<Head, 'checkpoint'>;
+
+/** A batch that is about to be signed: of it, what the log cannot derive again. */
+export interface StagedBatch {
+  readonly begin: LeafIndex;
+  readonly entries: readonly Uint8Array[];
+  readonly head: UnsignedHead;
+}
+
 export interface LogStore {
   /** The newest committed head; nothing while the log is empty. */
   readHead(): Promise<Head | undefined>;
@@ -107,9 +117,19 @@ export interface LogStore {
   /**
    * Appends `batch` if the stored head is still `expected`, and otherwise rejects with `conflict` and
    * changes nothing. When the promise resolves the batch is on disk. If it rejects with `storage` the
-   * outcome is unknown; the caller reads the head again before anything else.
+   * outcome is unknown; the caller reads the head again before anything else. While a batch is staged,
+   * only that one is taken, by its size and root, and with its commit it is no longer staged.
    */
   commit(batch: Batch, expected: Head | undefined): Promise<void>;
+
+  /**
+   * Keeps `batch` as the only one that may be committed next, in place of one that was staged before.
+   * Rejects with `conflict` and changes nothing if the stored head is no longer `expected`. When the promise
+   * resolves it is on disk. If it rejects with `storage` either of the two may be staged, or neither.
+   */
+  stage(batch: StagedBatch, expected: Head | undefined): Promise<void>;
+  /** The batch that was staged and never committed; nothing where there is none. */
+  readStaged(): Promise<StagedBatch | undefined>;
 
   /** Keeps a published head in place of an earlier one of the same hour. Durable when it resolves. */
   publish(head: Head): Promise<void>;

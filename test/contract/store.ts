@@ -1,7 +1,14 @@
 /** What every log store must do, run against each implementation. */
 import { describe, expect, test } from 'vitest';
 import { type Hash, leafIndex, treeSize } from '../../server/core/units.ts';
-import type { Batch, Head, LogStore, Lookup, SourceChange } from '../../server/storage/store.ts';
+import type {
+  Batch,
+  Head,
+  LogStore,
+  Lookup,
+  SourceChange,
+  StagedBatch,
+} from '../../server/storage/store.ts';
 
 export interface Harness {
   readonly store: LogStore;
@@ -266,6 +273,87 @@ export function storeContract(make: () => Promise<Harness>): void {
       expect(await names('b', 2)).toEqual(['c']);
       expect(await names('c', 2)).toEqual([]);
       expect(await store.readSource('d')).toBeUndefined();
+    });
+  });
+
+  describe('a staged batch', () => {
+    const staged = ({ begin, entries, head: signed }: Batch): StagedBatch => {
+      const { checkpoint: _, ...unsigned } = signed;
+      return { begin, entries, head: unsigned };
+    };
+
+    test('comes back byte for byte, also after reopening, and changes nothing else', async () => {
+      const { store, reopen } = await make();
+      expect(await store.readStaged()).toBeUndefined();
+      await store.commit(batch(0, 2), undefined);
+      const next = batch(2, 150, {}, 1_000);
+      await store.stage(staged(next), head(2));
+      for (const again of [async () => store, reopen]) {
+        const from = await again();
+        const read = await from.readStaged();
+        expect(read?.begin).toBe(2);
+        expect(read?.head).toEqual(staged(next).head);
+        const bytes = (entries: readonly Uint8Array[] = []) => entries.map((e) => Buffer.from(e));
+        expect(bytes(read?.entries)).toEqual(bytes(next.entries));
+        expect(await from.readHead()).toEqual(head(2));
+        await expect(from.readEntries(leafIndex(2), treeSize(3))).rejects.toMatchObject({
+          code: 'storage',
+        });
+      }
+    });
+
+    test('of a log without entries is one too', async () => {
+      const { store, reopen } = await make();
+      await store.stage(staged(batch(0, 1)), undefined);
+      const again = await reopen();
+      expect((await again.readStaged())?.head.size).toBe(1);
+      expect(await again.readHead()).toBeUndefined();
+      await again.commit(batch(0, 1), undefined);
+      expect(await again.readStaged()).toBeUndefined();
+      expect(store).toBeDefined();
+    });
+
+    test('is gone with its commit, also after reopening', async () => {
+      const { store, reopen } = await make();
+      await store.stage(staged(batch(0, 3)), undefined);
+      await store.commit(batch(0, 3), undefined);
+      expect(await store.readStaged()).toBeUndefined();
+      const again = await reopen();
+      expect(await again.readStaged()).toBeUndefined();
+      expect(await again.readHead()).toEqual(head(3));
+      await again.commit(batch(3, 1), head(3));
+    });
+
+    test.each([
+      ['size', batch(0, 4)],
+      ['root', batch(0, 3, { head: head(3, 1) })],
+    ])('lets no other be committed, whose %s differs', async (_, other) => {
+      const { store } = await make();
+      await store.stage(staged(batch(0, 3)), undefined);
+      await expect(store.commit(other, undefined)).rejects.toMatchObject({ code: 'conflict' });
+      expect(await store.readHead()).toBeUndefined();
+      expect((await store.readStaged())?.head).toEqual(staged(batch(0, 3)).head);
+      await store.commit(batch(0, 3), undefined);
+    });
+
+    test('takes the place of one that was staged before', async () => {
+      const { store } = await make();
+      await store.stage(staged(batch(0, 3)), undefined);
+      await store.stage(staged(batch(0, 2)), undefined);
+      expect((await store.readStaged())?.entries).toHaveLength(2);
+      await store.commit(batch(0, 2), undefined);
+    });
+
+    test('is refused against a head that is no longer stored, and the one before stays', async () => {
+      const { store } = await make();
+      await store.commit(batch(0, 3), undefined);
+      await store.stage(staged(batch(3, 1)), head(3));
+      for (const expected of [undefined, head(2), head(3, 1)]) {
+        await expect(store.stage(staged(batch(3, 2)), expected)).rejects.toMatchObject({
+          code: 'conflict',
+        });
+      }
+      expect((await store.readStaged())?.entries).toHaveLength(1);
     });
   });
 

@@ -99,22 +99,20 @@ const straceMissing = !(() => {
 })();
 
 describe.skipIf(straceMissing)('under strace (skipped where strace is missing)', () => {
-  test('every commit is followed by an fsync before it resolves', () => {
+  function syncs(...more: string[]): number {
     const folder = temporaryFolder();
     const trace = join(folder, 'trace');
     const script = new URL('./commit-many.ts', import.meta.url).pathname;
-    execFileSync('strace', [
-      '-f',
-      '-e',
-      'trace=fsync,fdatasync',
-      '-o',
-      trace,
-      process.execPath,
-      script,
-      join(folder, 'log.db'),
-      '50',
-    ]);
-    const syncs = readFileSync(trace, 'utf8').match(/f(?:data)?sync\(\d+/g) ?? [];
-    expect(syncs.length).toBeGreaterThanOrEqual(50);
+    const program = [process.execPath, script, join(folder, 'log.db'), '50', ...more];
+    execFileSync('strace', ['-f', '-e', 'trace=fsync,fdatasync', '-o', trace, ...program]);
+    return (readFileSync(trace, 'utf8').match(/f(?:data)?sync\(\d+/g) ?? []).length;
+  }
+
+  test('every commit is followed by an fsync before it resolves', () => {
+    expect(syncs()).toBeGreaterThanOrEqual(50);
+  });
+
+  test('so is every batch that is staged', () => {
+    expect(syncs('staged')).toBeGreaterThanOrEqual(100);
   });
 });

@@ -18,17 +18,22 @@ export function packChunks(begin: number, entries: readonly Uint8Array[]): Chunk
   const chunks: Chunk[] = [];
   for (let at = 0; at < entries.length; at += CHUNK_ENTRIES_MAX) {
     const part = entries.slice(at, at + CHUNK_ENTRIES_MAX);
-    const data = new Uint8Array(part.reduce((sum, entry) => sum + 2 + entry.length, 0));
-    let to = 0;
-    for (const entry of part) {
-      data[to] = entry.length >> 8;
-      data[to + 1] = entry.length & 0xff;
-      data.set(entry, to + 2);
-      to += 2 + entry.length;
-    }
-    chunks.push({ begin: begin + at, count: part.length, data });
+    chunks.push({ begin: begin + at, count: part.length, data: packEntries(part) });
   }
   return chunks;
+}
+
+/** Any number of entries in the form of a chunk. */
+export function packEntries(entries: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const data = new Uint8Array(entries.reduce((sum, entry) => sum + 2 + entry.length, 0));
+  let to = 0;
+  for (const entry of entries) {
+    data[to] = entry.length >> 8;
+    data[to + 1] = entry.length & 0xff;
+    data.set(entry, to + 2);
+    to += 2 + entry.length;
+  }
+  return data;
 }
 
 /** The entries of a chunk, as views of it. Throws `storage` if the row is damaged. */

@@ -12,9 +12,10 @@ import {
   type LogStore,
   type LookupKind,
   type SeqRange,
+  type StagedBatch,
   type StoredSource,
 } from '../store.ts';
-import { type Chunk, packChunks, unpackChunk } from './chunk.ts';
+import { type Chunk, packChunks, packEntries, unpackChunk } from './chunk.ts';
 import { type Db, openForReading, storageError } from './database.ts';
 import type { HeadRow, PackedBatch } from './writer.ts';
 import type { WriterPool } from './writer-pool.ts';
@@ -132,6 +133,24 @@ export class SqliteStore implements LogStore {
     await this.#writer().commit(this.#path, pack(batch, expected));
   }
 
+  async stage(batch: StagedBatch, expected: Head | undefined): Promise<void> {
+    const { size, root, timeMs } = batch.head;
+    await this.#writer().stage(this.#path, {
+      begin: batch.begin,
+      entries: packEntries(batch.entries),
+      head: { size, root, timeMs },
+      expected: expected === undefined ? undefined : toRow(expected),
+    });
+  }
+
+  async readStaged(): Promise<StagedBatch | undefined> {
+    return this.#guard(() => {
+      // Asked for once, when the log is opened.
+      const row = this.#db.prepare('SELECT * FROM staged WHERE one = 1').get();
+      return row === undefined ? undefined : toStaged(row);
+    });
+  }
+
   async publish(head: Head): Promise<void> {
     await this.#writer().publish(this.#path, toRow(head));
   }
@@ -220,6 +239,21 @@ function toHead(row: unknown): Head | undefined {
     root: new Uint8Array(head.root) as Hash,
     timeMs: head.time_ms,
     checkpoint: head.checkpoint,
+  };
+}
+
+function toStaged(row: unknown): StagedBatch {
+  const { begin, size, root, time_ms, entries } = row as {
+    begin: LeafIndex;
+    size: TreeSize;
+    root: Uint8Array;
+    time_ms: number;
+    entries: Uint8Array;
+  };
+  return {
+    begin,
+    entries: unpackChunk({ begin, count: size - begin, data: entries }),
+    head: { size, root: new Uint8Array(root) as Hash, timeMs: time_ms },
   };
 }
 

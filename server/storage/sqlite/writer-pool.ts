@@ -6,11 +6,12 @@ import { Worker } from 'node:worker_threads';
 import { sha256, utf8 } from '../../core/bytes.ts';
 import { Bug, type Code, SteleError } from '../../core/errors.ts';
 import { FsyncFailed } from './database.ts';
-import type { HeadRow, PackedBatch } from './writer.ts';
+import type { HeadRow, PackedBatch, PackedStage } from './writer.ts';
 import type { WriterError, WriterReply, WriterRequest } from './writer-worker.ts';
 
 type Writing =
   | { readonly op: 'commit'; readonly path: string; readonly batch: PackedBatch }
+  | { readonly op: 'stage'; readonly path: string; readonly stage: PackedStage }
   | { readonly op: 'publish'; readonly path: string; readonly head: HeadRow };
 
 type Work = Writing | { readonly op: 'open' | 'close'; readonly path: string };
@@ -124,6 +125,11 @@ export class WriterPool {
   commit(path: string, batch: PackedBatch): Promise<void> {
     const transfer = batch.chunks.map((chunk) => chunk.data.buffer as ArrayBuffer);
     return this.#of(path).write({ op: 'commit', path, batch }, transfer);
+  }
+
+  stage(path: string, stage: PackedStage): Promise<void> {
+    const transfer = [stage.entries.buffer as ArrayBuffer];
+    return this.#of(path).write({ op: 'stage', path, stage }, transfer);
   }
 
   publish(path: string, head: HeadRow): Promise<void> {

@@ -5,7 +5,7 @@
 import { parentPort } from 'node:worker_threads';
 import { invariant, SteleError } from '../../core/errors.ts';
 import { FsyncFailed, storageError } from './database.ts';
-import { type HeadRow, LogWriter, type PackedBatch } from './writer.ts';
+import { type HeadRow, LogWriter, type PackedBatch, type PackedStage } from './writer.ts';
 
 export type WriterRequest =
   | { readonly id: number; readonly op: 'open' | 'close'; readonly path: string }
@@ -14,6 +14,12 @@ export type WriterRequest =
       readonly op: 'commit';
       readonly path: string;
       readonly batch: PackedBatch;
+    }
+  | {
+      readonly id: number;
+      readonly op: 'stage';
+      readonly path: string;
+      readonly stage: PackedStage;
     }
   | { readonly id: number; readonly op: 'publish'; readonly path: string; readonly head: HeadRow };
 
@@ -39,6 +45,7 @@ function perform(request: WriterRequest): void {
   const writer = writers.get(request.path);
   invariant(writer !== undefined, `${request.path} is open in its writer thread`);
   if (request.op === 'commit') writer.commit(request.batch);
+  else if (request.op === 'stage') writer.stage(request.stage);
   else if (request.op === 'publish') writer.publish(request.head);
   else {
     writer.close();

@@ -36,20 +36,34 @@ export interface PackedBatch {
   readonly expected: HeadRow | undefined;
 }
 
+/** A batch to be staged, packed for the journey. */
+export interface PackedStage {
+  readonly begin: number;
+  readonly entries: Uint8Array;
+  readonly head: Omit<HeadRow, 'checkpoint'>;
+  readonly expected: HeadRow | undefined;
+}
+
 export class LogWriter {
   readonly #db: Db;
   readonly #commit: (batch: PackedBatch) => void;
+  readonly #stage: (stage: PackedStage) => void;
   readonly #publish: (head: HeadRow) => void;
 
   constructor(path: string) {
     this.#db = openForWriting(path, 'sqlite');
     this.#commit = prepareCommit(this.#db);
+    this.#stage = prepareStage(this.#db);
     this.#publish = preparePublish(this.#db);
   }
 
   /** All of the batch, or nothing and a `conflict` where the stored head is not the expected one. */
   commit(batch: PackedBatch): void {
     this.#commit(batch);
+  }
+
+  stage(stage: PackedStage): void {
+    this.#stage(stage);
   }
 
   publish(head: HeadRow): void {
@@ -61,8 +75,22 @@ export class LogWriter {
   }
 }
 
-function prepareCommit(db: Db): (batch: PackedBatch) => void {
+/** Throws `conflict` where another head is stored than the expected one; tells whether there is any. */
+function prepareCheckHead(db: Db): (expected: HeadRow | undefined) => boolean {
   const readHead = db.prepare('SELECT size, checkpoint FROM head WHERE one = 1');
+  return (expected) => {
+    const stored = readHead.get() as { size: number; checkpoint: string } | undefined;
+    if (stored?.checkpoint === expected?.checkpoint) return stored !== undefined;
+    throw new SteleError(
+      'conflict',
+      `the stored head has size ${stored?.size ?? 0}, not ${expected?.size ?? 0}`,
+    );
+  };
+}
+
+function prepareCommit(db: Db): (batch: PackedBatch) => void {
+  const checkHead = prepareCheckHead(db);
+  const unstage = prepareUnstage(db);
   const insertHead = db.prepare(
     'INSERT INTO head (one, size, root, time_ms, checkpoint) VALUES (1, ?, ?, ?, ?)',
   );
@@ -82,13 +110,8 @@ function prepareCommit(db: Db): (batch: PackedBatch) => void {
   const putSource = prepareSource(db);
 
   return db.transaction((batch: PackedBatch) => {
-    const stored = readHead.get() as { size: number; checkpoint: string } | undefined;
-    if (stored?.checkpoint !== batch.expected?.checkpoint) {
-      throw new SteleError(
-        'conflict',
-        `the stored head has size ${stored?.size ?? 0}, not ${batch.expected?.size ?? 0}`,
-      );
-    }
+    const hasHead = checkHead(batch.expected);
+    unstage(batch.head);
     for (const { begin, count, data } of batch.chunks) insertChunk.run(begin, count, data);
     for (const { id, data } of batch.tiles) insertTile.run(id, data);
     const { lookups } = batch;
@@ -99,8 +122,36 @@ function prepareCommit(db: Db): (batch: PackedBatch) => void {
     for (const index of batch.control) insertControl.run(index);
     for (const source of batch.sources) putSource(source);
     const { size, root, timeMs, checkpoint } = batch.head;
-    (stored === undefined ? insertHead : updateHead).run(size, root, timeMs, checkpoint);
+    (hasHead ? updateHead : insertHead).run(size, root, timeMs, checkpoint);
   }).immediate;
+}
+
+function prepareStage(db: Db): (stage: PackedStage) => void {
+  const checkHead = prepareCheckHead(db);
+  const put = db.prepare(
+    'INSERT OR REPLACE INTO staged (one, begin, size, root, time_ms, entries) VALUES (1, ?, ?, ?, ?, ?)',
+  );
+  return db.transaction(({ begin, entries, head, expected }: PackedStage) => {
+    checkHead(expected);
+    put.run(begin, head.size, head.root, head.timeMs, entries);
+  }).immediate;
+}
+
+/** Takes the staged batch away, if there is one; throws `conflict` if another is about to be committed. */
+function prepareUnstage(db: Db): (committed: HeadRow) => void {
+  const read = db.prepare('SELECT size, root FROM staged WHERE one = 1');
+  const remove = db.prepare('DELETE FROM staged WHERE one = 1');
+  return ({ size, root }) => {
+    const staged = read.get() as { size: number; root: Buffer } | undefined;
+    if (staged === undefined) return;
+    if (staged.size !== size || !staged.root.equals(root)) {
+      throw new SteleError(
+        'conflict',
+        `a batch of size ${staged.size} is staged, and not this one of size ${size}`,
+      );
+    }
+    remove.run();
+  };
 }
 
 function prepareSource(db: Db): (source: SourceRow) => void {
