@@ -30,6 +30,7 @@ export function startersOf(program: Program): Starters {
       (await import('./main/proxy.ts')).runProxy(program, options, world),
     administer: async (data, world) => (await offline()).administer(program, data, world),
     restore: async (data, world) => (await offline()).restore(program, data, world),
+    memories: async (config) => (await import('./main/memories.ts')).memoriesOf(config),
   };
 }
 

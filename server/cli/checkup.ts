@@ -14,7 +14,7 @@ import { parseTrust, TRUST_BYTES_MAX } from '../core/trust.ts';
 import { openKeyFile } from '../keys/file.ts';
 import { anchorVerifierKey, identityVerifierKey } from '../keys/log-keys.ts';
 import { checkPlace, lockFolder } from '../log/guard.ts';
-import { HighWater } from '../log/high-water.ts';
+import { largestKnown, type Memories } from '../log/memories.ts';
 import { InstanceStore } from '../storage/instance.ts';
 import { SqliteStore } from '../storage/sqlite/log-store.ts';
 import type { Head } from '../storage/store.ts';
@@ -32,6 +32,7 @@ export interface Finding {
 
 interface Subject {
   readonly config: Config;
+  readonly memories: Memories;
   readonly now: number;
   readonly version: string;
 }
@@ -110,7 +111,7 @@ async function logs(subject: Subject): Promise<Finding[]> {
 }
 
 /** The keys on disk must be those that sign the head, and the head the newest that is remembered. */
-async function oneLog({ config, now }: Subject, name: string): Promise<Finding> {
+async function oneLog({ config, memories, now }: Subject, name: string): Promise<Finding> {
   const check = `log ${name}`;
   const store = SqliteStore.openReadOnly(join(config.data, 'logs', `${name}.db`));
   try {
@@ -123,8 +124,10 @@ async function oneLog({ config, now }: Subject, name: string): Promise<Finding> 
       const time = new Date(head.timeMs).toISOString();
       return fail(check, `its head is of ${time}, ahead of this clock: set the clock (NTP)`);
     }
-    const high = join(config.state, 'high-water');
-    const known = existsSync(high) ? new HighWater(high, origin).read() : undefined;
+    const answers = await memories.ask(origin);
+    const failure = answers.find((answer) => answer.failure !== undefined)?.failure;
+    if (failure !== undefined) return fail(check, failure.message);
+    const known = largestKnown(answers);
     if (known !== undefined && known.size > head.size) {
       return fail(
         check,

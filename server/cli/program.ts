@@ -6,7 +6,9 @@
  */
 import { Command, CommanderError } from 'commander';
 import type { Administration } from '../client/instance.ts';
+import type { Config } from '../config.ts';
 import { SteleError } from '../core/errors.ts';
+import type { Memories } from '../log/memories.ts';
 import { exitOf, HOLDS, type Status, UNKNOWN, Unusable } from './exit.ts';
 import { lineOf, type World } from './terminal.ts';
 
@@ -21,6 +23,8 @@ export interface Starters {
   administer(data: string, world: World): Promise<Administration>;
   /** Takes the folder over as the only copy that will ever sign. */
   restore(data: string, world: World): Promise<readonly string[]>;
+  /** All that this installation can ask how far its logs had got. */
+  memories(config: Config): Promise<Memories>;
 }
 
 export interface StartOptions {

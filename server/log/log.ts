@@ -24,8 +24,8 @@ import { Appender, type Item, type Logged, type StagedContent, type Submitted } 
 import { openingError, readStored } from './damaged.ts';
 import { Finder, type SourceInfo } from './find.ts';
 import { Growth } from './growth.ts';
-import { HighWater } from './high-water.ts';
 import type { Lookups } from './lookups.ts';
+import { contradiction, type Known, largestKnown } from './memories.ts';
 import type { LogOptions } from './options.ts';
 import { orClosed } from './or-closed.ts';
 import { type OwnBody, OwnRecords } from './own-records.ts';
@@ -34,7 +34,6 @@ import { Reader } from './reader.ts';
 import { Receipts } from './receipts.ts';
 import {
   checkHead,
-  contradiction,
   replayControl,
   restoreLookups,
   restorePublished,
@@ -70,15 +69,15 @@ export class Log<C extends StagedContent = StagedContent> {
   readonly #receipts: Receipts;
   readonly #appender: Appender<C>;
   readonly #publisher: Publisher;
-  readonly #highWater: HighWater;
-  #isRemembered = false;
+  #memory = { asked: 0, knew: 0 };
+  #ahead: Known | undefined;
   readonly #finder: Finder;
   readonly #ownRecords: OwnRecords;
   readonly #growth: Growth;
 
   /**
-   * Opens a log that exists. It is checked before anything is signed; where the high-water file knows a
-   * larger head than the store, the log opens for reading only and says why (P2).
+   * Opens a log that exists. It is checked before anything is signed; where a memory knows a larger head
+   * than the store, the log opens for reading only and says why (P2).
    */
   static async open<C extends StagedContent>(options: LogOptions<C>): Promise<Log<C>> {
     try {
@@ -106,7 +105,7 @@ export class Log<C extends StagedContent = StagedContent> {
     const lookups = await restoreLookups(store, head.size);
     const published = await restorePublished(store, tree, identity, options.warn);
     const log = new Log(options, { registry, tree, head, lookups, published });
-    await log.#checkHighWater(head);
+    await log.#checkMemories(head);
     if (log.stopped === undefined) log.#publisher.grown(head);
     return log;
   }
@@ -123,7 +122,7 @@ export class Log<C extends StagedContent = StagedContent> {
 
   static async #empty<C extends StagedContent>(options: LogOptions<C>): Promise<Log<C>> {
     const { store, origin } = options;
-    const remembered = new HighWater(options.stateFolder, origin).read();
+    const remembered = largestKnown(await options.memories.ask(origin));
     if (remembered !== undefined || (await store.readHead()) !== undefined) {
       throw new SteleError('conflict', `a log of origin ${shown(origin)} was created before`);
     }
@@ -160,7 +159,6 @@ export class Log<C extends StagedContent = StagedContent> {
     this.#reader = new Reader(store, () => this.#appender.tree);
     this.#receipts = new Receipts(origin, this.#reader, state.registry);
     this.#sources = new Sources(store, (index) => this.#readNeighbor(index));
-    this.#highWater = new HighWater(options.stateFolder, origin);
     this.#publisher = new Publisher(
       {
         store,
@@ -185,7 +183,8 @@ export class Log<C extends StagedContent = StagedContent> {
         registry: state.registry,
         sign: async (text) => formatNote(await signNote(text, [this.#identity])),
         commitContent: options.commitContent,
-        remember: (head) => this.#highWater.write({ origin, size: head.size, root: head.root }),
+        remember: ({ size, root, checkpoint: note }) =>
+          options.memories.remember({ origin, size, root, note }),
         checkSpace: options.checkSpace,
         fatal: options.fatal,
         meter: options.meter,
@@ -228,9 +227,14 @@ export class Log<C extends StagedContent = StagedContent> {
     return this.#appender.waitingBytes;
   }
 
-  /** Whether a memory outside the data folder knew this log when it was opened. */
-  get isRemembered(): boolean {
-    return this.#isRemembered;
+  /** Memories outside the data folder that were asked when this log was opened, and that knew it. */
+  get memory(): { readonly asked: number; readonly knew: number } {
+    return this.#memory;
+  }
+
+  /** The head that a memory knows beyond this log's newest one: its data is older than what it signed. */
+  get ahead(): Known | undefined {
+    return this.#ahead;
   }
 
   verifierKeys(): { readonly identity: VerifierKey; readonly anchor: VerifierKey } {
@@ -360,7 +364,7 @@ export class Log<C extends StagedContent = StagedContent> {
     await this.#appender.idle();
     this.#appender.stop(new SteleError('storage', `log ${this.name} is closed`));
     await this.#publisher.close();
-    this.#highWater.close();
+    this.#options.memories.release(this.origin);
     await this.#options.store.close();
     this.#growth.close();
   }
@@ -381,14 +385,14 @@ export class Log<C extends StagedContent = StagedContent> {
   }
 
   /** Stops the log if a larger head, or another one of the same size, was ever answered with. */
-  async #checkHighWater(head: Head): Promise<void> {
-    const known = this.#highWater.read();
-    this.#isRemembered = known !== undefined;
-    const reason = await contradiction(head, known, {
-      path: this.#highWater.path,
-      required: this.#options.memoryRequired,
-      rootOf: (size) => this.#reader.root(size),
-    });
+  async #checkMemories(head: Head): Promise<void> {
+    const answers = await this.#options.memories.ask(this.origin);
+    const knew = answers.filter(({ known }) => known !== undefined).length;
+    this.#memory = { asked: answers.length, knew };
+    const largest = largestKnown(answers);
+    if (largest !== undefined && largest.size > head.size) this.#ahead = largest;
+    const rootOf = (size: TreeSize) => this.#reader.root(size);
+    const reason = await contradiction({ name: this.name, size: head.size, rootOf }, answers);
     if (reason === undefined) return;
     this.#appender.stop(
       new SteleError('split_view', `log ${this.name} ${reason}: it signs nothing more`),

@@ -21,16 +21,15 @@ import type { LogStore } from '../storage/store.ts';
 import type { SignatureChecker } from './admit.ts';
 import type { AppendLimits, Logged, StagedContent } from './append.ts';
 import type { Clock } from './clock.ts';
-import { HighWater } from './high-water.ts';
 import { Log } from './log.ts';
+import { largestKnown, type Memories } from './memories.ts';
 import { Meter } from './meter.ts';
 import type { Rules } from './registry.ts';
 
 export interface LogsOptions {
   readonly data: string;
-  readonly stateFolder: string;
-  /** Whether a log whose high-water file is missing may sign. */
-  readonly memoryRequired: boolean;
+  /** What outside the data folder knows how far each log had got. */
+  readonly memories: Memories;
   /** What the origins of new logs begin with: a host, perhaps with a path. */
   readonly originBase: string;
   readonly instance: InstanceStore;
@@ -153,13 +152,13 @@ export class Logs {
       state: 'creating',
       createdMs: clock.now(),
     };
-    // What can never be completed is not begun.
-    if (known === undefined) this.#checkUnused(row.origin);
-    // The row comes first, with an origin that is never computed again: whatever of the rest is cut
-    // short is completed by the next start.
-    if (known === undefined) instance.insertLog(row);
     this.#creating.add(name);
     try {
+      // What can never be completed is not begun.
+      if (known === undefined) await this.#checkUnused(row.origin);
+      // The row comes first, with an origin that is never computed again: whatever of the rest is cut
+      // short is completed by the next start.
+      if (known === undefined) instance.insertLog(row);
       await this.#complete(row);
     } finally {
       this.#creating.delete(name);
@@ -193,10 +192,10 @@ export class Logs {
   }
 
   /** Throws if a log of this origin was ever created, here or in a data folder that is gone. */
-  #checkUnused(origin: string): void {
+  async #checkUnused(origin: string): Promise<void> {
     for (const one of [origin, origin + ACCESS_SUFFIX]) {
       checkOrigin(one);
-      if (new HighWater(this.#options.stateFolder, one).read() === undefined) continue;
+      if (largestKnown(await this.#options.memories.ask(one)) === undefined) continue;
       throw new SteleError('conflict', `a log of origin ${shown(one)} was created before`);
     }
   }

@@ -6,6 +6,7 @@ import type { LogStore } from '../storage/store.ts';
 import type { SignatureChecker } from './admit.ts';
 import type { AppendLimits, StagedContent } from './append.ts';
 import type { Clock } from './clock.ts';
+import type { Memories } from './memories.ts';
 import type { Meter } from './meter.ts';
 
 export interface LogOptions<C extends StagedContent> {
@@ -16,10 +17,8 @@ export interface LogOptions<C extends StagedContent> {
   readonly keys: LogKeys;
   readonly operator: Signer;
   readonly checker: SignatureChecker;
-  /** Where high-water files lie: outside the data folder. */
-  readonly stateFolder: string;
-  /** Whether a log whose high-water file is missing may sign: see `guard.require`. */
-  readonly memoryRequired: boolean;
+  /** What outside the data folder knows how far each log had got. */
+  readonly memories: Memories;
   readonly clock: Clock;
   readonly random: (bytes: number) => Uint8Array;
   readonly instance: string;

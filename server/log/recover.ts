@@ -6,7 +6,7 @@
  * committed is under the head, and nothing else is there.
  */
 import { equalBytes, utf8 } from '../core/bytes.ts';
-import { type Checkpoint, openCheckpoint } from '../core/checkpoint.ts';
+import { openCheckpoint } from '../core/checkpoint.ts';
 import { decodeEntry, RECORD_TYPE, statementDigest } from '../core/entry.ts';
 import { SteleError } from '../core/errors.ts';
 import { leafHash } from '../core/merkle.ts';
@@ -84,39 +84,6 @@ async function tileRoots(
   const wanted = Array.from({ length: count }, (_, i) => ({ level, index: first + i }));
   const tiles = await store.readTiles(wanted);
   return tiles.map((bytes) => ExpandedTile.of(bytes).root());
-}
-
-/** The memory outside the data folder, and how to ask the log itself. */
-interface Memory {
-  readonly path: string;
-  /** Whether a log without one may not sign. */
-  readonly required: boolean;
-  readonly rootOf: (size: TreeSize) => Promise<Hash>;
-}
-
-/** In words, why a log whose newest head is `head` may not sign; nothing if it may (P2). */
-export async function contradiction(
-  head: Head,
-  known: Checkpoint | undefined,
-  { path, required, rootOf }: Memory,
-): Promise<string | undefined> {
-  if (known === undefined) {
-    return required
-      ? `has no high-water file (${path}), and guard.require asks for it. Make sure that no newer data ` +
-          'exists, then start once without that setting'
-      : undefined;
-  }
-  const what =
-    known.size > head.size
-      ? `has ${head.size} entries, but a head of ${known.size} was signed before`
-      : equalBytes(await rootOf(known.size), known.root)
-        ? undefined
-        : `has another root at size ${known.size} than the one that was signed before`;
-  return (
-    what &&
-    `${what} (${path}). Its data is older than what it has promised: bring back the newer data, or ` +
-      'begin a new log'
-  );
 }
 
 /** Replays the control records, so that the registry says what the log says. */

@@ -22,6 +22,7 @@ import { createKek, openKek } from '../vault/keyring.ts';
 import type { RecordKey, Staging, Vault } from '../vault/vault.ts';
 import { Vaults } from '../vault/vaults.ts';
 import { ensureFolder, lost, openKey, spaceCheck } from './files.ts';
+import { highWaterFolder, memoriesOf } from './memories.ts';
 
 export interface InstanceOptions {
   readonly config: Config;
@@ -84,8 +85,7 @@ async function openLogs(
   const { data } = config;
   const keys = join(data, 'keys');
   const isNew = store.logs().every(({ state }) => state === 'creating');
-  const stateFolder = join(config.state, 'high-water');
-  ensureFolder(stateFolder, 'name another with STELE_STATE, outside the data folder');
+  ensureFolder(highWaterFolder(config), 'name another with STELE_STATE, outside the data folder');
   ensureFolder(join(data, 'logs'));
   const operator = await openKey(join(keys, 'operator.pem'), 'ed25519', isNew);
   const access = await openKey(join(keys, 'access.pem'), 'ed25519', isNew);
@@ -102,8 +102,7 @@ async function openLogs(
   closing.push(() => writers.close());
   const logs = new Logs({
     data,
-    stateFolder,
-    memoryRequired: config.guardRequire.includes('high-water'),
+    memories: memoriesOf(config),
     originBase: hostOf(config.publicUrl) ?? store.identity()?.originBase ?? '',
     instance: store,
     openStore: async (path) => {

@@ -24,8 +24,10 @@ import { checkSignatureNative } from '../../server/keys/engine.ts';
 import { KeyObjectSigner } from '../../server/keys/key-object.ts';
 import type { Signer } from '../../server/keys/signer.ts';
 import { timestamp } from '../../server/log/clock.ts';
+import { HighWater } from '../../server/log/high-water.ts';
 import type { Log } from '../../server/log/log.ts';
 import { Logs } from '../../server/log/logs.ts';
+import { Memories } from '../../server/log/memories.ts';
 import { InstanceStore } from '../../server/storage/instance.ts';
 import { MemoryStore } from '../../server/storage/memory.ts';
 import type { Staging } from '../../server/vault/vault.ts';
@@ -94,8 +96,7 @@ export class World {
     const keys = new Map<string, Signer>();
     this.logs = new Logs({
       data: this.folder,
-      stateFolder: join(this.folder, 'state'),
-      memoryRequired: false,
+      memories: new Memories([new HighWater(join(this.folder, 'state'))]),
       originBase: BASE,
       instance: this.instance,
       openStore: async (path) => kept(stores, path, () => new MemoryStore()),

@@ -7,7 +7,9 @@ import { SteleError } from '../../server/core/errors.ts';
 import { createKeyFile, openKeyFile } from '../../server/keys/file.ts';
 import { DEFAULT_APPEND_LIMITS } from '../../server/log/append.ts';
 import { placeOf } from '../../server/log/guard.ts';
+import { HighWater } from '../../server/log/high-water.ts';
 import { Logs, type LogsOptions } from '../../server/log/logs.ts';
+import { Memories } from '../../server/log/memories.ts';
 import { InstanceStore } from '../../server/storage/instance.ts';
 import { SqliteStore } from '../../server/storage/sqlite/log-store.ts';
 import { WriterPool } from '../../server/storage/sqlite/writer-pool.ts';
@@ -45,8 +47,7 @@ function open(folder: string, more: Partial<LogsOptions> = {}): World {
   const held: string[] = [];
   const logs = new Logs({
     data: join(folder, 'data'),
-    stateFolder: join(folder, 'state'),
-    memoryRequired: false,
+    memories: new Memories([new HighWater(join(folder, 'state'))]),
     originBase: 'log.example',
     instance,
     openStore: async (path) => counted(await SqliteStore.open(path, writers), path, held),

@@ -7,7 +7,9 @@ import { checkConsistency, checkInclusion } from '../../server/core/proof.ts';
 import { parseReceipt } from '../../server/core/receipt.ts';
 import { parseTilePath } from '../../server/core/tile.ts';
 import { leafIndex, treeSize } from '../../server/core/units.ts';
+import { HighWater } from '../../server/log/high-water.ts';
 import { Log } from '../../server/log/log.ts';
+import { Memories } from '../../server/log/memories.ts';
 import { MemoryStore } from '../../server/storage/memory.ts';
 import { temporaryFolder } from '../temporary.ts';
 import { append, checkWhole, Gateway, logOptions, startLog, submit, TestClock } from './make.ts';
@@ -415,10 +417,12 @@ describe('opening', () => {
     const options = logOptions({ stateFolder, store: new MemoryStore() });
     const { log, gateway } = await startLog(options);
     await log.close();
-    expect((await Log.open(options)).isRemembered).toBe(true);
-    const elsewhere = { ...options, stateFolder: temporaryFolder() };
-    const forgotten = await Log.open({ ...elsewhere, memoryRequired: true });
-    expect(forgotten.isRemembered).toBe(false);
+    expect((await Log.open(options)).memory).toEqual({ asked: 1, knew: 1 });
+    const nothing = [new HighWater(temporaryFolder())];
+    const elsewhere = { ...options, memories: new Memories(nothing) };
+    const required = new Memories(nothing, ['high-water']);
+    const forgotten = await Log.open({ ...options, memories: required });
+    expect(forgotten.memory).toEqual({ asked: 1, knew: 0 });
     expect(await submit(forgotten, await gateway.next())).toMatchObject([
       { code: 'split_view', message: expect.stringContaining('guard.require') },
     ]);

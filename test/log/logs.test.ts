@@ -7,7 +7,9 @@ import { hasCode } from '../../server/core/errors.ts';
 import { createKeyFile, openKeyFile } from '../../server/keys/file.ts';
 import { DEFAULT_APPEND_LIMITS } from '../../server/log/append.ts';
 import { acceptPlace, checkPlace, lockFolder, placeOf } from '../../server/log/guard.ts';
+import { HighWater } from '../../server/log/high-water.ts';
 import { Logs, type LogsOptions } from '../../server/log/logs.ts';
+import { Memories } from '../../server/log/memories.ts';
 import { InstanceStore } from '../../server/storage/instance.ts';
 import { SqliteStore } from '../../server/storage/sqlite/log-store.ts';
 import { WriterPool } from '../../server/storage/sqlite/writer-pool.ts';
@@ -34,8 +36,7 @@ function openLogs(folder: string, more: Partial<LogsOptions> = {}): Logs {
   }
   return new Logs({
     data: join(folder, 'data'),
-    stateFolder: join(folder, 'state'),
-    memoryRequired: false,
+    memories: new Memories([new HighWater(join(folder, 'state'))]),
     originBase: 'log.example',
     instance,
     openStore: (path) => SqliteStore.open(path, writers),

@@ -18,8 +18,10 @@ import {
   type StagedContent,
   type Submitted,
 } from '../../server/log/append.ts';
+import { HighWater } from '../../server/log/high-water.ts';
 import { Log, type LogOptions } from '../../server/log/log.ts';
 import { DEFAULT_RULES } from '../../server/log/logs.ts';
+import { Memories } from '../../server/log/memories.ts';
 import { payloadDigest } from '../../server/log/sources.ts';
 import { MemoryStore } from '../../server/storage/memory.ts';
 
@@ -71,14 +73,17 @@ export function makeKeys() {
 
 const shared = makeKeys();
 
-export function logOptions(
-  more: Partial<LogOptions<StagedContent>> & { readonly stateFolder: string },
-): LogOptions<StagedContent> {
+export function logOptions({
+  stateFolder,
+  ...more
+}: Partial<LogOptions<StagedContent>> & {
+  readonly stateFolder: string;
+}): LogOptions<StagedContent> {
   return {
     name: 'test',
     origin: ORIGIN,
     visibility: 'proofs',
-    memoryRequired: false,
+    memories: new Memories([new HighWater(stateFolder)]),
     store: new MemoryStore(),
     ...shared,
     checker,

@@ -13,7 +13,7 @@ import { VerifierPool } from '../../keys/verifier-pool.ts';
 import { type AuditReport, audit } from '../../log/audit/audit.ts';
 import type { AuditReader, KnownHead } from '../../log/audit/reader.ts';
 import { StoreReader } from '../../log/audit/store-reader.ts';
-import { HighWater } from '../../log/high-water.ts';
+import type { MemoryKind } from '../../log/memories.ts';
 import { SqliteStore } from '../../storage/sqlite/log-store.ts';
 import { FAILS, HOLDS, UNKNOWN, Unusable } from '../exit.ts';
 import { HttpReader } from '../http-reader.ts';
@@ -65,7 +65,7 @@ export function command(cli: Cli): Command {
             throw new Unusable(`the trust file does not know the log ${oneLine(head.origin)}`);
           }
           // Read before the head under audit, which is then at least as new as what is known.
-          const known = knownHeads(world, options, head.origin, keys);
+          const known = await knownHeads(cli, options, head.origin, keys);
           const report = await audit({
             reader,
             keys,
@@ -138,13 +138,13 @@ function readKeys(
   }
 }
 
-/** Heads of this log that are known from elsewhere: a kept checkpoint, and the high-water file. */
-function knownHeads(
-  world: World,
+/** Heads of this log that are known from elsewhere: a kept checkpoint, and what memories know. */
+async function knownHeads(
+  { world, starters }: Cli,
   options: Options,
   origin: string,
   keys: readonly VerifierKey[] | undefined,
-): KnownHead[] {
+): Promise<KnownHead[]> {
   const known: KnownHead[] = [];
   if (options.known !== undefined) {
     const path = resolve(world.cwd, options.known);
@@ -160,16 +160,21 @@ function knownHeads(
       throw cause;
     }
   }
-  const { state } = loadConfig({ env: world.env, cwd: world.cwd, data: options.data });
-  const folder = join(state, 'high-water');
-  if (existsSync(folder)) {
-    const remembered = new HighWater(folder, origin).read();
-    if (remembered?.origin === origin) {
-      known.push({ from: 'the high-water file', size: remembered.size, root: remembered.root });
-    }
+  const config = loadConfig({ env: world.env, cwd: world.cwd, data: options.data });
+  for (const answer of await (await starters.memories(config)).ask(origin)) {
+    // One that cannot be asked must not pass for one that knows nothing.
+    if (answer.failure !== undefined) throw answer.failure;
+    if (answer.known === undefined) continue;
+    const { size, root } = answer.known;
+    known.push({ from: MEMORY[answer.kind], size, root });
   }
   return known;
 }
+
+/** What each kind of memory is called in a report. */
+const MEMORY = {
+  'high-water': 'the high-water file',
+} as const satisfies Record<MemoryKind, string>;
 
 const PROGRESS_EVERY_MS = 200;
 

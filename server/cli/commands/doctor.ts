@@ -23,7 +23,12 @@ export function command(cli: Cli): Command {
       cli.action(async ({ data, config: file, json }: Options) => {
         const { world, starters } = cli;
         const config = loadConfig({ env: world.env, cwd: world.cwd, data, file });
-        const findings = await examine({ config, now: world.now(), version: starters.version });
+        const findings = await examine({
+          config,
+          memories: await starters.memories(config),
+          now: world.now(),
+          version: starters.version,
+        });
         const fails = findings.some(({ health }) => health === 'fail');
         const voice = voiceOf(world, json === true);
         voice.say(...table(findings.map((f) => [f.health, f.check, oneLine(f.detail)])));

@@ -71,7 +71,10 @@ async function getReady(parts: Parts, call: Call): Promise<void> {
     status: 'ready',
     open_logs: logs.length,
     // How many of the open logs a memory outside the data folder knew (docs/invariants.md, P2).
-    guard: { asked: logs.length, answered: logs.filter((log) => log.isRemembered).length },
+    guard: {
+      asked: logs.reduce((sum, { memory }) => sum + memory.asked, 0),
+      answered: logs.reduce((sum, { memory }) => sum + memory.knew, 0),
+    },
   });
 }
 

@@ -1,0 +1,170 @@
+/** What is remembered outside a data folder decides whether a log signs (P2). */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import { toHex, utf8 } from '../../server/core/bytes.ts';
+import { openCheckpoint } from '../../server/core/checkpoint.ts';
+import { SteleError } from '../../server/core/errors.ts';
+import { type Hash, hash, treeSize } from '../../server/core/units.ts';
+import { HighWater } from '../../server/log/high-water.ts';
+import { Log } from '../../server/log/log.ts';
+import {
+  contradiction,
+  type Known,
+  largestKnown,
+  Memories,
+  type Memory,
+} from '../../server/log/memories.ts';
+import { temporaryFolder } from '../temporary.ts';
+import { append, logOptions, ORIGIN, startLog, submit } from './make.ts';
+
+const rootAt = (size: number): Hash => hash(new Uint8Array(32).fill(size));
+const known = (size: number, root = rootAt(size)): Known => ({
+  origin: ORIGIN,
+  size: treeSize(size),
+  root,
+});
+
+/** A memory elsewhere that answers with `answer`. */
+function memory(answer: Known | undefined | SteleError, isLocal = false): Memory {
+  return {
+    kind: 'high-water',
+    isLocal,
+    placeOf: () => 'elsewhere',
+    recall: async () => {
+      if (answer instanceof SteleError) throw answer;
+      return answer;
+    },
+  };
+}
+
+const unreachable = new SteleError('storage', 'nobody answers');
+
+describe('the high-water file', () => {
+  test('remembers the newest head, and the note that proves it to others', async () => {
+    const stateFolder = temporaryFolder();
+    const options = logOptions({ stateFolder });
+    const { log, gateway } = await startLog(options);
+    await append(log, await gateway.next());
+    const remembered = await new HighWater(stateFolder).recall(ORIGIN);
+    expect(remembered).toMatchObject({ origin: ORIGIN, size: 3, root: log.head().root });
+    const { identity } = log.verifierKeys();
+    const opened = openCheckpoint(utf8(remembered?.note ?? ''), ORIGIN, [identity]);
+    expect(opened.checkpoint.size).toBe(3);
+    await log.close();
+  });
+
+  test('has the whole head in one sector of a disk, with the longest origin', async () => {
+    const origin = `h/logs/${'n'.repeat(248)}`;
+    const folder = temporaryFolder();
+    const file = new HighWater(folder);
+    file.remember({ ...known(Number.MAX_SAFE_INTEGER, rootAt(7)), origin });
+    file.release(origin);
+    const bytes = readFileSync(file.placeOf(origin));
+    expect(bytes.subarray(0, 512).toString()).toMatch(/^h\/logs\/n+\n9007199254740991\n.{44}\n+$/);
+    expect(await file.recall(origin)).toMatchObject({ size: Number.MAX_SAFE_INTEGER });
+  });
+
+  const file = () => {
+    const made = new HighWater(temporaryFolder());
+    made.remember(known(5));
+    return { made, path: made.placeOf(ORIGIN) };
+  };
+
+  test('that was made and never written remembers nothing', async () => {
+    for (const text of ['', '\0'.repeat(512), '\n']) {
+      const { made, path } = file();
+      writeFileSync(path, text);
+      expect(await made.recall(ORIGIN)).toBeUndefined();
+    }
+  });
+
+  test.each([
+    ['something else', 'x'],
+    ['half of a head', `${ORIGIN}\n5\n`],
+    ['a head of another log', `other/logs/a\n5\n${'A'.repeat(43)}=\n`],
+    ['bytes that are no text', '\xff\xfe'],
+  ])('with %s in it is damaged, and does not pass for empty', async (_what, text) => {
+    const { made, path } = file();
+    writeFileSync(path, text, 'latin1');
+    await expect(made.recall(ORIGIN)).rejects.toMatchObject({ code: 'storage' });
+  });
+
+  test('is named by the hash of the origin', () => {
+    expect(new HighWater('/state').placeOf('a')).toBe(
+      `/state/${toHex(new Uint8Array(Buffer.from('ypeBEsobvcr6wjGzmiPcTaeG7/gUfE5yuYB3ha/uSLs=', 'base64')))}`,
+    );
+  });
+});
+
+describe('what memories say', () => {
+  const judge = async (memories: Memories) =>
+    contradiction(
+      { name: 'a', size: treeSize(5), rootOf: async (size) => rootAt(size) },
+      await memories.ask(ORIGIN),
+    );
+
+  test.each<[string, Memory[], RegExp | undefined]>([
+    ['none is asked', [], undefined],
+    ['one knows nothing', [memory(undefined)], undefined],
+    ['one knows this very head', [memory(known(5))], undefined],
+    ['one knows an older head', [memory(known(3))], undefined],
+    ['one knows a newer head', [memory(known(6))], /has 5 entries, but a head of 6 was signed/],
+    ['one knows another root', [memory(known(5, rootAt(9)))], /another root at size 5/],
+    ['one knows another older root', [memory(known(3, rootAt(9)))], /another root at size 3/],
+    ['the second knows better', [memory(known(4)), memory(known(6))], /a head of 6 was signed/],
+    ['one cannot be asked', [memory(unreachable)], undefined],
+    ['a local one cannot be read', [memory(unreachable, true)], /cannot ask .*nobody answers/],
+    ['one cannot be asked, one knows better', [memory(unreachable), memory(known(6))], /of 6/],
+  ])('%s', async (_what, all, reason) => {
+    const said = await judge(new Memories(all));
+    if (reason === undefined) expect(said).toBeUndefined();
+    else expect(said).toMatch(reason);
+  });
+
+  test('a memory that is required must answer, and know the log', async () => {
+    const required = (answer: Parameters<typeof memory>[0]) =>
+      judge(new Memories([memory(answer)], ['high-water']));
+    expect(await required(known(5))).toBeUndefined();
+    expect(await required(undefined)).toMatch(/guard\.require asks for it/);
+    expect(await required(unreachable)).toMatch(/nobody answers/);
+  });
+
+  test('the largest head counts, whoever knows it', async () => {
+    const answers = await new Memories([
+      memory(known(4)),
+      memory(unreachable),
+      memory(known(6)),
+      memory(undefined),
+    ]).ask(ORIGIN);
+    expect(largestKnown(answers)?.size).toBe(6);
+    expect(largestKnown([])).toBeUndefined();
+  });
+});
+
+test('a log whose high-water file is damaged is read, and signs nothing', async () => {
+  const stateFolder = temporaryFolder();
+  const options = logOptions({ stateFolder });
+  const { log, gateway } = await startLog(options);
+  await log.close();
+  writeFileSync(new HighWater(stateFolder).placeOf(ORIGIN), 'x');
+  const opened = await Log.open(options);
+  expect(opened.head().size).toBe(2);
+  expect(await submit(opened, await gateway.next())).toMatchObject([
+    { code: 'split_view', message: expect.stringContaining('is damaged') },
+  ]);
+  await opened.close();
+});
+
+test('a log knows the head that a memory knows beyond its own', async () => {
+  const options = logOptions({ stateFolder: temporaryFolder() });
+  const { log } = await startLog(options);
+  await log.close();
+  const newer = known(9);
+  const behind = await Log.open({ ...options, memories: new Memories([memory(newer)]) });
+  expect(behind.ahead).toBe(newer);
+  expect(behind.stopped).toMatchObject({ code: 'split_view' });
+  await behind.close();
+  const fine = await Log.open(options);
+  expect(fine.ahead).toBeUndefined();
+  await fine.close();
+});
