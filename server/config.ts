@@ -18,6 +18,8 @@ import {
   type Listen,
   listen,
   listOf,
+  type Network,
+  networks,
   oneOf,
   path,
   shownValue,
@@ -89,6 +91,12 @@ export const SETTINGS = {
     'How much the server says about itself: debug, info, warn, error or silent.',
     'hide what goes wrong',
   ),
+  trusted_proxies: setting(
+    networks,
+    [],
+    'Reverse proxies whose X-Forwarded-For is believed, as addresses or networks. Without it all who\ncome through one count as one address.',
+    'name every request as he likes, and so ask without a limit or use up the share of another address',
+  ),
   'guard.require': setting(
     listOf('high-water'),
     [],
@@ -124,6 +132,30 @@ export const SETTINGS = {
     10_000,
     'Connections open at one time.',
     'use up file descriptors, or shut callers out',
+  ),
+  'limits.token_rate': setting(
+    whole(0, 1_000_000, 'requests a second'),
+    2_000,
+    'Requests a second of one token; 4 entries of a batch count as one. 0: no limit.',
+    'let one token take the whole server, or shut it out',
+  ),
+  'limits.token_burst': setting(
+    whole(1, 10_000_000, 'requests'),
+    10_000,
+    'Requests that a token may have in store for a busy moment.',
+    'the same',
+  ),
+  'limits.address_rate': setting(
+    whole(0, 1_000_000, 'requests a second'),
+    1_000,
+    'Requests a second without a good token from one address; of IPv6, from one /64. 0: no limit.',
+    'let one stranger take the whole server, or shut monitors out',
+  ),
+  'limits.address_burst': setting(
+    whole(1, 10_000_000, 'requests'),
+    5_000,
+    'Requests that an address may have in store for a busy moment.',
+    'the same',
   ),
   'limits.shutdown_ms': setting(
     whole(0, 600_000, 'milliseconds'),
@@ -180,6 +212,7 @@ export interface Config {
   readonly proxyListen: Listen;
   readonly upstreams: readonly Upstream[];
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error' | 'silent';
+  readonly trustedProxies: readonly Network[];
   readonly guardRequire: readonly 'high-water'[];
   readonly verifyThreads: number | undefined;
   readonly limits: {
@@ -188,6 +221,10 @@ export interface Config {
     readonly queueBytes: number;
     readonly queueAgeMs: number;
     readonly connections: number;
+    readonly tokenRate: number;
+    readonly tokenBurst: number;
+    readonly addressRate: number;
+    readonly addressBurst: number;
     readonly shutdownMs: number;
   };
 }
@@ -255,6 +292,7 @@ function build(
     proxyListen,
     upstreams,
     logLevel: need(values.log_level),
+    trustedProxies: need(values.trusted_proxies),
     guardRequire: need(values['guard.require']),
     verifyThreads: values.verify_threads,
     limits: {
@@ -263,6 +301,10 @@ function build(
       queueBytes: need(values['limits.queue_bytes']),
       queueAgeMs: need(values['limits.queue_age_ms']),
       connections: need(values['limits.connections']),
+      tokenRate: need(values['limits.token_rate']),
+      tokenBurst: need(values['limits.token_burst']),
+      addressRate: need(values['limits.address_rate']),
+      addressBurst: need(values['limits.address_burst']),
       shutdownMs: need(values['limits.shutdown_ms']),
     },
   };

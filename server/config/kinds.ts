@@ -68,6 +68,35 @@ export function listOf<const T extends string>(...words: readonly T[]): Kind<rea
   });
 }
 
+export interface Network {
+  readonly address: string;
+  readonly family: 'ipv4' | 'ipv6';
+  readonly prefix: number;
+}
+
+const NETWORKS_MAX = 256;
+
+/** Addresses and networks; a variable separates them by commas. A network of all addresses is none. */
+export const networks: Kind<readonly Network[]> = kind(
+  `a list of at most ${NETWORKS_MAX} addresses or networks, such as 127.0.0.1, 10.0.0.0/8 or 2001:db8::/32`,
+  (value) => {
+    const items = itemsOf(value);
+    if (items === undefined || items.length > NETWORKS_MAX) return undefined;
+    const known = items.map(parseNetwork).filter((network) => network !== undefined);
+    return known.length === items.length ? known : undefined;
+  },
+);
+
+function parseNetwork(item: unknown): Network | undefined {
+  const [, address = '', bits] =
+    /^([0-9a-f.:]+)(?:\/([1-9][0-9]{0,2}))?$/i.exec(String(item)) ?? [];
+  const family = isIP(address);
+  if (family === 0) return undefined;
+  const all = family === 6 ? 128 : 32;
+  const prefix = bits === undefined ? all : Number(bits);
+  return prefix > all ? undefined : { address, family: family === 6 ? 'ipv6' : 'ipv4', prefix };
+}
+
 function itemsOf(value: unknown): readonly unknown[] | undefined {
   if (typeof value === 'string') return value.split(',').filter((item) => item !== '');
   return Array.isArray(value) ? value : undefined;

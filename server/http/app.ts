@@ -12,6 +12,7 @@ import { HeldBytes } from './body.ts';
 import { Dispatcher } from './dispatch.ts';
 import { Metrics } from './metrics.ts';
 import { Places } from './places.ts';
+import { Rates } from './rates.ts';
 import { RequestLog } from './request-log.ts';
 import { allRoutes } from './routes/all.ts';
 import { HTTP_DEFAULTS, type HttpSettings } from './settings.ts';
@@ -37,6 +38,7 @@ export interface Parts extends AppDeps {
   readonly settings: HttpSettings;
   readonly stopping: AbortSignal;
   readonly tokens: Tokens;
+  readonly rates: Rates;
   readonly requests: RequestLog;
   readonly held: HeldBytes;
   readonly answers: HeldBytes;
@@ -56,18 +58,20 @@ export function createApp(deps: AppDeps): Koa {
     max: headWaitersMax,
     perTokenMax: Math.ceil(headWaitersMax / 2),
   });
+  const rates = new Rates(settings.rates, deps.clock);
   const parts: Parts = {
     ...deps,
     settings,
     stopping: deps.stopping ?? new AbortController().signal,
     tokens: new Tokens(deps.instance, deps.clock),
+    rates,
     requests: new RequestLog(deps.logger, deps.clock),
     held: new HeldBytes(settings.heldBytesMax),
     answers: new HeldBytes(settings.answerBytesMax),
     uploads: new Uploads(settings.uploadsPerTokenMax),
     feeds,
     headWaiters,
-    metrics: new Metrics({ logs: deps.logs, clock: deps.clock, feeds, headWaiters }),
+    metrics: new Metrics({ logs: deps.logs, clock: deps.clock, rates, feeds, headWaiters }),
   };
   const dispatcher = new Dispatcher(parts, allRoutes(parts));
   const app = new Koa();

@@ -8,6 +8,7 @@ import type Koa from 'koa';
 import type { Log } from '../log/log.ts';
 import type { TokenRow } from '../storage/instance.ts';
 import type { Query } from './path.ts';
+import type { Charge } from './rates.ts';
 import type { Access } from './roles.ts';
 
 export type { Log };
@@ -21,6 +22,8 @@ export interface Call {
   readonly token: TokenRow | undefined;
   /** Whether a stranger may have the same answer. */
   readonly shared: boolean;
+  /** What this request has taken of its caller's share. */
+  readonly charge: Charge;
   /** Bytes of this request's body that are held in memory, given back when it is answered. */
   heldBytes: number;
 }

@@ -2,13 +2,15 @@
  * What happens to every request? Path, token, log, role, handler; then the answer's common headers, or
  * a problem document.
  *
+ *     take the request's price from the caller's bucket ── 429
  *     parse the target ── 400, 404, 405
  *     identify the token ── 401
  *     open the log and judge the caller ── 404, 401, 403
  *     parse the query ── 400
  *     handle
  *
- * Nothing of a body is read before the caller has been judged.
+ * Nothing of a body is read before the caller has been judged. What is answered with a status that is not
+ * the caller's doing is given back to its bucket.
  */
 import type Koa from 'koa';
 import { hasCode, SteleError } from '../core/errors.ts';
@@ -19,7 +21,8 @@ import type { Call, Log, Route } from './call.ts';
 import { methodNotAllowed, unknownLog } from './errors.ts';
 import { allowed, openToOrigins, preflight, routeOf } from './methods.ts';
 import { parseQuery, parseTarget, unknownPath } from './path.ts';
-import { problemHeaders, problemOf } from './problem.ts';
+import { isCallersDoing, problemHeaders, problemOf } from './problem.ts';
+import type { Charge } from './rates.ts';
 import { ACCESS_SUFFIX, boundName, checkRole, isVisible, judge } from './roles.ts';
 import { type Match, Router } from './router.ts';
 import { LARGE_ANSWER_BYTES } from './settings.ts';
@@ -31,8 +34,23 @@ const KEPT = new Set(['x-request-id', 'x-content-type-options', 'access-control-
 interface Progress {
   route: Route | undefined;
   token: TokenRow | undefined;
+  charge: Charge | undefined;
   call: Call | undefined;
   failure: unknown;
+}
+
+/** A request that has a route and a caller. */
+interface Asked extends Pick<Call, 'ctx' | 'id' | 'params' | 'token' | 'charge'> {
+  readonly route: Route;
+  readonly query: string;
+}
+
+/** What a path and method lead to. */
+interface Found {
+  readonly match: Match<Route>;
+  readonly query: string;
+  /** None for OPTIONS, which is answered for every path alike. */
+  readonly route: Route | undefined;
 }
 
 export class Dispatcher {
@@ -57,6 +75,7 @@ export class Dispatcher {
     const progress: Progress = {
       route: undefined,
       token: undefined,
+      charge: undefined,
       call: undefined,
       failure: undefined,
     };
@@ -68,8 +87,9 @@ export class Dispatcher {
       metrics.refused(error);
       this.#refuse(ctx, id, progress);
     } finally {
-      const { call, token, failure } = progress;
+      const { call, charge, token, failure } = progress;
       if (call !== undefined) held.giveBack(call);
+      if (failure !== undefined && !isCallersDoing(failure)) charge?.giveBack();
       // A connection that is kept would only be cut a moment later.
       if (stopping.aborted && !ctx.res.headersSent) ctx.set('Connection', 'close');
       metrics.served(progress.route, ctx.status, performance.now() - begun);
@@ -78,44 +98,50 @@ export class Dispatcher {
   }
 
   async #route(ctx: Koa.Context, id: string, progress: Progress): Promise<void> {
-    const { path, segments, query } = parseTarget(ctx.req.url ?? '');
-    const match = this.#router.match(segments);
-    if (match === undefined) throw unknownPath(path);
-    const method = ctx.req.method ?? '';
-    if (method === 'OPTIONS') {
-      preflight(ctx, match.methods);
-      return;
+    const { rates, tokens } = this.#parts;
+    const found = attempt(() => this.#find(ctx));
+    const token = attempt(() => tokens.identify(ctx.req.headers.authorization));
+    progress.route = found.value?.route;
+    if (progress.route !== undefined) openToOrigins(ctx, progress.route);
+    progress.token = token.value;
+    // A request that is wrong costs its caller as much as any other.
+    const charge = rates.take(ctx.req, token.value);
+    progress.charge = charge;
+    const { route, match, query } = had(found);
+    if (route === undefined) preflight(ctx, match.methods);
+    else {
+      const { params } = match;
+      await this.#handle({ ctx, id, route, params, query, token: had(token), charge }, progress);
     }
-    const route = routeOf(match.methods, method);
-    if (route === undefined) throw methodNotAllowed(method, allowed(match.methods));
-    progress.route = route;
-    openToOrigins(ctx, route);
-    progress.token = this.#parts.tokens.identify(ctx.req.headers.authorization);
-    await this.#handle(route, match, query, ctx, id, progress);
   }
 
-  async #handle(
-    route: Route,
-    { params }: Match<Route>,
-    queryText: string,
-    ctx: Koa.Context,
-    id: string,
-    progress: Progress,
-  ): Promise<void> {
-    const { token } = progress;
+  #find({ req }: Koa.Context): Found {
+    const { path, segments, query } = parseTarget(req.url ?? '');
+    const match = this.#router.match(segments);
+    if (match === undefined) throw unknownPath(path);
+    const { method = '' } = req;
+    if (method === 'OPTIONS') return { match, query, route: undefined };
+    const route = routeOf(match.methods, method);
+    if (route === undefined) throw methodNotAllowed(method, allowed(match.methods));
+    return { match, query, route };
+  }
+
+  async #handle(asked: Asked, progress: Progress): Promise<void> {
+    const { ctx, id, route, params, token, charge } = asked;
     const known = route.query ?? [];
     if (route.on === 'log') {
       const log = await this.#openLog(params[0] ?? '', token);
       const { shared } = judge(route.access, log, token);
-      const query = parseQuery(queryText, known);
-      const call = { ctx, id, params: params.slice(1), query, token, shared, heldBytes: 0 };
+      const query = parseQuery(asked.query, known);
+      const inLog = params.slice(1);
+      const call = { ctx, id, params: inLog, query, token, shared, charge, heldBytes: 0 };
       progress.call = call;
       await route.handle(call, log);
     } else {
       if (route.access !== 'open') checkRole(route.access, token, undefined);
       const shared = route.access === 'open' && token === undefined;
-      const query = parseQuery(queryText, known);
-      const call = { ctx, id, params, query, token, shared, heldBytes: 0 };
+      const query = parseQuery(asked.query, known);
+      const call = { ctx, id, params, query, token, shared, charge, heldBytes: 0 };
       progress.call = call;
       await route.handle(call);
     }
@@ -163,6 +189,22 @@ export class Dispatcher {
     ctx.set(problemHeaders(failure, problem));
     ctx.body = JSON.stringify(problem);
   }
+}
+
+/** What came of something, to be looked at later. */
+type Attempt<T> = { readonly value: T } | { readonly value?: undefined; readonly failure: unknown };
+
+function attempt<T>(work: () => T): Attempt<T> {
+  try {
+    return { value: work() };
+  } catch (failure) {
+    return { failure };
+  }
+}
+
+function had<T>(attempted: Attempt<T>): T {
+  if ('failure' in attempted) throw attempted.failure;
+  return attempted.value;
 }
 
 /** Why a disk refuses, and where it lies, is for those who hold a token; a stranger hears that it does. */

@@ -12,6 +12,7 @@ import type { Log } from '../log/log.ts';
 import type { Logs } from '../log/logs.ts';
 import { Tally } from '../log/meter.ts';
 import type { Places } from './places.ts';
+import type { Rates } from './rates.ts';
 
 type Labels = Readonly<Record<string, string>>;
 
@@ -44,6 +45,7 @@ const NO_ROUTE: Names = { method: 'none', pattern: 'none' };
 export interface Counted {
   readonly logs: Logs;
   readonly clock: Clock;
+  readonly rates: Rates;
   readonly feeds: Places;
   readonly headWaiters: Places;
 }
@@ -88,7 +90,7 @@ export class Metrics {
 
   #register(): Registry {
     const registry = new Registry();
-    const { logs, clock, feeds, headWaiters } = this.#counted;
+    const { logs, clock, rates, feeds, headWaiters } = this.#counted;
     const add = (type: Type, name: string, help: string, collect: () => readonly Sample[]) => {
       const metric = {
         name,
@@ -158,6 +160,9 @@ export class Metrics {
       'stele_pushbacks_total',
       'Those that were told to try again later.',
       () => this.#refused.get('pushback') ?? 0,
+    );
+    add('counter', 'stele_rate_limited_total', 'Requests over the rate of a caller.', () =>
+      Object.entries(rates.refused).map(([by, value]) => ({ labels: { by }, value })),
     );
     one('gauge', 'stele_feeds', 'Feeds under way.', () => feeds.taken);
     one('gauge', 'stele_head_waiters', 'Requests that wait for a head.', () => headWaiters.taken);

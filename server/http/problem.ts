@@ -29,12 +29,24 @@ export interface Problem {
 /** Characters of a `detail`: a message quotes its input briefly, and nothing longer leaves anyway. */
 export const DETAIL_CHARS_MAX = 1_000;
 
+/** The status that an error is answered with. */
+export function statusOf(error: unknown): number {
+  if (!(error instanceof SteleError)) return 500;
+  return error instanceof Refusal ? error.status : STATUS[error.code];
+}
+
+/** Whether an error is for something that the caller did. A full queue is not: it may be anybody's. */
+export function isCallersDoing(error: unknown): boolean {
+  const status = statusOf(error);
+  return status < 500 && status !== STATUS.pushback;
+}
+
 export function problemOf(error: unknown, requestId: string): Problem {
   if (!(error instanceof SteleError)) {
     return {
       type: 'about:blank',
       title: 'Internal error',
-      status: 500,
+      status: statusOf(error),
       request_id: requestId,
     };
   }
@@ -42,7 +54,7 @@ export function problemOf(error: unknown, requestId: string): Problem {
   return {
     type: `urn:stele:error:${error.code}`,
     title: TITLE[error.code],
-    status: error instanceof Refusal ? error.status : STATUS[error.code],
+    status: statusOf(error),
     detail: error.message.slice(0, DETAIL_CHARS_MAX),
     code: error.code,
     ...(retry === undefined ? {} : { retry_after: retry }),

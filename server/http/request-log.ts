@@ -2,8 +2,8 @@
  * What does the server's own log keep of a request? One line: its id, path, status and time, and whose
  * token it was. Never a token, a query string, a header or a body (P10).
  *
- * What strangers do wrong makes no line unless everything is asked for, and a disk that refuses makes
- * one line a second: nobody fills the disk with the news that it is full.
+ * What strangers do wrong makes no line unless everything is asked for, and a disk that refuses, or a token
+ * that asks for too much, makes one line a second: nobody fills the disk with the news that it is full.
  */
 import { randomBytes } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
@@ -24,14 +24,17 @@ type Level = 'error' | 'info' | 'debug';
 
 const OWN_ID = /^[A-Za-z0-9_-]{1,64}$/;
 const PATH_CHARS_MAX = 300;
-const UNAVAILABLE_MS = 1_000;
+/** What many requests get at the same time, each for the same reason. */
+const FLOODS = [429, 503];
+const QUIET_MS = 1_000;
 
 export class RequestLog {
   readonly #logger: Logger;
   readonly #clock: Clock;
   readonly #prefix = randomBytes(6).toString('hex');
   #count = 0;
-  #unavailableMs = Number.NEGATIVE_INFINITY;
+  /** When there was last a line about a status that comes in floods. */
+  readonly #lastMs = new Map<number, number>();
 
   constructor(logger: Logger, clock: Clock) {
     this.#logger = logger;
@@ -66,10 +69,10 @@ export class RequestLog {
   }
 
   #levelOf(status: number, token: TokenRow | undefined, now: number): Level {
-    if (status < 500) return status >= 400 && token !== undefined ? 'info' : 'debug';
-    if (status !== 503) return 'error';
-    if (now - this.#unavailableMs < UNAVAILABLE_MS) return 'debug';
-    this.#unavailableMs = now;
-    return 'error';
+    const level = status >= 500 ? 'error' : status >= 400 && token !== undefined ? 'info' : 'debug';
+    if (level === 'debug' || !FLOODS.includes(status)) return level;
+    if (now - (this.#lastMs.get(status) ?? Number.NEGATIVE_INFINITY) < QUIET_MS) return 'debug';
+    this.#lastMs.set(status, now);
+    return level;
   }
 }

@@ -5,6 +5,8 @@
  * tune is in `HttpSettings`, which `config.ts` fills.
  */
 
+import type { RateOptions } from './rates.ts';
+
 /** Entries in one batch: a page of work that a gateway can hold and retry as a whole. */
 export const BATCH_ENTRIES_MAX = 10_000;
 /** Bytes of a batch body. */
@@ -41,6 +43,8 @@ export const LARGE_ANSWER_BYTES = 65_536;
 export interface HttpSettings {
   /** Bytes of one content body (`limits.body_bytes`). */
   readonly bodyBytesMax: number;
+  /** What one caller may ask for (`limits.token_rate` and the like, `trusted_proxies`). */
+  readonly rates: RateOptions;
   /** Milliseconds for a whole body that is held in memory, from its first byte asked for. */
   readonly bodyTimeoutMs: number;
   /** Milliseconds without a byte of a streamed body. */
@@ -69,6 +73,11 @@ export interface HttpSettings {
 
 export const HTTP_DEFAULTS: HttpSettings = {
   bodyBytesMax: 2 * 1024 ** 3,
+  rates: {
+    token: { perSecond: 2_000, burst: 10_000 },
+    address: { perSecond: 1_000, burst: 5_000 },
+    trustedProxies: [],
+  },
   bodyTimeoutMs: 60_000,
   idleTimeoutMs: 30_000,
   heldBytesMax: 256 * 1024 ** 2,

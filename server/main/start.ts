@@ -98,7 +98,7 @@ export async function startServer(
     logger,
     version,
     fatal,
-    settings: { bodyBytesMax: config.limits.bodyBytes },
+    settings: { bodyBytesMax: config.limits.bodyBytes, rates: ratesOf(config) },
     stopping: stopping.signal,
   });
   return bound('listen', config.listen, () =>
@@ -109,6 +109,14 @@ export async function startServer(
       stopping,
     }),
   );
+}
+
+function ratesOf({ limits, trustedProxies }: Config) {
+  return {
+    token: { perSecond: limits.tokenRate, burst: limits.tokenBurst },
+    address: { perSecond: limits.addressRate, burst: limits.addressBurst },
+    trustedProxies,
+  };
 }
 
 /** Binds an address; a failure names the setting. */

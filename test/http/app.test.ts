@@ -206,7 +206,7 @@ describe('what the log keeps', () => {
     expect(world.lines.slice(begun).map(level)).toEqual([20, 20, 20]);
     await world.get('/nothing', { token: world.token({}) });
     await world.get('/logs/a/v1/entries/900', { token: world.token({}) });
-    expect(world.lines.slice(begun + 3).map(level)).toEqual([20, 30]);
+    expect(world.lines.slice(begun + 3).map(level)).toEqual([30, 30]);
   });
 
   test('no answer says more than it must', async () => {

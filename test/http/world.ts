@@ -35,6 +35,13 @@ import { Vaults } from '../../server/vault/vaults.ts';
 
 export const BASE = 'log.example';
 
+/** Time stands still here, so nothing would ever be filled up again. */
+const UNLIMITED = {
+  token: { perSecond: 0, burst: 1 },
+  address: { perSecond: 0, burst: 1 },
+  trustedProxies: [],
+};
+
 export interface Answer {
   readonly status: number;
   readonly headers: IncomingHttpHeaders;
@@ -135,7 +142,7 @@ export class World {
       logger: this.#logger,
       version: '0.0.0',
       fatal: (error) => this.fatal.push(error),
-      settings: this.#options.settings ?? {},
+      settings: { rates: UNLIMITED, ...this.#options.settings },
       stopping: stopping.signal,
     });
     this.server = await listen(app, {

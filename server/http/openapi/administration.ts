@@ -53,7 +53,6 @@ const logs: Descriptions = {
     tag: 'Administration',
     summary: 'Logs that the token is bound to',
     answers: { 200: answer('LogList', 'The logs.') },
-    refusals: ['pushback'],
   },
   'GET /v1/admin/logs/{log}': {
     id: 'getLog',
@@ -68,7 +67,7 @@ const logs: Descriptions = {
     tag: 'Administration',
     summary: 'Every key that is or was registered',
     answers: { 200: answer('LoggedKeys', 'The keys, log by log.') },
-    refusals: ['pushback', 'split_view'],
+    refusals: ['split_view'],
   },
 };
 
@@ -89,7 +88,7 @@ const gateways: Descriptions = {
     summary: 'A log’s keys',
     parameters: [ADMIN_LOG],
     answers: { 200: answer('Gateways', 'The keys, also those that were revoked.') },
-    refusals: ['not_found', 'pushback', 'split_view'],
+    refusals: ['not_found', 'split_view'],
   },
   'DELETE /v1/admin/logs/{log}/gateways/{keyid}': {
     id: 'revokeGateway',
@@ -98,7 +97,7 @@ const gateways: Descriptions = {
     text: 'An entry of the log says so. What the key signed before stays good. A second time is answered with the same entry.',
     parameters: [ADMIN_LOG, KEY],
     answers: { 200: answer('RevokedGateway', 'Revoked.') },
-    refusals: ['not_found', 'frozen', 'pushback', 'split_view'],
+    refusals: ['not_found', 'frozen', 'split_view'],
   },
 };
 
@@ -116,7 +115,6 @@ const tokens: Descriptions = {
     summary: 'Tokens',
     text: 'Without their secrets.',
     answers: { 200: answer('TokenList', 'The tokens.') },
-    refusals: ['pushback'],
   },
   'DELETE /v1/admin/tokens/{id}': {
     id: 'revokeToken',

@@ -49,7 +49,6 @@ export const headDescriptions: Descriptions = {
       200: { text: 'The head.', types: { [JSON_TYPE]: ref('Head') }, headers: ['etag'] },
       304: UNCHANGED,
     },
-    refusals: ['pushback'],
   },
   'GET LOG/v1/tree-head/{size}': {
     id: 'getTreeHeadAt',
@@ -87,7 +86,6 @@ export const headDescriptions: Descriptions = {
         types: { [BYTES_TYPE]: bytes(BYTES_TYPE, TILE_WIDTH * (2 + ENTRY_BYTES_MAX)) },
       },
     },
-    refusals: ['pushback'],
   },
   'GET LOG/v1/proofs/inclusion/{index}/{size}': {
     id: 'getInclusionProof',

@@ -18,7 +18,6 @@ export const instanceDescriptions: Descriptions = {
     tag: 'Instance',
     summary: 'Logs that the caller may see',
     answers: { 200: { ...answer('LogList', 'The logs.'), ...FOR_CALLER } },
-    refusals: ['pushback'],
   },
   'GET /v1/keys': {
     id: 'listVerifierKeys',
@@ -26,7 +25,7 @@ export const instanceDescriptions: Descriptions = {
     summary: 'Verifier keys of those logs',
     text: 'In the form of C2SP signed-note. A key that you have from here alone proves nothing about who gave it to you.',
     answers: { 200: { ...answer('VerifierKeys', 'The keys.'), ...FOR_CALLER } },
-    refusals: ['pushback', 'split_view'],
+    refusals: ['split_view'],
   },
   'GET /.well-known/stele': {
     id: 'getWellKnown',
@@ -58,7 +57,6 @@ export const instanceDescriptions: Descriptions = {
         types: { [METRICS_TYPE]: { type: 'string' } },
       },
     },
-    refusals: ['pushback'],
   },
   'GET /openapi.json': {
     id: 'getDescription',

@@ -30,7 +30,6 @@ const readEntries: Descriptions = {
     text: `Ends early where it would pass ${shownNumber(PAGE_BYTES_MAX)} bytes of entries.`,
     parameters: [START, LIMIT],
     answers: { 200: { text: 'The page.', types: { [JSON_TYPE]: ref('EntryPage') } } },
-    refusals: ['pushback'],
   },
   'GET LOG/v1/entries/{index}': {
     id: 'getEntry',
@@ -83,7 +82,6 @@ const readEntries: Descriptions = {
         },
       },
     },
-    refusals: ['pushback'],
   },
   'GET LOG/v1/leaves/{leaf_hash}': {
     id: 'findLeaf',
@@ -107,7 +105,6 @@ const readEntries: Descriptions = {
     summary: 'Sources and their holes',
     parameters: [AFTER, LIMIT],
     answers: { 200: { text: 'A page, by id.', types: { [JSON_TYPE]: ref('SourcePage') } } },
-    refusals: ['pushback'],
   },
   'GET LOG/v1/receipts/{id}': {
     id: 'getReceipt',
@@ -136,7 +133,7 @@ const readEntries: Descriptions = {
         },
       },
     },
-    refusals: ['not_yet', 'conflict', 'pushback'],
+    refusals: ['not_yet', 'conflict'],
   },
 };
 
@@ -161,7 +158,7 @@ const readContent: Descriptions = {
         },
       },
     },
-    refusals: ['conflict', 'pushback'],
+    refusals: ['conflict'],
   },
   'GET LOG/v1/content/{record_id}/{field}/body': {
     id: 'getContentBody',
@@ -176,7 +173,7 @@ const readContent: Descriptions = {
         headers: ['disposition', 'policy'],
       },
     },
-    refusals: ['conflict', 'pushback'],
+    refusals: ['conflict'],
   },
 };
 

@@ -9,6 +9,7 @@ import { timedOut } from '../body.ts';
 import type { Route } from '../call.ts';
 import { lengthRequired, Refusal, STATUS, unsupportedType } from '../errors.ts';
 import { PROBLEM_TYPE, problemOf } from '../problem.ts';
+import { FREE } from '../rates.ts';
 import { ref } from './components.ts';
 import type { Description, Refused } from './description.ts';
 
@@ -73,6 +74,7 @@ export function refusalsOf(route: Route, description: Description): ReadonlyMap<
   const all: readonly Refused[] = [
     'malformed',
     'unauthenticated',
+    ...(FREE.has(route.pattern) ? [] : (['pushback'] as const)),
     ...(needsRole ? (['forbidden'] as const) : []),
     ...(onLog ? (['not_found', 'split_view'] as const) : []),
     ...(description.body === undefined ? [] : OF_BODIES),
@@ -95,7 +97,6 @@ const OF_BODIES: readonly Refused[] = [
   { code: 'malformed', status: 411 },
   { code: 'malformed', status: 415 },
   'too_large',
-  'pushback',
 ];
 
 /** The name under which routes share a response. */

@@ -16,7 +16,8 @@ import type { Parts } from '../app.ts';
 import { judgeBodyHeaders, readBody } from '../body.ts';
 import type { Call, Log, LogRoute } from '../call.ts';
 import { type BatchResult, delimited, type Framing, ndjson } from '../framing.ts';
-import { problemOf } from '../problem.ts';
+import { isCallersDoing, problemOf } from '../problem.ts';
+import { priceOfBatch } from '../rates.ts';
 import { BATCH_BYTES_MAX } from '../settings.ts';
 import { PROTOBUF_TYPES, parseEntryBody } from './entry-body.ts';
 
@@ -46,10 +47,13 @@ async function postBatch(parts: Parts, call: Call, log: Log): Promise<void> {
   const framing = type === NDJSON_TYPE ? ndjson : delimited;
   const frames = framing.split(body);
   if (frames.length === 0) throw malformed('batch', 'has no entry');
+  call.charge.more(priceOfBatch(frames.length));
   const entryType = type === NDJSON_TYPE ? ENVELOPE_JSON_TYPE : 'application/protobuf';
   const outcomes = await submitAll(log, await admitAll(log, frames, entryType));
   checkNotAllPushedBack(outcomes);
   for (const one of outcomes) parts.metrics.refused(one);
+  const notTheirs = outcomes.filter((one) => one instanceof SteleError && !isCallersDoing(one));
+  call.charge.giveBack(priceOfBatch(notTheirs.length));
   const head = newestHead(outcomes) ?? log.head();
   sendFresh(
     call,

@@ -5,6 +5,7 @@ import { malformed, SteleError, shown } from '../../core/errors.ts';
 import { HASH_BYTES, hash, leafIndex, treeSize } from '../../core/units.ts';
 import { ENTRY_TYPE, JSON_TYPE, sendFresh, sendImmutable, sendJson } from '../answer.ts';
 import { type Call, type Log, type LogRoute, param } from '../call.ts';
+import { priceOfPage } from '../rates.ts';
 import { PAGE_BYTES_MAX, PAGE_ENTRIES_DEFAULT, PAGE_ENTRIES_MAX } from '../settings.ts';
 
 export const entryRoutes: readonly LogRoute[] = [
@@ -56,6 +57,7 @@ async function getPage(call: Call, log: Log): Promise<void> {
   const { size } = log.head();
   if (start > size) throw new SteleError('not_found', `start ${start} is beyond the log's ${size}`);
   const end = Math.min(size, start + limit);
+  call.charge.more(priceOfPage(end - start));
   const entries: string[] = [];
   let bytes = 0;
   for (let at = start; at < end && bytes < PAGE_BYTES_MAX; at += STEP) {
