@@ -16,11 +16,37 @@ import {
   type VerifierKey,
 } from '../core/note.ts';
 import { checkOrigin } from '../core/tree-head.ts';
+import type { Hash, TreeSize } from '../core/units.ts';
 import type { Signer } from './signer.ts';
 
 export interface LogKeys {
   readonly identity: Signer;
   readonly anchor: Signer;
+}
+
+/** A head without its signatures. */
+export interface HeadRoot {
+  readonly size: TreeSize;
+  readonly root: Hash;
+}
+
+/**
+ * What the holder of a log's keys remembers of the log. Its keys sign for no head that it did not take, and
+ * it takes none that does not continue the one before (P2): so a head that it took has to become the log's.
+ */
+export interface SignerMemory {
+  /** Throws `storage` while the holder is known to be away. Asks nobody. */
+  checkThere(): void;
+
+  /** Calls `listener` whenever the holder is there again. Returns how to stop that. */
+  onReturn(listener: () => void): () => void;
+
+  /**
+   * Has it take `head`, durably, before it resolves; the same head again is fine. `prove` makes the
+   * consistency proof from any smaller size. Rejects with `split_view` if the head contradicts what is remembered:
+   * then it was not taken. After `storage` it may have been taken or not.
+   */
+  extend(head: HeadRoot, prove: (from: TreeSize) => Promise<readonly Hash[]>): Promise<void>;
 }
 
 /** A verifier key and the signer that holds its private half. */

@@ -122,6 +122,14 @@ export function describeControl(entry: Entry, origin: string): Admitted {
   return { ...describe(entry, encodeEntry(entry), message, origin), control: true };
 }
 
+/** What was admitted before, from its bytes. Only the control path ever made a record of a control kind. */
+export function describeStored(bytes: Uint8Array, origin: string): Admitted {
+  const entry = decodeEntry(bytes);
+  const admitted = describe(entry, bytes, pae(entry.payloadType, entry.payload), origin);
+  const { record } = admitted;
+  return { ...admitted, control: record !== undefined && isControlKind(record.kind) };
+}
+
 function describe(entry: Entry, bytes: Uint8Array, message: Uint8Array, origin: string): Admitted {
   const keyid = gatewayKeyid(entry);
   const record = entry.payloadType === RECORD_TYPE ? parseRecord(entry.payload, origin) : undefined;

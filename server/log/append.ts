@@ -1,23 +1,37 @@
 /**
  * The append path: from admitted entries to answers (P1, P2, P3).
  *
- *     pool ──▶ decide ──▶ grow ──▶ sign ──▶ content ──▶ commit ──▶ high water ──▶ answers
- *              repeats,   in       head     vault       one fsync  not synced
+ *     pool ──▶ decide ──▶ grow ──▶ content ──▶ (stage) ──▶ sign ──▶ commit ──▶ high water ──▶ answers
+ *              repeats,   in       vault        one fsync   head     one fsync  not synced
  *              chains     memory
  *
  * Everything that is admitted while one batch is being written becomes the next batch; there is no
  * timer, so at low load the latency is one durable commit. Up to `commit` everything can be thrown
  * away: nobody has been promised anything. After it the batch is part of the log, and a crash loses
  * only answers: a submitter who asks again gets the same index as a repeat.
+ *
+ * Where the keys are held by somebody who remembers which heads there were (`SignerMemory`), that is not so:
+ * the head of a batch that was thrown away would be remembered, and no other batch of its size could ever be
+ * signed. So there the batch is staged first, whole and durable, and a staged batch is brought to its
+ * end before anything else is appended, byte for byte the same. What is on disk when the process dies:
+ *
+ *     died before     content      staged   signer remembers   log    the next start
+ *     content         none         none     the last head      old    knows nothing of it
+ *     stage           an orphan    none     the last head      old    the sweep removes the content
+ *     signing         there        there    the last head      old    has it signed, and commits it
+ *     commit          there        there    the new head       old    has it signed again, and commits it
+ *     answers         there        none     the new head       new    has nothing to do
+ *
+ * In every line the submitter has no answer, asks again, and is taken for new or for a repeat.
  */
 import { equalBytes } from '../core/bytes.ts';
 import { formatCheckpoint } from '../core/checkpoint.ts';
-import { invariant, SteleError } from '../core/errors.ts';
+import { hasCode, invariant, SteleError } from '../core/errors.ts';
 import { leafHash } from '../core/merkle.ts';
 import type { FullTile, Tree } from '../core/tree.ts';
 import { type LeafIndex, leafIndex, type TreeSize, treeSize } from '../core/units.ts';
-import type { Head, LogStore } from '../storage/store.ts';
-import type { Admitted } from './admit.ts';
+import type { Head, LogStore, StagedBatch, UnsignedHead } from '../storage/store.ts';
+import { type Admitted, describeStored } from './admit.ts';
 import type { Clock } from './clock.ts';
 import { type Decision, decide } from './decide.ts';
 import type { LookupSlice, Lookups } from './lookups.ts';
@@ -53,6 +67,13 @@ export interface AppendPorts<C extends StagedContent> {
   readonly clock: Clock;
   /** The signed note for a checkpoint's text. */
   readonly sign: (text: string) => Promise<string>;
+  /** Where heads are remembered by whoever signs them: has the head taken that is to be signed next. */
+  readonly memory?:
+    | {
+        readonly checkThere: () => void;
+        readonly extend: (grown: Pick<Prepared, 'head' | 'tree' | 'tiles'>) => Promise<void>;
+      }
+    | undefined;
   /** Makes staged content durable, all of it, before the entries it belongs to. */
   readonly commitContent: (contents: readonly C[]) => Promise<void>;
   /** Remembers a head outside the data folder. */
@@ -88,12 +109,23 @@ interface Waiting<C extends StagedContent> {
 /** A batch that is ready to be written, and what becomes true once it is. */
 interface Prepared {
   readonly before: Head | undefined;
-  readonly head: Head;
+  readonly head: UnsignedHead;
   readonly tree: Tree;
   readonly tiles: readonly FullTile[];
   readonly fresh: readonly { readonly admitted: Admitted; readonly index: LeafIndex }[];
   readonly draft: SourceDraft;
   readonly slice: LookupSlice;
+}
+
+/** A batch that has begun to be signed or written, until it is known what became of it. */
+interface Unsettled {
+  readonly prepared: Prepared;
+  /** Its head may be remembered by whoever signs: it has to become the log's. */
+  readonly isStaged: boolean;
+  /** Its head, once it is signed. */
+  head?: Head;
+  /** Why it is not settled yet, if that was tried. */
+  reason?: SteleError;
 }
 
 export class Appender<C extends StagedContent> {
@@ -104,8 +136,8 @@ export class Appender<C extends StagedContent> {
   #pool: Waiting<C>[] = [];
   #poolBytes = 0;
   #running: Promise<void> | undefined;
-  /** A batch whose commit may or may not have happened; settled before anything else is done. */
-  #unsettled: Prepared | undefined;
+  /** A batch that may or may not be signed or committed; settled before anything else is done. */
+  #unsettled: Unsettled | undefined;
   /** Why nothing is accepted any more, if so. */
   #stopped: SteleError | undefined;
 
@@ -143,6 +175,7 @@ export class Appender<C extends StagedContent> {
   checkRoom(): void {
     if (this.#stopped !== undefined) throw this.#stopped;
     this.#ports.checkSpace();
+    this.#ports.memory?.checkThere();
     const oldest = this.#pool[0];
     const age = oldest === undefined ? 0 : this.#ports.clock.now() - oldest.sinceMs;
     if (this.#poolBytes < this.#limits.queueBytes && age < this.#limits.queueAgeMs) return;
@@ -175,10 +208,56 @@ export class Appender<C extends StagedContent> {
     while (this.#running !== undefined) await this.#running;
   }
 
+  /**
+   * Takes up a batch that was staged and not committed before the process ended. Nothing is signed here:
+   * `settle`, or the next batch, brings it to its end. Throws `storage` if it is not what was staged.
+   */
+  async resume({ begin, entries, head }: StagedBatch): Promise<void> {
+    const fresh = entries.map((bytes, i) => ({
+      admitted: describeStored(bytes, this.#ports.origin),
+      index: leafIndex(begin + i),
+    }));
+    const { tree, tiles } = this.#tree.append(fresh.map(({ admitted }) => admitted.leafHash));
+    if (tree.size !== head.size || !equalBytes(tree.root(), head.root)) {
+      throw new SteleError(
+        'storage',
+        `the batch that was staged for size ${head.size} does not lead there from ${this.#tree.size}`,
+      );
+    }
+    const draft = this.#ports.sources.draft();
+    for (const { admitted, index } of fresh) {
+      if (admitted.link !== undefined) await draft.add(admitted.link, index);
+    }
+    const slice = this.#ports.lookups.next(this.#tree.size, fresh.length);
+    const prepared = { before: this.#head, head, tree, tiles, fresh, draft, slice };
+    this.#unsettled = { prepared, isStaged: true };
+  }
+
+  /**
+   * Brings a batch that is not settled to its end now, if that can be done, and otherwise resolves to the
+   * reason. Never rejects.
+   */
+  async settle(): Promise<SteleError | undefined> {
+    if (this.#unsettled !== undefined) {
+      this.#running ??= this.#drain();
+      await this.idle();
+    }
+    return this.#unsettled?.reason;
+  }
+
+  /** Whether a record is in a batch that is on its way into the log, whatever happens. */
+  isStaged(recordId: string, source: string): boolean {
+    if (this.#unsettled?.isStaged !== true) return false;
+    return this.#unsettled.prepared.fresh.some(
+      ({ admitted: { record } }) => record?.record_id === recordId && record.source.id === source,
+    );
+  }
+
   async #drain(): Promise<void> {
     // What arrives in the same turn of the event loop shares the first batch.
     await Promise.resolve();
-    while (this.#pool.length > 0) {
+    // The first batch is empty where there was only something to settle.
+    do {
       const batch = this.#take();
       const answers = await this.#append(batch.map((waiting) => waiting.item));
       for (const [i, waiting] of batch.entries()) {
@@ -186,7 +265,7 @@ export class Appender<C extends StagedContent> {
         invariant(answer !== undefined, 'every item of a batch has an answer');
         waiting.answer(answer);
       }
-    }
+    } while (this.#pool.length > 0);
     this.#running = undefined;
   }
 
@@ -212,6 +291,7 @@ export class Appender<C extends StagedContent> {
       answers = await this.#tryAppend(items);
     } catch (error) {
       const refusal = this.#refusal(error);
+      if (this.#unsettled !== undefined) this.#unsettled.reason = refusal;
       answers = items.map(() => refusal);
     }
     for (const [i, item] of items.entries()) {
@@ -224,24 +304,26 @@ export class Appender<C extends StagedContent> {
     if (this.#stopped !== undefined) throw this.#stopped;
     await this.#settle();
     this.#ports.checkSpace();
+    this.#ports.memory?.checkThere();
     const draft = this.#ports.sources.draft();
     const decisions = await decide(
       items.map((item) => item.admitted),
       treeSize(this.#tree.size),
       { ...this.#ports, draft },
     );
-    const prepared = await this.#prepare(items, decisions, draft);
+    const prepared = this.#prepare(items, decisions, draft);
 
     // Content first: a crash here leaves content without an entry, which is swept, and never an
-    // entry whose content was promised and is missing.
+    // entry whose content was promised and is missing. Once the batch is staged it has its entries.
     const contents = items.flatMap((item, i) =>
       item.content === undefined || decisions[i] instanceof SteleError ? [] : [item.content],
     );
     if (contents.length > 0) await this.#ports.commitContent(contents);
 
     if (prepared !== undefined) {
-      await this.#commit(prepared);
-      this.#adopt(prepared);
+      const isStaged = this.#ports.memory !== undefined;
+      if (isStaged) await this.#stage(prepared);
+      await this.#finish({ prepared, isStaged });
     }
     const head = this.#head;
     return decisions.map((decision) => {
@@ -251,12 +333,12 @@ export class Appender<C extends StagedContent> {
     });
   }
 
-  /** Grows the tree and signs its head; nothing if every item was a repeat or a refusal. */
-  async #prepare(
+  /** Grows the tree; nothing if every item was a repeat or a refusal. */
+  #prepare(
     items: readonly Item<C>[],
     decisions: readonly Decision[],
     draft: SourceDraft,
-  ): Promise<Prepared | undefined> {
+  ): Prepared | undefined {
     const fresh: { admitted: Admitted; index: LeafIndex }[] = [];
     for (const [i, { admitted }] of items.entries()) {
       const decision = decisions[i];
@@ -272,24 +354,59 @@ export class Appender<C extends StagedContent> {
     }
     if (fresh.length === 0) return undefined;
     const { tree, tiles } = this.#tree.append(fresh.map(({ admitted }) => admitted.leafHash));
-    const root = tree.root();
-    const text = formatCheckpoint({ origin: this.#ports.origin, size: tree.size, root });
-    const head: Head = {
+    const head: UnsignedHead = {
       size: tree.size,
-      root,
+      root: tree.root(),
       timeMs: Math.max(this.#ports.clock.now(), this.#head?.timeMs ?? 0),
-      checkpoint: await this.#ports.sign(text),
     };
     const slice = this.#ports.lookups.next(this.#tree.size, fresh.length);
     return { before: this.#head, head, tree, tiles, fresh, draft, slice };
   }
 
-  async #commit(prepared: Prepared): Promise<void> {
-    const { before, head, tiles, fresh, draft, slice } = prepared;
+  /**
+   * A failure here may leave the batch staged. Nobody was asked to sign it, so the next one takes its place,
+   * or the next start has it signed: to who submitted it both are as if the answer had been lost.
+   */
+  async #stage({ before, head, fresh }: Prepared): Promise<void> {
     const begin = leafIndex(before?.size ?? 0);
-    // Set before the write and cleared by what proves its outcome, so that nothing that goes wrong in
+    const entries = fresh.map(({ admitted }) => admitted.bytes);
+    try {
+      await this.#ports.store.stage({ begin, entries, head }, before);
+    } catch (error) {
+      if (hasCode(error, 'conflict')) await this.#readOutcome(before);
+      throw error;
+    }
+  }
+
+  /** Signs, commits and adopts a batch. */
+  async #finish(unsettled: Unsettled): Promise<void> {
+    // Set before the first step and cleared by what proves the outcome, so that nothing that goes wrong in
     // between can be forgotten.
-    this.#unsettled = prepared;
+    this.#unsettled = unsettled;
+    const head = unsettled.head ?? (await this.#sign(unsettled));
+    await this.#commit(unsettled, head);
+    this.#adopt(unsettled.prepared, head);
+  }
+
+  async #sign(unsettled: Unsettled): Promise<Head> {
+    const { prepared, isStaged } = unsettled;
+    const { size, root } = prepared.head;
+    try {
+      // After this, only this batch can ever be the one of its size. It is staged, so it will be.
+      await this.#ports.memory?.extend(prepared);
+      const text = formatCheckpoint({ origin: this.#ports.origin, size, root });
+      unsettled.head = { ...prepared.head, checkpoint: await this.#ports.sign(text) };
+      return unsettled.head;
+    } catch (error) {
+      if (!isStaged) this.#unsettled = undefined;
+      if (hasCode(error, 'split_view')) this.stop(error);
+      throw error;
+    }
+  }
+
+  async #commit({ prepared, isStaged }: Unsettled, head: Head): Promise<void> {
+    const { before, tiles, fresh, draft, slice } = prepared;
+    const begin = leafIndex(before?.size ?? 0);
     const begunMs = performance.now();
     try {
       await this.#ports.store.commit(
@@ -307,17 +424,16 @@ export class Appender<C extends StagedContent> {
       );
     } catch (error) {
       if (!(error instanceof SteleError)) throw error;
-      const outcome = await this.#readOutcome(prepared);
-      if (outcome === 'committed') return;
-      this.#unsettled = undefined;
+      if ((await this.#readOutcome(before, head)) === 'committed') return;
+      if (!isStaged) this.#unsettled = undefined;
       throw error;
     }
     this.#ports.meter?.committed(fresh.length, performance.now() - begunMs);
   }
 
   /** From here on the batch is part of the log. */
-  #adopt(prepared: Prepared): void {
-    const { head, tree, tiles, fresh, draft, slice } = prepared;
+  #adopt(prepared: Prepared, head: Head): void {
+    const { tree, tiles, fresh, draft, slice } = prepared;
     this.#unsettled = undefined;
     this.#tree = tree;
     this.#head = head;
@@ -338,22 +454,29 @@ export class Appender<C extends StagedContent> {
     this.#ports.remember(head);
   }
 
-  /** Finds out what became of a batch whose commit reported a failure that could not be looked into. */
+  /**
+   * Finds out what became of a batch whose commit reported a failure that could not be looked into. One that
+   * is not there is forgotten, unless its head may be remembered elsewhere: then it goes in now.
+   */
   async #settle(): Promise<void> {
-    const prepared = this.#unsettled;
-    if (prepared === undefined) return;
-    if ((await this.#readOutcome(prepared)) === 'committed') this.#adopt(prepared);
-    this.#unsettled = undefined;
+    const unsettled = this.#unsettled;
+    if (unsettled === undefined) return;
+    const { prepared, isStaged, head } = unsettled;
+    if (head !== undefined && (await this.#readOutcome(prepared.before, head)) === 'committed') {
+      this.#adopt(prepared, head);
+    } else if (isStaged) await this.#finish(unsettled);
+    else this.#unsettled = undefined;
   }
 
-  async #readOutcome(prepared: Prepared): Promise<'committed' | 'unchanged'> {
+  /** Whether the stored head is `head` or still the one before; anything else stops the log (P2). */
+  async #readOutcome(before: Head | undefined, head?: Head): Promise<'committed' | 'unchanged'> {
     const stored = await this.#ports.store.readHead();
-    if (stored?.checkpoint === prepared.head.checkpoint) return 'committed';
-    if (stored?.checkpoint === prepared.before?.checkpoint) return 'unchanged';
+    if (head !== undefined && stored?.checkpoint === head.checkpoint) return 'committed';
+    if (stored?.checkpoint === before?.checkpoint) return 'unchanged';
     const stop = new SteleError(
       'split_view',
       `the stored head has size ${stored?.size ?? 0} and was not made by this process, whose own has ` +
-        `${prepared.before?.size ?? 0}: somebody else appends to this log, so it signs nothing more`,
+        `${before?.size ?? 0}: somebody else appends to this log, so it signs nothing more`,
     );
     this.stop(stop);
     throw stop;

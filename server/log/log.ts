@@ -1,10 +1,11 @@
 /**
  * One open log: the parts of this folder put together, and nothing else.
  */
-import { utf8 } from '../core/bytes.ts';
+import { equalBytes, utf8 } from '../core/bytes.ts';
 import { decodeEntry, type Entry } from '../core/entry.ts';
-import { invariant, SteleError, shown } from '../core/errors.ts';
+import { hasCode, invariant, SteleError, shown } from '../core/errors.ts';
 import type { PublicKey } from '../core/keys.ts';
+import { EMPTY_ROOT } from '../core/merkle.ts';
 import { formatNote, parseNote, type VerifierKey } from '../core/note.ts';
 import { parseRecord } from '../core/record.ts';
 import type { TilePath } from '../core/tile.ts';
@@ -12,13 +13,14 @@ import { Tree } from '../core/tree.ts';
 import type { Hash, LeafIndex, TreeSize } from '../core/units.ts';
 import {
   anchorVerifierKey,
+  type HeadRoot,
   identityVerifierKey,
   type NoteSigner,
   signNote,
 } from '../keys/log-keys.ts';
 import type { Signer } from '../keys/signer.ts';
 import type { Visibility } from '../storage/instance.ts';
-import type { Head } from '../storage/store.ts';
+import type { Head, StagedBatch, UnsignedHead } from '../storage/store.ts';
 import { Admission, type Admitted } from './admit.ts';
 import { Appender, type Item, type Logged, type StagedContent, type Submitted } from './append.ts';
 import { openingError, readStored } from './damaged.ts';
@@ -71,6 +73,7 @@ export class Log<C extends StagedContent = StagedContent> {
   readonly #publisher: Publisher;
   #memory = { asked: 0, knew: 0 };
   #ahead: Known | undefined;
+  readonly #stopListening: (() => void) | undefined;
   readonly #finder: Finder;
   readonly #ownRecords: OwnRecords;
   readonly #growth: Growth;
@@ -105,8 +108,14 @@ export class Log<C extends StagedContent = StagedContent> {
     const lookups = await restoreLookups(store, head.size);
     const published = await restorePublished(store, tree, identity, options.warn);
     const log = new Log(options, { registry, tree, head, lookups, published });
-    await log.#checkMemories(head);
-    if (log.stopped === undefined) log.#publisher.grown(head);
+    const staged = await log.#resume();
+    await log.#checkMemories(head, staged?.head);
+    if (log.stopped !== undefined) return log;
+    const reason = await log.#appender.settle();
+    if (reason !== undefined) {
+      options.warn(`log ${log.name}: a batch that was staged is not in the log yet`, reason);
+    }
+    log.#publisher.grown(log.head());
     return log;
   }
 
@@ -116,14 +125,24 @@ export class Log<C extends StagedContent = StagedContent> {
     genesis: { readonly [member: string]: unknown },
   ): Promise<Log<C>> {
     const log = await orClosed(options.store, () => Log.#empty(options));
-    await orClosed(log, () => log.#ownRecords.control({ kind: 'genesis', genesis }));
+    await orClosed(log, async () => {
+      // A genesis that was being signed when the process ended is the one that there will be.
+      await log.#resume();
+      const reason = log.stopped ?? (await log.#appender.settle());
+      if (reason !== undefined) throw reason;
+      if (log.#appender.head !== undefined) return;
+      await log.#ownRecords.control({ kind: 'genesis', genesis });
+    });
     return log;
   }
 
   static async #empty<C extends StagedContent>(options: LogOptions<C>): Promise<Log<C>> {
     const { store, origin } = options;
     const remembered = largestKnown(await options.memories.ask(origin));
-    if (remembered !== undefined || (await store.readHead()) !== undefined) {
+    const staged = (await store.readStaged())?.head;
+    const isForeign =
+      remembered !== undefined && (staged === undefined || !isSameHead(remembered, staged));
+    if (isForeign || (await store.readHead()) !== undefined) {
       throw new SteleError('conflict', `a log of origin ${shown(origin)} was created before`);
     }
     return new Log(options, {
@@ -145,7 +164,7 @@ export class Log<C extends StagedContent = StagedContent> {
       readonly published: Head | undefined;
     },
   ) {
-    const { origin, store, clock } = options;
+    const { origin, store, clock, signerMemory } = options;
     this.name = options.name;
     this.origin = origin;
     this.visibility = options.visibility;
@@ -166,6 +185,8 @@ export class Log<C extends StagedContent = StagedContent> {
         clock,
         countersign: (head) => this.#countersign(head),
         failed: (error) => {
+          // Whoever holds the keys is away, and that was said when it went.
+          if (this.#isSignerAway()) return;
           options.warn(`log ${this.name}: a head was not published`, error);
           // A failed fsync, or a broken promise of our own: the process ends, as with an append (P9).
           if (!(error instanceof SteleError)) options.fatal(error as Error);
@@ -182,6 +203,15 @@ export class Log<C extends StagedContent = StagedContent> {
         sources: this.#sources,
         registry: state.registry,
         sign: async (text) => formatNote(await signNote(text, [this.#identity])),
+        memory: signerMemory && {
+          checkThere: () => signerMemory.checkThere(),
+          extend: ({ head, tree, tiles }) => {
+            // The tree is not the log's yet, so its tiles are kept apart from those that are read.
+            const grown = new Reader(store, () => tree);
+            grown.remember(tiles);
+            return signerMemory.extend(head, (from) => grown.consistency(from, head.size));
+          },
+        },
         commitContent: options.commitContent,
         remember: ({ size, root, checkpoint: note }) =>
           options.memories.remember({ origin, size, root, note }),
@@ -198,6 +228,10 @@ export class Log<C extends StagedContent = StagedContent> {
       state.head,
       options.limits,
     );
+    this.#stopListening = signerMemory?.onReturn(() => {
+      // Whatever comes of it is in the appender's own state.
+      void this.#appender.settle();
+    });
     this.#finder = new Finder(store, state.lookups, this.#reader, state.registry);
     this.#ownRecords = new OwnRecords({
       ...options,
@@ -359,6 +393,11 @@ export class Log<C extends StagedContent = StagedContent> {
     return this.#ownRecords.gateway(body, source, signer);
   }
 
+  /** Whether a record that is not in the log is on its way into it, whatever happens. */
+  isStaged(recordId: string, source: string): boolean {
+    return this.#appender.isStaged(recordId, source);
+  }
+
   /** Publishes what is newest and closes. Nothing may be submitted any more. */
   async close(): Promise<void> {
     await this.#appender.idle();
@@ -367,6 +406,7 @@ export class Log<C extends StagedContent = StagedContent> {
     this.#options.memories.release(this.origin);
     await this.#options.store.close();
     this.#growth.close();
+    this.#stopListening?.();
   }
 
   /** A published head's note: the identity key's line as it was signed, and the anchor key's. */
@@ -384,18 +424,64 @@ export class Log<C extends StagedContent = StagedContent> {
     });
   }
 
-  /** Stops the log if a larger head, or another one of the same size, was ever answered with. */
-  async #checkMemories(head: Head): Promise<void> {
+  #isSignerAway(): boolean {
+    try {
+      this.#options.signerMemory?.checkThere();
+      return false;
+    } catch (error) {
+      if (hasCode(error, 'storage')) return true;
+      throw error;
+    }
+  }
+
+  /** Takes up a batch that was being signed when the process ended; nothing where there is none, or it is damaged. */
+  async #resume(): Promise<StagedBatch | undefined> {
+    const staged = await this.#options.store.readStaged();
+    if (staged === undefined) return undefined;
+    try {
+      await this.#appender.resume(staged);
+      return staged;
+    } catch (cause) {
+      if (!(cause instanceof SteleError)) throw cause;
+      const reason = `log ${this.name} accepts nothing: ${cause.message}`;
+      this.#appender.stop(new SteleError('storage', reason, { cause }));
+      return undefined;
+    }
+  }
+
+  /**
+   * Stops the log if a larger head, or another one of the same size, was ever answered with. Whoever signs
+   * may already know the head that was being signed when the process ended, and then it is the log's.
+   */
+  async #checkMemories(head: Head, staged: UnsignedHead | undefined): Promise<void> {
     const answers = await this.#options.memories.ask(this.origin);
     const knew = answers.filter(({ known }) => known !== undefined).length;
     this.#memory = { asked: answers.length, knew };
+    const { size } = staged ?? head;
     const largest = largestKnown(answers);
-    if (largest !== undefined && largest.size > head.size) this.#ahead = largest;
-    const rootOf = (size: TreeSize) => this.#reader.root(size);
-    const reason = await contradiction({ name: this.name, size: head.size, rootOf }, answers);
-    if (reason === undefined) return;
-    this.#appender.stop(
-      new SteleError('split_view', `log ${this.name} ${reason}: it signs nothing more`),
+    if (largest !== undefined && largest.size > size) this.#ahead = largest;
+    const rootOf = async (at: TreeSize) => {
+      if (at <= head.size) return this.#reader.root(at);
+      // Nothing was ever signed between the two.
+      return at === staged?.size ? staged.root : EMPTY_ROOT;
+    };
+    const reason = await contradiction({ name: this.name, size, rootOf }, answers);
+    if (reason !== undefined) {
+      this.#appender.stop(
+        new SteleError('split_view', `log ${this.name} ${reason}: it signs nothing more`),
+      );
+      return;
+    }
+    const signer = answers.find(({ kind }) => kind === 'signer')?.known;
+    if (signer === undefined || signer.size >= head.size) return;
+    this.#options.warn(
+      `log ${this.name}: the signer remembers ${signer.size} of ${head.size} entries, so its state folder is ` +
+        'an old copy, or is not the one that it had; what it signs next makes up for that',
+      undefined,
     );
   }
+}
+
+function isSameHead(a: HeadRoot, b: HeadRoot): boolean {
+  return a.size === b.size && equalBytes(a.root, b.root);
 }

@@ -2,8 +2,9 @@
  * What outside a data folder remembers how far a log had got? (P2)
  *
  * A data folder cannot tell that it is old. So before a log signs, whatever else may know a newer head is
- * asked: the high-water file (`high-water.ts`), and in the same form whatever comes beside it. One list
- * of memories serves all logs of an instance; `doctor` and `restore` ask the same list.
+ * asked: the high-water file (`high-water.ts`), the signer where one holds the keys, and in the same form
+ * whatever comes beside them. One list of memories serves all logs of an instance; `doctor` and `restore`
+ * ask the same list.
  *
  * What a memory knows was signed once, so it may know too little, which is safe, and never too much. A
  * memory that cannot be asked keeps nobody from signing unless `guard.require` names it. Only where the
@@ -14,7 +15,7 @@ import type { Checkpoint } from '../core/checkpoint.ts';
 import { SteleError } from '../core/errors.ts';
 import type { Hash, TreeSize } from '../core/units.ts';
 
-export const MEMORY_KINDS = ['high-water'] as const;
+export const MEMORY_KINDS = ['high-water', 'signer'] as const;
 export type MemoryKind = (typeof MEMORY_KINDS)[number];
 
 /** A head that a memory knows. */

@@ -1,5 +1,5 @@
 /** What a log is made of: its own parts, and what all logs of an instance share. */
-import type { LogKeys } from '../keys/log-keys.ts';
+import type { LogKeys, SignerMemory } from '../keys/log-keys.ts';
 import type { Signer } from '../keys/signer.ts';
 import type { Visibility } from '../storage/instance.ts';
 import type { LogStore } from '../storage/store.ts';
@@ -16,6 +16,8 @@ export interface LogOptions<C extends StagedContent> {
   readonly store: LogStore;
   readonly keys: LogKeys;
   readonly operator: Signer;
+  /** Where the keys are held by somebody who remembers the log's heads. */
+  readonly signerMemory?: SignerMemory | undefined;
   readonly checker: SignatureChecker;
   /** What outside the data folder knows how far each log had got. */
   readonly memories: Memories;

@@ -223,6 +223,7 @@ async function sweepAll(
 
 async function sweep(vault: Vault, log: Log): Promise<void> {
   const isLogged = async ({ recordId, source }: RecordKey) => {
+    if (log.isStaged(recordId, source)) return true;
     try {
       await log.findRecord(recordId, source);
       return true;

@@ -1,6 +1,7 @@
 /**
  * Every step of an append is failed before it happens, after it happened, and after it happened while
- * reporting that it did not. Then the log goes on, is opened again, and is held to what it answered.
+ * reporting that it did not. Then the log goes on, is opened again, and is held to what it answered. All
+ * of it with keys that sign what they are given, and with keys of a signer that remembers.
  */
 import { describe, expect, test } from 'vitest';
 import { encodeEntry } from '../../server/core/entry.ts';
@@ -12,38 +13,9 @@ import { MemoryStore } from '../../server/storage/memory.ts';
 import { FsyncFailed } from '../../server/storage/sqlite/database.ts';
 import type { LogStore } from '../../server/storage/store.ts';
 import { temporaryFolder } from '../temporary.ts';
+import { Faults, faulty, type Moment } from './fail.ts';
 import { checkWhole, Gateway, logOptions, startLog, submit } from './make.ts';
-
-type Moment = 'before' | 'after' | 'after, reporting failure';
-
-/** Steps that can fail once: the next call of `step` does, at its moment. */
-class Faults {
-  #armed: { readonly step: string; readonly moment: Moment } | undefined;
-
-  arm(step: string, moment: Moment): void {
-    this.#armed = { step, moment };
-  }
-
-  async around<T>(step: string, work: () => Promise<T>): Promise<T> {
-    const armed = this.#armed?.step === step ? this.#armed : undefined;
-    if (armed === undefined) return work();
-    this.#armed = undefined;
-    const failure = new SteleError('storage', `${step} failed ${armed.moment}`);
-    if (armed.moment === 'before') throw failure;
-    const result = await work();
-    if (armed.moment === 'after') return result;
-    throw failure;
-  }
-}
-
-function faulty(store: LogStore, faults: Faults): LogStore {
-  return new Proxy(store, {
-    get(target, name: keyof LogStore) {
-      const method = target[name] as (...args: unknown[]) => Promise<unknown>;
-      return (...args: unknown[]) => faults.around(name, () => method.apply(target, args));
-    },
-  });
-}
+import { TestSigner, withSigner } from './test-signer.ts';
 
 interface World {
   readonly options: LogOptions<StagedContent>;
@@ -52,9 +24,10 @@ interface World {
   readonly gateway: Gateway;
 }
 
-async function world(): Promise<World> {
+async function world(remembering = false): Promise<World> {
   const faults = new Faults();
-  const base = logOptions({ stateFolder: temporaryFolder() });
+  const plain = logOptions({ stateFolder: temporaryFolder() });
+  const base = remembering ? withSigner(plain, new TestSigner(plain, faults)) : plain;
   const { identity } = base.keys;
   const options: LogOptions<StagedContent> = {
     ...base,
@@ -73,13 +46,17 @@ async function world(): Promise<World> {
   return { options, faults, ...(await startLog(options)) };
 }
 
-const STEPS = ['findCandidates', 'sign', 'content', 'commit', 'publish'] as const;
+const STEPS = ['findCandidates', 'content', 'sign', 'commit', 'publish'] as const;
+const STAGED_STEPS = ['findCandidates', 'content', 'stage', 'extend', 'sign', 'commit', 'publish'];
 const MOMENTS: readonly Moment[] = ['before', 'after', 'after, reporting failure'];
 const content: StagedContent = { discard: async () => {} };
 
-describe.each(STEPS)('when %s fails', (step) => {
+describe.each([
+  ...STEPS.map((step) => ({ step, remembering: false })),
+  ...STAGED_STEPS.map((step) => ({ step, remembering: true })),
+])('when $step fails (a signer that remembers: $remembering)', ({ step, remembering }) => {
   test.each(MOMENTS)('%s, no answer is broken and nothing is lost', async (moment) => {
-    const { options, faults, log, gateway } = await world();
+    const { options, faults, log, gateway } = await world(remembering);
     const answered = new Map<string, number>();
     const entries = await gateway.many(6);
     for (const [i, entry] of entries.entries()) {

@@ -174,6 +174,7 @@ async function knownHeads(
 /** What each kind of memory is called in a report. */
 const MEMORY = {
   'high-water': 'the high-water file',
+  signer: 'the signer',
 } as const satisfies Record<MemoryKind, string>;
 
 const PROGRESS_EVERY_MS = 200;
