@@ -9,7 +9,7 @@
  * [RFC 3279 §2.2.3] Ecdsa-Sig-Value. [SEC 1 §4.1.4] verification.
  */
 import { p256, p384 } from '@noble/curves/nist.js';
-import { concat } from './bytes.ts';
+import { concat, toHex } from './bytes.ts';
 import { malformed, unverified } from './errors.ts';
 
 export type EcdsaAlgorithm = 'ecdsa-p256' | 'ecdsa-p384';
@@ -24,7 +24,7 @@ export function checkEcdsaPoint(alg: EcdsaAlgorithm, point: Uint8Array): void {
   try {
     CURVES[alg].curve.Point.fromBytes(point).assertValidity();
   } catch (cause) {
-    throw malformed(`${alg} key`, 'not a point of the curve', { cause });
+    throw malformed(`${alg} key`, `not a point of the curve (${toHex(point)})`, { cause });
   }
 }
 

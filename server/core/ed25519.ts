@@ -18,7 +18,7 @@
  */
 import { Point } from '@noble/ed25519';
 import { sha512 } from '@noble/hashes/sha2.js';
-import { concat, parseHex } from './bytes.ts';
+import { concat, parseHex, toHex } from './bytes.ts';
 import { malformed, unverified } from './errors.ts';
 
 export const ED25519_KEY_BYTES = 32;
@@ -51,11 +51,11 @@ export function checkEd25519Key(key: Uint8Array): void {
     throw malformed(what, `${key.length} bytes where a key has ${ED25519_KEY_BYTES}`);
   }
   const flaw = encodingFlaw(key);
-  if (flaw !== undefined) throw malformed(what, flaw);
+  if (flaw !== undefined) throw malformed(what, `${flaw} (${toHex(key)})`);
   const point = pointOf(key);
-  if (point === undefined) throw malformed(what, 'not a point of the curve');
+  if (point === undefined) throw malformed(what, `not a point of the curve (${toHex(key)})`);
   // A key with a small-order component makes the two equations disagree on the same signature.
-  if (!point.isTorsionFree()) throw malformed(what, 'not torsion-free');
+  if (!point.isTorsionFree()) throw malformed(what, `not torsion-free (${toHex(key)})`);
 }
 
 /**

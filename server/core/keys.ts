@@ -94,6 +94,11 @@ export function ed25519Spki(raw: Uint8Array): Uint8Array {
   return concat(HEADS.ed25519, raw);
 }
 
+/** The SPKI of a point, given as x ‖ y; the key itself is judged by `parsePublicKey`. */
+export function ecdsaSpki(alg: keyof typeof COORDINATES_BYTES, point: Uint8Array): Uint8Array {
+  return concat(HEADS[alg], point);
+}
+
 /** The 32 bytes of an Ed25519 key. */
 export function rawEd25519(key: PublicKey): Uint8Array {
   invariant(key.alg === 'ed25519', 'only an ed25519 key has a raw form');

@@ -9,7 +9,7 @@
  */
 import { sha256 } from '@noble/hashes/sha2.js';
 import { mgf1, PSS } from 'micro-rsa-dsa-dh/rsa.js';
-import { parseHex, toHex } from './bytes.ts';
+import { concat, parseHex, toHex } from './bytes.ts';
 import { malformed, unverified } from './errors.ts';
 
 export const RSA_SALT_BYTES = 32;
@@ -45,12 +45,28 @@ export function parseRsaSpki(spki: Uint8Array): { readonly n: bigint; readonly b
     throw malformed(what, 'the modulus is negative or not minimal');
   }
   const n = BigInt(`0x${toHex(integer)}`);
+  checkRsaNumbers(n, 65_537n);
+  return { n, bytes: Math.ceil(n.toString(2).length / 8) };
+}
+
+/** Checks the rules that are about the numbers; throws `malformed` with the number that breaks one. */
+export function checkRsaNumbers(n: bigint, e: bigint): void {
+  const what = 'rsa-pss key';
   const bits = n.toString(2).length;
   if (bits < 2048 || bits > 4096) {
     throw malformed(what, `a modulus of ${bits} bits where 2048 to 4096 are allowed`);
   }
+  if (e !== 65_537n) {
+    const value = e < 2n ** 64n ? String(e) : `of ${e.toString(2).length} bits`;
+    throw malformed(what, `exponent ${value} where 65537 is needed`);
+  }
   if (n % 2n === 0n) throw malformed(what, 'the modulus is even');
-  return { n, bytes: Math.ceil(bits / 8) };
+}
+
+/** The SPKI of a modulus, with exponent 65537; the key itself is judged by `parsePublicKey`. */
+export function rsaSpki(modulus: Uint8Array): Uint8Array {
+  // As an INTEGER it would be negative without a byte before its highest bit.
+  return spellSpki((modulus[0] ?? 0) < 0x80 ? modulus : concat(Uint8Array.of(0), modulus));
 }
 
 /** The SPKI around the modulus' INTEGER bytes. */
