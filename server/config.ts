@@ -103,6 +103,12 @@ export const SETTINGS = {
     'Memories outside the data folder without which a log does not start: high-water.',
     'with an empty list: let a log sign where that memory is gone',
   ),
+  'gateways.require_possession': setting(
+    flag,
+    true,
+    'Whether a gateway’s key is registered over HTTP only with a signature that shows that its\nprivate half is at hand.',
+    'with false: have another’s key registered without its holder’s doing',
+  ),
   'limits.body_bytes': setting(
     whole(1, 1024 * GIB, 'bytes'),
     2 * GIB,
@@ -214,6 +220,7 @@ export interface Config {
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error' | 'silent';
   readonly trustedProxies: readonly Network[];
   readonly guardRequire: readonly 'high-water'[];
+  readonly gateways: { readonly requirePossession: boolean };
   readonly verifyThreads: number | undefined;
   readonly limits: {
     readonly bodyBytes: number;
@@ -294,6 +301,7 @@ function build(
     logLevel: need(values.log_level),
     trustedProxies: need(values.trusted_proxies),
     guardRequire: need(values['guard.require']),
+    gateways: { requirePossession: need(values['gateways.require_possession']) },
     verifyThreads: values.verify_threads,
     limits: {
       bodyBytes: need(values['limits.body_bytes']),

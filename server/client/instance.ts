@@ -19,10 +19,15 @@ export interface NewRules {
 }
 
 export interface NewGateway {
-  readonly alg: string;
-  /** PEM, or base64 of the DER. */
-  readonly spki: string;
+  /** The public key in any form that `core/key-text.ts` reads. */
+  readonly key: string;
   readonly source?: string;
+  /** RFC 3339. Without them a certificate's own period counts. */
+  readonly not_before?: string;
+  readonly not_after?: string;
+  /** A challenge of `challengeGateway`, and the key's signature over it, in base64. */
+  readonly challenge?: string;
+  readonly proof?: string;
 }
 
 export interface NewToken {
@@ -41,6 +46,8 @@ export interface Administration {
   createLog(log: NewLog): Promise<JsonObject>;
   listLogs(): Promise<readonly JsonObject[]>;
   showLog(name: string): Promise<JsonObject>;
+  /** A challenge for a key to be registered: {origin, challenge, expires}. */
+  challengeGateway(log: string): Promise<JsonObject>;
   registerGateway(log: string, gateway: NewGateway): Promise<JsonObject>;
   listGateways(log: string): Promise<readonly JsonObject[]>;
   revokeGateway(log: string, keyid: string): Promise<JsonObject>;
@@ -69,6 +76,10 @@ export class InstanceClient implements Administration {
 
   async showLog(name: string): Promise<JsonObject> {
     return this.#ask(`/v1/admin/logs/${segment(name)}`);
+  }
+
+  async challengeGateway(log: string): Promise<JsonObject> {
+    return this.#ask(`/v1/admin/logs/${segment(log)}/gateways/challenge`, { method: 'POST' });
   }
 
   async registerGateway(log: string, gateway: NewGateway): Promise<JsonObject> {

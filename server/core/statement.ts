@@ -9,6 +9,7 @@ import { sha256 } from './bytes.ts';
 import { invariant, malformed, shown } from './errors.ts';
 import { ENTRY_SIGNATURES_MAX, PAYLOAD_TYPE_BYTES_MAX, SIGNATURE_BYTES_MAX } from './limits.ts';
 import { pae } from './pae.ts';
+import { POSSESSION_TYPE } from './possession.ts';
 import type { Hash } from './units.ts';
 import { checkWindow, WINDOW_TYPE, type Window, windowMessage, windowRoot } from './window.ts';
 
@@ -55,6 +56,12 @@ const WHAT = 'entry';
 const PAYLOAD_TYPE = /^[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?$/;
 const KEYID = /^[0-9a-f]{64}$/;
 
+/** What keys sign that is no statement, and must never pass for one. */
+const RESERVED: ReadonlyMap<string, string> = new Map([
+  [WINDOW_TYPE, 'what windows sign'],
+  [POSSESSION_TYPE, 'proofs that a key is at hand'],
+]);
+
 /** Checks every rule that is not about the encoding; throws `malformed`. */
 export function checkEntry(entry: Entry): void {
   const { payloadType, payload, signatures } = entry;
@@ -65,8 +72,9 @@ export function checkEntry(entry: Entry): void {
       `payload type ${shown(payloadType)} is not 1 to ${PAYLOAD_TYPE_BYTES_MAX} printable ASCII characters`,
     );
   }
-  if (payloadType === WINDOW_TYPE) {
-    throw malformed(WHAT, `payload type ${WINDOW_TYPE} is reserved for what windows sign`);
+  const reserved = RESERVED.get(payloadType);
+  if (reserved !== undefined) {
+    throw malformed(WHAT, `payload type ${payloadType} is reserved for ${reserved}`);
   }
   if (signatures.length < 1 || signatures.length > ENTRY_SIGNATURES_MAX) {
     throw malformed(

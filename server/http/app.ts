@@ -2,10 +2,12 @@
  * The application: what it needs from outside, and what its handlers share. `dispatch.ts` says what
  * happens to a request, `routes/all.ts` which routes there are.
  */
+import { randomBytes } from 'node:crypto';
 import Koa from 'koa';
 import type { Logger } from 'pino';
 import type { Clock } from '../log/clock.ts';
 import type { Logs } from '../log/logs.ts';
+import { Possession } from '../log/possession.ts';
 import type { InstanceStore } from '../storage/instance.ts';
 import type { Vault } from '../vault/vault.ts';
 import { HeldBytes } from './body.ts';
@@ -29,6 +31,8 @@ export interface AppDeps {
   /** The process must end: a failed fsync left unknown what is on disk (P9). */
   readonly fatal: (error: Error) => void;
   readonly settings?: Partial<HttpSettings>;
+  /** Random bytes for challenges; the system's where none are given. */
+  readonly random?: (bytes: number) => Uint8Array;
   /** Aborted when the server stops: waiting requests then end, and `readyz` says so. */
   readonly stopping?: AbortSignal;
 }
@@ -39,6 +43,7 @@ export interface Parts extends AppDeps {
   readonly stopping: AbortSignal;
   readonly tokens: Tokens;
   readonly rates: Rates;
+  readonly possession: Possession;
   readonly requests: RequestLog;
   readonly held: HeldBytes;
   readonly answers: HeldBytes;
@@ -65,6 +70,7 @@ export function createApp(deps: AppDeps): Koa {
     stopping: deps.stopping ?? new AbortController().signal,
     tokens: new Tokens(deps.instance, deps.clock),
     rates,
+    possession: new Possession({ clock: deps.clock, random: deps.random ?? randomBytes }),
     requests: new RequestLog(deps.logger, deps.clock),
     held: new HeldBytes(settings.heldBytesMax),
     answers: new HeldBytes(settings.answerBytesMax),

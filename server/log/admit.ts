@@ -15,6 +15,7 @@ import { pae } from '../core/pae.ts';
 import { type Record as AuditRecord, isControlKind, parseRecord } from '../core/record.ts';
 import type { Hash } from '../core/units.ts';
 import { windowMessage, windowRoot } from '../core/window.ts';
+import type { Clock } from './clock.ts';
 import type { Registry } from './registry.ts';
 import type { Link } from './sources.ts';
 import { payloadDigest } from './sources.ts';
@@ -53,12 +54,14 @@ const WINDOWS_MAX = 10_000;
 export class Admission {
   readonly #registry: Registry;
   readonly #checker: SignatureChecker;
+  readonly #clock: Clock;
   /** Windows by key, root and signature, under check or found good. */
   readonly #windows = new Map<string, Promise<void>>();
 
-  constructor(registry: Registry, checker: SignatureChecker) {
+  constructor(registry: Registry, checker: SignatureChecker, clock: Clock) {
     this.#registry = registry;
     this.#checker = checker;
+    this.#clock = clock;
   }
 
   /** Judges what a gateway sent, an entry or the bytes of one. Rejects with the code and the reason. */
@@ -74,7 +77,8 @@ export class Admission {
         `payloadType ${shown(entry.payloadType)} is not among this log's: ${rules.payload_types.join(', ')}`,
       );
     }
-    const keys = entry.signatures.map(({ keyid }) => this.#registry.gatewayKey(keyid));
+    const now = this.#clock.now();
+    const keys = entry.signatures.map(({ keyid }) => this.#registry.admittedKey(keyid, now));
     const message = pae(entry.payloadType, entry.payload);
     const admitted = describe(entry, bytes, message, this.#registry.origin);
     checkGatewayRecord(admitted.record);

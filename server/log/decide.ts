@@ -59,13 +59,15 @@ export async function decide(
   for (const [i, admitted] of batch.entries()) {
     try {
       ports.registry.checkSigners(admitted.entry, admitted.control);
-      if (admitted.link !== undefined) await checkOwner(admitted, ports);
       const { place = '', candidates = [] } = earlier[i] ?? {};
-      const first = repeated(admitted, candidates, taken);
+      const alike = withTaken(candidates, taken.get(keyOf(admitted)));
+      const first = repeated(admitted, alike);
       if (first !== undefined) {
         decisions.push({ index: first, repeat: true });
         continue;
       }
+      if (admitted.link !== undefined) await checkOwner(admitted, ports);
+      checkAlike(admitted, alike);
       const crowd = crowds.get(place) ?? candidates.length;
       checkCrowd(crowd, admitted);
       const index = leafIndex(next);
@@ -103,7 +105,10 @@ function checkCrowd(crowd: number, { record }: Admitted): void {
   );
 }
 
-/** A stranger to the source gets `forbidden`, also when it repeats what the owner said. */
+/**
+ * A stranger to the source gets `forbidden`, also when it repeats what the owner said. A key that had the
+ * source before it was handed over says nothing new there, but may still ask what became of what it said.
+ */
 async function checkOwner(admitted: Admitted, ports: DecidePorts): Promise<void> {
   const { link } = admitted;
   if (link === undefined) return;
@@ -111,25 +116,35 @@ async function checkOwner(admitted: Admitted, ports: DecidePorts): Promise<void>
   await ports.draft.check(link, 'flag', owner);
 }
 
+type Alike = Earlier['candidates'];
+
+/** What is stored, and what came before in this very batch. */
+function withTaken(
+  earlier: Alike,
+  inBatch: { readonly admitted: Admitted; readonly index: LeafIndex } | undefined,
+): Alike {
+  if (inBatch === undefined) return earlier;
+  return [...earlier, { index: inBatch.index, what: identityOf(inBatch.admitted) }];
+}
+
+/** The index of the entry that this one repeats, if it does (P3). */
+function repeated(admitted: Admitted, alike: Alike): LeafIndex | undefined {
+  const first = alike.find(
+    ({ what }) =>
+      !(what instanceof Damaged) &&
+      what.keyid === admitted.keyid &&
+      equalBytes(what.statement, admitted.statement),
+  );
+  return first?.index;
+}
+
 /**
- * The index of the entry that this one repeats, if it does (P3). The same source and record id with
- * another statement is a `conflict`: one of the two is not what happened.
+ * Throws `conflict` where the same source and record id was used for another statement: one of the two is
+ * not what happened.
  */
-function repeated(
-  admitted: Admitted,
-  earlier: Earlier['candidates'],
-  taken: ReadonlyMap<string, { admitted: Admitted; index: LeafIndex }>,
-): LeafIndex | undefined {
-  const inBatch = taken.get(keyOf(admitted));
-  const candidates = [...earlier];
-  if (inBatch !== undefined) {
-    candidates.push({ index: inBatch.index, what: identityOf(inBatch.admitted) });
-  }
-  for (const { index, what } of candidates) {
+function checkAlike({ record }: Admitted, alike: Alike): void {
+  for (const { index, what } of alike) {
     if (what instanceof Damaged) throw what;
-    const same = what.keyid === admitted.keyid && equalBytes(what.statement, admitted.statement);
-    if (same) return index;
-    const { record } = admitted;
     if (record === undefined) continue;
     if (what.source === record.source.id && what.recordId === record.record_id) {
       throw new SteleError(
@@ -139,7 +154,6 @@ function repeated(
       );
     }
   }
-  return undefined;
 }
 
 function identityOf(admitted: Admitted): Identified {

@@ -30,7 +30,7 @@ import type { Lookups } from './lookups.ts';
 import { contradiction, type Known, largestKnown } from './memories.ts';
 import type { LogOptions } from './options.ts';
 import { orClosed } from './or-closed.ts';
-import { type OwnBody, OwnRecords } from './own-records.ts';
+import { type OwnBody, OwnRecords, type Registration } from './own-records.ts';
 import { Publisher } from './publish.ts';
 import { Reader } from './reader.ts';
 import { Receipts } from './receipts.ts';
@@ -174,7 +174,7 @@ export class Log<C extends StagedContent = StagedContent> {
     this.#identity = { key: identityVerifierKey(origin, identity), signer: identity };
     this.#anchor = { key: anchorVerifierKey(origin, anchor), signer: anchor };
     this.#registry = state.registry;
-    this.#admission = new Admission(state.registry, options.checker);
+    this.#admission = new Admission(state.registry, options.checker, clock);
     this.#reader = new Reader(store, () => this.#appender.tree);
     this.#receipts = new Receipts(origin, this.#reader, state.registry);
     this.#sources = new Sources(store, (index) => this.#readNeighbor(index));
@@ -379,8 +379,13 @@ export class Log<C extends StagedContent = StagedContent> {
   }
 
   /** Registers a gateway key, or hands a source to one that is registered. Done twice, it is done once. */
-  registerGateway(key: PublicKey, options: { readonly source?: string } = {}): Promise<LeafIndex> {
-    return this.#ownRecords.register(key, options.source);
+  registerGateway(key: PublicKey, options: Registration = {}): Promise<LeafIndex> {
+    return this.#ownRecords.register(key, options);
+  }
+
+  /** The entry that says already what `registerGateway` would have to say; nothing if there is none. */
+  registeredGateway(key: PublicKey, options: Registration = {}): LeafIndex | undefined {
+    return this.#ownRecords.registered(key, options);
   }
 
   /** Revokes a gateway key from here on; what it signed before stays good. */

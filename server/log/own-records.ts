@@ -7,7 +7,7 @@
  */
 import { toBase64 } from '../core/bytes.ts';
 import { decodeEntry, type Entry, encodeEntry, RECORD_TYPE } from '../core/entry.ts';
-import { SteleError, shown } from '../core/errors.ts';
+import { malformed, SteleError, shown } from '../core/errors.ts';
 import type { PublicKey } from '../core/keys.ts';
 import { pae } from '../core/pae.ts';
 import { type Record as AuditRecord, CONTROL_SOURCE, formatRecord } from '../core/record.ts';
@@ -18,12 +18,17 @@ import type { Signer } from '../keys/signer.ts';
 import { type Admitted, describeControl } from './admit.ts';
 import type { Logged, Submitted } from './append.ts';
 import { type Clock, timestamp } from './clock.ts';
-import type { Registry } from './registry.ts';
+import type { Period, Registry } from './registry.ts';
 
 /** The members that differ between kinds: `kind`, and the member named after it. */
 export type OwnBody = { readonly kind: AuditRecord['kind'] } & {
   readonly [member: string]: unknown;
 };
+
+/** What the registration of a gateway key says beside the key. */
+export interface Registration extends Period {
+  readonly source?: string | undefined;
+}
 
 export interface OwnPorts {
   readonly origin: string;
@@ -64,29 +69,43 @@ export class OwnRecords {
     );
   }
 
-  /** Registers a gateway key, or hands a source to one that is registered. Done twice, it is done once. */
-  async register(key: PublicKey, source: string | undefined): Promise<LeafIndex> {
+  /**
+   * Registers a gateway key, or hands a source to one that is registered, or gives a registered one another
+   * period. Done twice, it is done once.
+   */
+  async register(key: PublicKey, wanted: Registration): Promise<LeafIndex> {
     this.#checkPurpose(key);
+    const { source } = wanted;
     // Given away, the log could never again say who may sign.
     if (source?.startsWith('_') === true) {
       throw new SteleError('forbidden', `source ${shown(source)} is the log's own`);
     }
+    checkEnd(wanted, this.#ports.clock.now());
     return this.#oneAtATime(async () => {
-      const known = this.#known(key.keyid);
-      if (known === undefined || known.revoked !== undefined) {
-        return this.#key('register', key, source);
-      }
-      const owned = source === undefined || this.#ports.registry.ownerOf(source) === key.keyid;
-      return owned ? known.registered : this.#key('hand-over', key, source);
+      const done = this.registered(key, wanted);
+      if (done !== undefined) return done;
+      const known = this.#ports.registry.find(key.keyid);
+      const isGood = known !== undefined && known.revoked === undefined;
+      if (isGood && isPeriodOf(known, wanted)) return this.#key('hand-over', key, { source });
+      return this.#key('register', key, wanted);
     });
+  }
+
+  /** The entry that registered this key just so; nothing where something is left to be said. */
+  registered({ keyid }: PublicKey, wanted: Registration): LeafIndex | undefined {
+    const { registry } = this.#ports;
+    const known = registry.find(keyid);
+    if (known === undefined || known.revoked !== undefined) return undefined;
+    const owned = wanted.source === undefined || registry.ownerOf(wanted.source) === keyid;
+    return owned && isPeriodOf(known, wanted) ? known.registered : undefined;
   }
 
   /** Revokes a gateway key from here on; what it signed before stays good. */
   revoke(keyid: string): Promise<LeafIndex> {
     return this.#oneAtATime(async () => {
-      const known = this.#known(keyid);
+      const known = this.#ports.registry.find(keyid);
       if (known === undefined) throw new SteleError('not_found', `no key ${keyid} is registered`);
-      return known.revoked ?? this.#key('revoke', known, undefined);
+      return known.revoked ?? this.#key('revoke', known, {});
     });
   }
 
@@ -107,19 +126,19 @@ export class OwnRecords {
     return this.#append(describeControl(entry, this.#ports.origin));
   }
 
-  #known(keyid: string) {
-    return this.#ports.registry.keys().find((key) => key.keyid === keyid);
-  }
-
   async #key(
     action: 'register' | 'revoke' | 'hand-over',
     { alg, spki, keyid }: PublicKey,
-    source: string | undefined,
+    { source, notBeforeMs, notAfterMs }: Registration,
   ): Promise<LeafIndex> {
-    const named = source === undefined ? {} : { source };
+    const more = {
+      ...(source === undefined ? {} : { source }),
+      ...(notBeforeMs === undefined ? {} : { not_before: timestamp(notBeforeMs) }),
+      ...(notAfterMs === undefined ? {} : { not_after: timestamp(notAfterMs) }),
+    };
     const { index } = await this.#control({
       kind: 'key',
-      key: { action, purpose: 'gateway', alg, spki: toBase64(spki), keyid, ...named },
+      key: { action, purpose: 'gateway', alg, spki: toBase64(spki), keyid, ...more },
     });
     return index;
   }
@@ -164,5 +183,22 @@ export class OwnRecords {
     const result = this.#last.then(work, work);
     this.#last = result.catch(() => undefined);
     return result;
+  }
+}
+
+/** Whether a key has the period that is asked for; where none is, any will do. */
+function isPeriodOf(known: Period, { notBeforeMs, notAfterMs }: Period): boolean {
+  if (notBeforeMs === undefined && notAfterMs === undefined) return true;
+  return known.notBeforeMs === notBeforeMs && known.notAfterMs === notAfterMs;
+}
+
+/** A key that could never submit is registered by mistake: an expired certificate, a wrong year. */
+function checkEnd({ notBeforeMs, notAfterMs }: Period, now: number): void {
+  if (notAfterMs === undefined) return;
+  if (notBeforeMs !== undefined && notAfterMs < notBeforeMs) {
+    throw malformed('not_after', `${timestamp(notAfterMs)} is before ${timestamp(notBeforeMs)}`);
+  }
+  if (notAfterMs < now) {
+    throw malformed('not_after', `${timestamp(notAfterMs)} is past: it is ${timestamp(now)}`);
   }
 }

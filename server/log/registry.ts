@@ -11,8 +11,15 @@ import { invariant, SteleError } from '../core/errors.ts';
 import { type PublicKey, parsePublicKey } from '../core/keys.ts';
 import { type GenesisRecord, type KeyRecord, parseRecord } from '../core/record.ts';
 import type { LeafIndex } from '../core/units.ts';
+import { timestamp } from './clock.ts';
 
-export interface RegisteredKey extends PublicKey {
+/** When the log's own clock admits what a key signs: milliseconds since 1970, both included. */
+export interface Period {
+  readonly notBeforeMs?: number | undefined;
+  readonly notAfterMs?: number | undefined;
+}
+
+export interface RegisteredKey extends PublicKey, Period {
   readonly purpose: string;
   readonly registered: LeafIndex;
   readonly revoked: LeafIndex | undefined;
@@ -63,7 +70,12 @@ export class Registry {
     return [...this.#keys.values()];
   }
 
-  /** The registered gateway key of this ID; `forbidden` if there is none that is good now. */
+  /** What is known of a key: its newest registration, also of one that was revoked. */
+  find(keyid: string): RegisteredKey | undefined {
+    return this.#keys.get(keyid);
+  }
+
+  /** The registered gateway key of this ID; `forbidden` if there is none, or none that is not revoked. */
   gatewayKey(keyid: string): PublicKey {
     const known = this.#keys.get(keyid);
     if (known === undefined || known.purpose !== 'gateway') {
@@ -73,6 +85,21 @@ export class Registry {
       throw new SteleError('forbidden', `key ${keyid} was revoked at entry ${known.revoked}`);
     }
     return known;
+  }
+
+  /**
+   * The key of this ID, if it is good and its period is now. Only admission asks this: what was admitted
+   * is good for ever, and whoever replays the log asks no clock.
+   */
+  admittedKey(keyid: string, nowMs: number): PublicKey {
+    const key = this.gatewayKey(keyid);
+    const { notBeforeMs, notAfterMs } = this.#keys.get(keyid) ?? {};
+    if (isWithin(nowMs, { notBeforeMs, notAfterMs })) return key;
+    throw new SteleError(
+      'forbidden',
+      `key ${keyid} is registered for ${periodText({ notBeforeMs, notAfterMs })}, and it is ` +
+        `${timestamp(nowMs)} by the log's clock`,
+    );
   }
 
   /** `forbidden` unless every signer is good for the entry that would come next. */
@@ -116,6 +143,24 @@ export class Registry {
       purpose: key.purpose,
       registered: index,
       revoked: undefined,
+      ...periodOf(key),
     });
   }
+}
+
+function periodOf({ not_before, not_after }: KeyRecord['key']): Period {
+  return {
+    ...(not_before === undefined ? {} : { notBeforeMs: Date.parse(not_before) }),
+    ...(not_after === undefined ? {} : { notAfterMs: Date.parse(not_after) }),
+  };
+}
+
+function isWithin(nowMs: number, { notBeforeMs, notAfterMs }: Period): boolean {
+  return nowMs >= (notBeforeMs ?? nowMs) && nowMs <= (notAfterMs ?? nowMs);
+}
+
+/** In words: "from … to …", of which either may be missing. */
+export function periodText({ notBeforeMs, notAfterMs }: Period): string {
+  const from = notBeforeMs === undefined ? 'the beginning' : timestamp(notBeforeMs);
+  return `${from} to ${notAfterMs === undefined ? 'no end' : timestamp(notAfterMs)}`;
 }

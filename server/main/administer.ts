@@ -5,18 +5,20 @@
 import { randomBytes } from 'node:crypto';
 import type { JsonObject } from '../client/client.ts';
 import type { Administration, NewGateway, NewLog, NewToken } from '../client/instance.ts';
-import { parseBase64, toBase64 } from '../core/bytes.ts';
+import { toBase64 } from '../core/bytes.ts';
 import { malformed, SteleError, shown } from '../core/errors.ts';
-import { parsePublicKey } from '../core/keys.ts';
+import { parseKeyText } from '../core/key-text.ts';
 import { mintToken } from '../http/tokens.ts';
 import { systemClock, timestamp } from '../log/clock.ts';
 import type { Log } from '../log/log.ts';
+import { Possession } from '../log/possession.ts';
 import type { RegisteredKey } from '../log/registry.ts';
 import { ROLES, type TokenRow } from '../storage/instance.ts';
 import type { Instance } from './instance.ts';
 
 export class FileAdministration implements Administration {
   readonly #instance: Instance;
+  readonly #possession = new Possession({ clock: systemClock, random: randomBytes });
 
   constructor(instance: Instance) {
     this.#instance = instance;
@@ -38,10 +40,27 @@ export class FileAdministration implements Administration {
     return describeLog(await this.#instance.logs.get(name));
   }
 
-  async registerGateway(name: string, { alg, spki, source }: NewGateway): Promise<JsonObject> {
+  async challengeGateway(name: string): Promise<JsonObject> {
+    const { origin } = await this.#instance.logs.get(name);
+    const { challenge, expiresMs } = this.#possession.challenge(origin, 'files');
+    return { origin, challenge, expires: timestamp(expiresMs) };
+  }
+
+  /** A proof that is given is checked. None is needed: whoever has the files has the operator's key. */
+  async registerGateway(name: string, wanted: NewGateway): Promise<JsonObject> {
+    const { challenge, proof, source } = wanted;
     const log = await this.#instance.logs.get(name);
-    const key = parsePublicKey(alg, parseBase64(spki, 'spki'));
-    const index = await log.registerGateway(key, source === undefined ? {} : { source });
+    const { key, ...proposed } = parseKeyText(wanted.key);
+    const registration = {
+      source,
+      notBeforeMs: timeOf(wanted.not_before, 'not_before') ?? proposed.notBeforeMs,
+      notAfterMs: timeOf(wanted.not_after, 'not_after') ?? proposed.notAfterMs,
+    };
+    const register = () => log.registerGateway(key, registration);
+    const index =
+      challenge === undefined || proof === undefined
+        ? await register()
+        : await this.#possession.proven(log.origin, key, { challenge, proof }, register);
     return { keyid: key.keyid, alg: key.alg, index };
   }
 
@@ -123,9 +142,22 @@ function describeKey({
   purpose,
   registered,
   revoked,
+  notBeforeMs,
+  notAfterMs,
 }: RegisteredKey): JsonObject {
-  const key = { keyid, alg, spki: toBase64(spki), purpose, registered };
-  return revoked === undefined ? key : { ...key, revoked };
+  return {
+    ...{ keyid, alg, spki: toBase64(spki), purpose, registered },
+    ...(revoked === undefined ? {} : { revoked }),
+    ...(notBeforeMs === undefined ? {} : { not_before: timestamp(notBeforeMs) }),
+    ...(notAfterMs === undefined ? {} : { not_after: timestamp(notAfterMs) }),
+  };
+}
+
+function timeOf(time: string | undefined, what: string): number | undefined {
+  if (time === undefined) return undefined;
+  const ms = Date.parse(time);
+  if (Number.isNaN(ms)) throw malformed(what, `${shown(time)} is no time that there is`);
+  return ms;
 }
 
 function describeToken(row: TokenRow): JsonObject {

@@ -76,7 +76,8 @@ export async function runProxy(program: Program, options: Options, world: World)
   }
   ensureFolder(config.data);
   const path = options.key === undefined ? undefined : resolve(world.cwd, options.key);
-  const key = await openKey(path ?? join(config.data, 'keys', 'proxy.pem'), 'ed25519', true);
+  const keyFile = path ?? join(config.data, 'keys', 'proxy.pem');
+  const key = await openKey(keyFile, 'ed25519', true);
   const logs = new Map<string, ProxyLog>();
   for (const name of logNames(config)) {
     const client = new LogClient({ base: `${server}/logs/${name}`, token });
@@ -99,7 +100,7 @@ export async function runProxy(program: Program, options: Options, world: World)
       ]).map((row) => `  ${row}`),
       '',
       '  The log takes its records once this key is registered there: stele gateway register',
-      `  ${shortened(writePublicKey(config.data, key), world)}`,
+      `  ${shortened(writePublicKey(config.data, key), world)} --key ${shortened(keyFile, world)}`,
       '',
       'Ctrl-C stops it.',
     );

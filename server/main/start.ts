@@ -98,7 +98,11 @@ export async function startServer(
     logger,
     version,
     fatal,
-    settings: { bodyBytesMax: config.limits.bodyBytes, rates: ratesOf(config) },
+    settings: {
+      bodyBytesMax: config.limits.bodyBytes,
+      requirePossession: config.gateways.requirePossession,
+      rates: ratesOf(config),
+    },
     stopping: stopping.signal,
   });
   return bound('listen', config.listen, () =>

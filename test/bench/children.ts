@@ -97,6 +97,7 @@ export class Server {
           // Counted as ever, and out of the way: what is measured is what the server can do.
           STELE_LIMITS_TOKEN_RATE: '1000000',
           STELE_LIMITS_ADDRESS_RATE: '1000000',
+          STELE_GATEWAYS_REQUIRE_POSSESSION: 'false',
           ...env,
         },
       },

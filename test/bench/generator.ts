@@ -227,7 +227,7 @@ async function perform(task: Task): Promise<Result> {
     const spki = publicKey.export({ type: 'spki', format: 'der' });
     const { keyid } = parsePublicKey('ed25519', new Uint8Array(spki));
     generator = new Generator(task.target, { privateKey, keyid, origin: task.target.origin });
-    return { alg: 'ed25519', spki: spki.toString('base64') };
+    return { spki: spki.toString('base64') };
   }
   if (generator === undefined) throw new Error('the first task says where the log is');
   switch (task.do) {

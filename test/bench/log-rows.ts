@@ -36,14 +36,14 @@ export class LogUnderLoad {
     const load = new LogUnderLoad(server, generator);
     const { origin } = await load.head();
     const target = { url: server.url, log: LOG, origin, token: server.token('submit') };
-    const { alg, spki } = await generator.run<Begun>({ do: 'begin', target });
+    const { spki } = await generator.run<Begun>({ do: 'begin', target });
     const answer = await fetch(`${server.url}/v1/admin/logs/${LOG}/gateways`, {
       method: 'POST',
       headers: {
         authorization: `Bearer ${server.token('admin')}`,
         'content-type': 'application/json',
       },
-      body: JSON.stringify({ alg, spki }),
+      body: JSON.stringify({ key: spki }),
     });
     if (!answer.ok) throw new Error(`the key was not registered: ${await answer.text()}`);
     await answer.arrayBuffer();

@@ -69,7 +69,6 @@ export interface CallTimes {
 }
 
 export interface Begun {
-  readonly alg: 'ed25519';
   readonly spki: string;
 }
 

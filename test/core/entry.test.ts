@@ -16,6 +16,7 @@ import {
 import { ENTRY_BYTES_MAX } from '../../server/core/limits.ts';
 import { leafHash } from '../../server/core/merkle.ts';
 import { pae } from '../../server/core/pae.ts';
+import { POSSESSION_TYPE } from '../../server/core/possession.ts';
 import { hash } from '../../server/core/units.ts';
 import {
   buildWindow,
@@ -153,6 +154,7 @@ describe('an entry', () => {
     ['a lone surrogate as type', { payloadType: '\ud800' }],
     ['a type too long', { payloadType: 'x'.repeat(256) }],
     ['the type of a window', { payloadType: WINDOW_TYPE }],
+    ['the type of a proof of possession', { payloadType: POSSESSION_TYPE }],
     ['no signatures', { signatures: [] }],
     [
       'nine signatures',

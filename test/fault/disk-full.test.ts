@@ -156,7 +156,7 @@ class World {
   static async of(place: Place): Promise<World> {
     const { origin } = await place.log('read').head();
     const author = new Author(origin, 'gateway');
-    await place.register(author.signer.publicKey);
+    await place.register(author.signer);
     return new World(place, new Ledger(place.trust()), author);
   }
 

@@ -193,7 +193,7 @@ describe.skipIf(straceMissing !== undefined)(title, () => {
     await place.start();
     const ledger = new Ledger(place.trust());
     const author = new Author((await place.log('read').head()).origin, 'gateway');
-    await place.register(author.signer.publicKey);
+    await place.register(author.signer);
     const drafts = [contentOf(author, 0)];
     // The first opens the vault, so that its set-up is not what is counted below.
     ledger.receipt(await submit(place, author, drafts[0] as Draft));

@@ -20,7 +20,7 @@ async function placeWithGateway(env: Readonly<Record<string, string>> = {}) {
   onTestFinished(() => place.close());
   await place.start();
   const author = new Author((await place.log('read').head()).origin, 'gateway');
-  await place.register(author.signer.publicKey);
+  await place.register(author.signer);
   const ledger = new Ledger(place.trust());
   const submit = async () => {
     const entry = await author.sign(author.next());

@@ -27,7 +27,7 @@ test('pushes back what it cannot take, in bounded memory, and takes it later', a
   const { origin } = await place.log('read').head();
   const ledger = new Ledger(place.trust());
   const author = new Author(origin, 'crowd');
-  await place.register(author.signer.publicKey);
+  await place.register(author.signer);
   const batches: Buffer[] = [];
   for (let i = 0; i < CLIENTS; i++) {
     const drafts = Array.from({ length: BATCH }, () => author.next());

@@ -9,9 +9,10 @@ import { join } from 'node:path';
 import { readRunning } from '../../server/cli/running.ts';
 import { LogClient } from '../../server/client/client.ts';
 import { InstanceClient } from '../../server/client/instance.ts';
+import { proofFor } from '../../server/client/possession.ts';
 import { toBase64 } from '../../server/core/bytes.ts';
-import type { PublicKey } from '../../server/core/keys.ts';
 import { parseTrust, type Trust } from '../../server/core/trust.ts';
+import type { Signer } from '../../server/keys/signer.ts';
 
 const STELE = join(import.meta.dirname, '..', '..', 'server', 'cli', 'stele.js');
 
@@ -184,8 +185,10 @@ export class Place {
     return new InstanceClient({ base: this.addresses().server, token: this.token('admin') });
   }
 
-  async register({ alg, spki }: PublicKey): Promise<void> {
-    await this.admin().registerGateway('default', { alg, spki: toBase64(spki) });
+  async register(signer: Signer): Promise<void> {
+    const admin = this.admin();
+    const key = toBase64(signer.publicKey.spki);
+    await admin.registerGateway('default', { key, ...(await proofFor(admin, 'default', signer)) });
   }
 
   trust(): Trust {

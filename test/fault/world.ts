@@ -58,7 +58,7 @@ async function startClients(load: Load) {
   const batches = new Author(origin, 'batches');
   const contents = new Author(origin, 'contents');
   for (const { signer } of [one, other, batches, contents]) {
-    await load.place.register(signer.publicKey);
+    await load.place.register(signer);
   }
   load.gate.open();
   load.proxy.gate.open();

@@ -1,5 +1,5 @@
 /** Administration: logs, gateways and tokens, each change visible at once and within the token's reach. */
-import { generateKeyPairSync } from 'node:crypto';
+import { createPublicKey, generateKeyPairSync } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { decodeEntry } from '../../server/core/entry.ts';
 import { parseRecord } from '../../server/core/record.ts';
@@ -124,37 +124,39 @@ describe('logs', () => {
 describe('gateways', () => {
   const path = '/v1/admin/logs/team/gateways';
 
-  function key() {
-    const { publicKey } = generateKeyPairSync('ed25519');
-    return {
-      pem: String(publicKey.export({ format: 'pem', type: 'spki' })),
-      base64: publicKey.export({ format: 'der', type: 'spki' }).toString('base64'),
-    };
-  }
-
-  test.each([
-    ['PEM', (k: ReturnType<typeof key>) => k.pem],
-    ['PEM of another system', (k: ReturnType<typeof key>) => k.pem.replaceAll('\n', '\r\n')],
-    ['base64', (k: ReturnType<typeof key>) => k.base64],
-  ])('are registered by the %s of their key', async (_, spell) => {
-    const k = key();
-    const answer = await post(path, { alg: 'ed25519', spki: spell(k) });
-    expect(answer.status).toBe(201);
-    const { keyid, index } = answer.json<{ keyid: string; index: number }>();
-    const { gateways } = (await get(path)).json<{ gateways: Record<string, unknown>[] }>();
-    expect(gateways.find((g) => g.keyid === keyid)).toEqual({
-      keyid,
-      alg: 'ed25519',
-      spki: k.base64,
-      purpose: 'gateway',
-      registered: index,
-    });
-  });
+  test.each(['pem', 'pem of another system', 'der', 'jwk'])(
+    'are registered by the %s of their key',
+    async (form) => {
+      const signer = newSigner('ed25519');
+      const { spki, keyid } = signer.publicKey;
+      const object = createPublicKey({ key: Buffer.from(spki), format: 'der', type: 'spki' });
+      const pem = String(object.export({ format: 'pem', type: 'spki' }));
+      const base64 = Buffer.from(spki).toString('base64');
+      const key = {
+        pem,
+        'pem of another system': pem.replaceAll('\n', '\r\n'),
+        der: base64,
+        jwk: JSON.stringify(object.export({ format: 'jwk' })),
+      }[form];
+      const answer = await post(path, await world.registration('team', signer, { key }));
+      expect(answer.status).toBe(201);
+      const { index } = answer.json<{ index: number }>();
+      expect(answer.json()).toEqual({ keyid, alg: 'ed25519', index });
+      const { gateways } = (await get(path)).json<{ gateways: Record<string, unknown>[] }>();
+      expect(gateways.find((g) => g.keyid === keyid)).toEqual({
+        keyid,
+        alg: 'ed25519',
+        spki: base64,
+        purpose: 'gateway',
+        registered: index,
+      });
+    },
+  );
 
   test('submit once registered, and no more once revoked', async () => {
     const log = await world.logs.get('team');
     const gateway = new Gateway(log, () => world.now);
-    const { spki, keyid } = gateway.signer.publicKey;
+    const { keyid } = gateway.signer.publicKey;
     const submit = world.token({ roles: ['submit'], logs: ['team'] });
     const entry = async () =>
       world.ask('POST', '/logs/team/v1/entries', {
@@ -163,7 +165,7 @@ describe('gateways', () => {
         body: await gateway.entry({ source: 's' }),
       });
     expect((await entry()).status).toBe(403);
-    const body = { alg: 'ed25519', spki: Buffer.from(spki).toString('base64') };
+    const body = await world.registration('team', gateway.signer);
     expect((await post(path, body)).status).toBe(201);
     const other = new Gateway(log, () => world.now, gateway.signer);
     const first = await world.ask('POST', '/logs/team/v1/entries', {
@@ -185,42 +187,53 @@ describe('gateways', () => {
   });
 
   test('with a source own it from then on', async () => {
-    const { base64 } = key();
-    const answer = await post(path, { alg: 'ed25519', spki: base64, source: 'proxy-9' });
-    const { keyid } = answer.json<{ keyid: string }>();
-    const read = world.token({ roles: ['read'], logs: ['team'] });
+    const signer = newSigner('ed25519');
+    const answer = await post(
+      path,
+      await world.registration('team', signer, { source: 'proxy-9' }),
+    );
     expect(answer.status).toBe(201);
-    expect(keyid).toMatch(/^[0-9a-f]{64}$/);
-    expect((await world.get('/logs/team/v1/sources', { token: read })).status).toBe(200);
+    const log = await world.logs.get('team');
+    const stranger = new Gateway(log, () => world.now);
+    await log.registerGateway(stranger.signer.publicKey);
+    const submit = (gateway: Gateway) => async () =>
+      world.ask('POST', '/logs/team/v1/entries', {
+        token: world.token({ roles: ['submit'], logs: ['team'] }),
+        type: 'application/protobuf',
+        body: await gateway.entry({ source: 'proxy-9' }),
+      });
+    expect((await submit(stranger)()).json()).toMatchObject({ code: 'forbidden' });
+    const owner = new Gateway(log, () => world.now, signer);
+    expect((await submit(owner)()).status).toBe(201);
   });
 
-  const spki = Buffer.from(newSigner('ed25519').publicKey.spki).toString('base64');
-  test.each([
-    ['no key', { alg: 'ed25519' }],
-    ['no algorithm', { spki }],
-    ['an unknown algorithm', { alg: 'rot13', spki }],
-    ['another algorithm', { alg: 'ecdsa-p256', spki }],
-    ['half a key', { alg: 'ed25519', spki: spki.slice(0, 20) }],
-    ['bad base64', { alg: 'ed25519', spki: `${spki.slice(0, -1)}!` }],
-    ['a small-order key', { alg: 'ed25519', spki: `MCowBQYDK2VwAyEA${'A'.repeat(43)}=` }],
-    [
-      'a private key',
-      {
-        alg: 'ed25519',
-        spki: String(
-          generateKeyPairSync('ed25519').privateKey.export({ format: 'pem', type: 'pkcs8' }),
-        ),
-      },
-    ],
-    ['an unknown member', { alg: 'ed25519', spki, admin: true }],
-    ['an empty source', { alg: 'ed25519', spki, source: '' }],
-    ['a source with a space', { alg: 'ed25519', spki, source: 'a b' }],
+  const key = Buffer.from(newSigner('ed25519').publicKey.spki).toString('base64');
+  const privatePem = String(
+    generateKeyPairSync('ed25519').privateKey.export({ format: 'pem', type: 'pkcs8' }),
+  );
+  const privateJwk = generateKeyPairSync('ed25519').privateKey.export({ format: 'jwk' });
+  test.each<[string, object]>([
+    ['no key', {}],
+    ['the members of before', { alg: 'ed25519', spki: key }],
+    ['a key that is no text', { key: 7 }],
+    ['half a key', { key: key.slice(0, 20) }],
+    ['bad base64', { key: `${key.slice(0, -1)}!` }],
+    ['a small-order key', { key: `MCowBQYDK2VwAyEA${'A'.repeat(43)}=` }],
+    ['a private key', { key: privatePem }],
+    ['a private JWK', { key: JSON.stringify(privateJwk) }],
+    ['an unknown member', { key, admin: true }],
+    ['an empty source', { key, source: '' }],
+    ['a source with a space', { key, source: 'a b' }],
+    ['a beginning that is no time', { key, not_before: '2027' }],
+    ['an end on a day that there is not', { key, not_after: '2027-13-01T00:00:00Z' }],
+    ['a proof that is no base64', { key, challenge: 'AAAA', proof: 'no base64' }],
   ])('are not registered from %s', async (_, value) => {
     const log = await world.logs.get('team');
     const before = log.head();
     const answer = await post(path, value);
     expect(answer.json()).toMatchObject({ code: 'malformed', status: 400 });
-    expect(answer.text).not.toContain('PRIVATE KEY-----\\n');
+    expect(answer.text).not.toContain(privatePem.split('\n')[1]);
+    expect(answer.text).not.toContain(String(privateJwk.d));
     expect(log.head()).toBe(before);
   });
 
@@ -228,7 +241,7 @@ describe('gateways', () => {
     const log = await world.logs.get('team');
     const before = log.head();
     for (const source of ['_log', '_x']) {
-      const answer = await post(path, { alg: 'ed25519', spki, source });
+      const answer = await post(path, { key, source });
       expect([answer.status, answer.json().code]).toEqual([403, 'forbidden']);
     }
     expect(log.head()).toBe(before);

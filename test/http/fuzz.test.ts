@@ -62,7 +62,7 @@ beforeAll(async () => {
     gateway: {
       path: '/v1/admin/logs/a/gateways',
       type: 'application/json',
-      body: Buffer.from('{"alg":"ed25519","spki":"MCowBQYDK2VwAyEA"}'),
+      body: Buffer.from('{"key":"MCowBQYDK2VwAyEA","proof":"AAAA"}'),
     },
   };
 });

@@ -14,6 +14,7 @@ import { decodeEntry, encodeEntry } from '../../server/core/entry.ts';
 import { formatEnvelopeJson } from '../../server/core/envelope.ts';
 import type { Json } from '../../server/core/json.ts';
 import { leafHash } from '../../server/core/merkle.ts';
+import { CHALLENGE_BYTES, possessionMessage } from '../../server/core/possession.ts';
 import { useNativePrimitives } from '../../server/native.ts';
 import { call, type Place, placesOf } from './api.ts';
 import { roleToken, setUp } from './replay.ts';
@@ -59,6 +60,9 @@ async function makeRequests(): Promise<Examples> {
   for (let i = 0; i < 2; i++) envelopes.push((await gateway.make()).entry);
   const messages = [(await gateway.make()).bytes, (await gateway.make()).bytes];
   const { publicKey } = gateway.signer;
+  const challenge = new Uint8Array(randomBytes(CHALLENGE_BYTES));
+  const { origin } = await world.logs.get('team-a');
+  const proven = possessionMessage(origin, publicKey.keyid, challenge);
   await world.stop();
   return {
     values: {
@@ -81,7 +85,13 @@ async function makeRequests(): Promise<Examples> {
       messages: { base64: delimited(messages) },
       log: { value: { name: 'team-a', visibility: 'proofs', rules: { continuity: 'flag' } } },
       gateway: {
-        value: { alg: publicKey.alg, spki: toBase64(publicKey.spki), source: 'gateway-1' },
+        value: {
+          key: toBase64(publicKey.spki),
+          source: 'gateway-1',
+          not_after: '2030-01-01T00:00:00Z',
+          challenge: toBase64(challenge),
+          proof: toBase64(await gateway.signer.sign(proven)),
+        },
       },
       token: {
         value: {
@@ -128,7 +138,7 @@ async function recordAnswers(examples: Examples): Promise<Examples> {
       : { value: /\bjson$|\+json$/.test(type) ? JSON.parse(answer.text) : shortened(answer) };
   };
   const places = placesOf(document);
-  await setUp(places, record);
+  await setUp(world, places, record);
   for (const place of places.filter(({ method }) => method === 'GET')) await record(place);
   const byId = (id: string) => places.find((place) => place.id === id)!;
   await record(byId('submitEntry'));

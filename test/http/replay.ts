@@ -1,10 +1,12 @@
 /** The document's example requests in an order in which a fresh server takes them all. */
+import examples from '../../server/http/openapi/examples.json' with { type: 'json' };
 import type { Place } from './api.ts';
 import type { World } from './world.ts';
 
 /** Each operation that adds something, and with which of its media types. */
 const ORDER = [
   ['createLog', 'application/json'],
+  ['challengeGateway', ''],
   ['registerGateway', 'application/json'],
   ['submitEntry', 'application/protobuf'],
   ['submitEntry', 'multipart/form-data'],
@@ -14,9 +16,12 @@ const ORDER = [
 
 /** Makes the log of the examples, with its gateway, entries and content. */
 export async function setUp(
+  world: World,
   places: readonly Place[],
   send: (place: Place, wanted: { readonly type: string }) => Promise<void>,
 ): Promise<void> {
+  // The example's proof is over this very challenge.
+  world.challenges.push(Buffer.from(examples.requests.gateway.value.challenge, 'base64'));
   for (const [id, type] of ORDER) await send(places.find((place) => place.id === id)!, { type });
 }
 

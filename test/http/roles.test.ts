@@ -167,7 +167,15 @@ function makeCases(leaf: string, recordId: string): Case[] {
       path: '/v1/admin/logs/{log}/gateways',
       proofs: 'key keepers',
       public: 'key keepers',
-      body: json({ alg: 'ed25519', spki }),
+      body: json({ key: spki }),
+      ok: 422,
+    },
+    {
+      pattern: '/v1/admin/logs/{log}/gateways/challenge',
+      method: 'POST',
+      path: '/v1/admin/logs/{log}/gateways/challenge',
+      proofs: 'key keepers',
+      public: 'key keepers',
       ok: 201,
     },
     {

@@ -14,6 +14,7 @@ import { encodeEntry, RECORD_TYPE } from '../../server/core/entry.ts';
 import type { SteleError } from '../../server/core/errors.ts';
 import { type PublicKey, parsePublicKey } from '../../server/core/keys.ts';
 import { pae } from '../../server/core/pae.ts';
+import { possessionMessage } from '../../server/core/possession.ts';
 import { type Record as AuditRecord, formatRecord } from '../../server/core/record.ts';
 import { uuidv7 } from '../../server/core/uuid.ts';
 import { createApp } from '../../server/http/app.ts';
@@ -74,6 +75,8 @@ export class World {
   readonly stopping: AbortController;
   /** What would have ended the process. */
   readonly fatal: Error[] = [];
+  /** Challenges that the server will give out before it makes any of its own. */
+  readonly challenges: Uint8Array[] = [];
   now = 1_800_000_000_000;
   server!: Listening;
   readonly #options: WorldOptions;
@@ -143,6 +146,7 @@ export class World {
       version: '0.0.0',
       fatal: (error) => this.fatal.push(error),
       settings: { rates: UNLIMITED, ...this.#options.settings },
+      random: (length) => this.challenges.shift() ?? randomBytes(length),
       stopping: stopping.signal,
     });
     this.server = await listen(app, {
@@ -166,6 +170,17 @@ export class World {
     const { token, row } = mintToken(all, this.now, randomBytes);
     this.instance.insertToken(row);
     return token;
+  }
+
+  /** What registers a key over HTTP: the key, and a proof that it is at hand. */
+  async registration(name: string, signer: Signer, more: object = {}) {
+    const token = this.token({ roles: ['keys'] });
+    const asked = await this.ask('POST', `/v1/admin/logs/${name}/gateways/challenge`, { token });
+    const { origin, challenge } = asked.json<{ origin: string; challenge: string }>();
+    const { keyid, spki } = signer.publicKey;
+    const message = possessionMessage(origin, keyid, Buffer.from(challenge, 'base64'));
+    const proof = Buffer.from(await signer.sign(message)).toString('base64');
+    return { key: Buffer.from(spki).toString('base64'), challenge, proof, ...more };
   }
 
   /** A log with one registered gateway. */

@@ -123,12 +123,13 @@ export async function createLog(
 
 /** A gateway that makes records which continue its source's chain. */
 export class Gateway {
-  readonly signer = makeSigner();
+  readonly signer: Signer;
   readonly source: string;
   seq = 0;
   prev: string | null = null;
 
-  constructor(source = 'gateway-1') {
+  constructor(source = 'gateway-1', signer: Signer = makeSigner()) {
+    this.signer = signer;
     this.source = source;
   }
 

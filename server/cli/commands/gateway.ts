@@ -1,12 +1,25 @@
-/** `stele gateway`: whose signatures a log takes. */
-import { createPublicKey, type KeyObject } from 'node:crypto';
+/**
+ * `stele gateway`: whose signatures a log takes.
+ *
+ * A server registers a key only with a proof that its private half is at hand. With `--key` that is one
+ * step; where the private key is on another machine, and stays there, it is three:
+ *
+ *     operator   stele gateway challenge --log team-a
+ *     gateway    stele gateway prove gateway.key --origin … --challenge …
+ *     operator   stele gateway register gateway.pub --log team-a --challenge … --proof …
+ */
 import { resolve } from 'node:path';
 import { Command } from 'commander';
-import type { Algorithm } from '../../core/keys.ts';
+import type { Administration, NewGateway } from '../../client/instance.ts';
+import { proofFor, prove } from '../../client/possession.ts';
+import { SteleError } from '../../core/errors.ts';
+import { KEY_TEXT_MAX, parseKeyText } from '../../core/key-text.ts';
+import { checkOrigin } from '../../core/tree-head.ts';
+import { openKeyFile } from '../../keys/file.ts';
 import { administer, cells } from '../administration.ts';
 import { Unusable } from '../exit.ts';
 import type { Cli } from '../program.ts';
-import { table } from '../terminal.ts';
+import { table, voiceOf } from '../terminal.ts';
 import { addLog, addWhere, readText, type WhereOptions } from '../where.ts';
 
 type Options = WhereOptions & { readonly log: string };
@@ -14,27 +27,56 @@ type Options = WhereOptions & { readonly log: string };
 export function command(cli: Cli): Command {
   return new Command('gateway')
     .description('Registers, lists and revokes the keys that may submit to a log.')
-    .addHelpText('after', '\nExample:\n  $ stele gateway register gateway.pub --source gateway-1')
+    .addHelpText(
+      'after',
+      '\nExample:\n  $ stele gateway register gateway.key.pub --key gateway.key --source gateway-1',
+    )
     .addCommand(register(cli))
+    .addCommand(challenge(cli))
+    .addCommand(proveCommand(cli))
     .addCommand(list(cli))
     .addCommand(revoke(cli));
+}
+
+interface RegisterOptions extends Options {
+  readonly source?: string;
+  readonly key?: string;
+  readonly challenge?: string;
+  readonly proof?: string;
+  readonly notBefore?: string;
+  readonly notAfter?: string;
 }
 
 function register(cli: Cli): Command {
   return addLog(addWhere(new Command('register')))
     .description('Registers a public key; the registration is an entry of the log.')
-    .argument('<file>', 'the public key in PEM: Ed25519, P-256, P-384 or RSA')
+    .argument(
+      '<file>',
+      'a public key or a certificate in PEM, or a JWK; Ed25519, P-256, P-384, RSA',
+    )
     .option('--source <id>', 'the source that this key signs for')
+    .option('--key <file>', 'the private key, to prove that it is at hand; it stays here')
+    .option('--challenge <base64>', 'a challenge of "stele gateway challenge"')
+    .option('--proof <base64>', 'what "stele gateway prove" answers to it')
+    .option('--not-before <time>', 'admit it from then on [a certificate says it itself]')
+    .option('--not-after <time>', 'admit it until then [a certificate says it itself]')
     .addHelpText(
       'after',
-      '\nExample:\n  $ stele key create gateway.key\n  $ stele gateway register gateway.key.pub',
+      '\nExample:\n  $ stele key create gateway.key\n  $ stele gateway register gateway.key.pub --key gateway.key',
     )
     .action(
-      cli.action((file: string, options: Options & { source?: string }) =>
+      cli.action((file: string, options: RegisterOptions) =>
         administer(cli, options, async (admin, voice) => {
-          const key = readPublicKey(resolve(cli.world.cwd, file));
-          const source = options.source === undefined ? {} : { source: options.source };
-          const gateway = await admin.registerGateway(options.log, { ...key, ...source });
+          const path = resolve(cli.world.cwd, file);
+          const key = readPublicKey(path);
+          const proof = await proofOf(cli, admin, path, key, options);
+          const gateway = await admin.registerGateway(options.log, {
+            key,
+            ...proof,
+            ...(options.source === undefined ? {} : { source: options.source }),
+            ...(options.notBefore === undefined ? {} : { not_before: options.notBefore }),
+            ...(options.notAfter === undefined ? {} : { not_after: options.notAfter }),
+          });
           voice.say(
             ...table([
               ['keyid', ...cells(gateway, 'keyid')],
@@ -44,6 +86,87 @@ function register(cli: Cli): Command {
           voice.json(gateway);
         }),
       ),
+    );
+}
+
+/** The proof that was given, or one made here; nothing where there is neither. */
+async function proofOf(
+  cli: Cli,
+  admin: Administration,
+  path: string,
+  text: string,
+  { log, key, challenge, proof }: RegisterOptions,
+): Promise<Pick<NewGateway, 'challenge' | 'proof'>> {
+  if ((challenge === undefined) !== (proof === undefined)) {
+    throw new Unusable('--challenge and --proof belong together: give both or neither');
+  }
+  if (challenge !== undefined && proof !== undefined) return { challenge, proof };
+  if (key === undefined) return {};
+  const signer = await openKeyFile(resolve(cli.world.cwd, key));
+  try {
+    const { keyid } = parseKeyText(text).key;
+    if (signer.publicKey.keyid !== keyid) {
+      throw new Unusable(`--key ${key}: it is not the private half of ${path}`);
+    }
+    return await proofFor(admin, log, signer);
+  } finally {
+    await signer.close();
+  }
+}
+
+function challenge(cli: Cli): Command {
+  return addLog(addWhere(new Command('challenge')))
+    .description('Asks for a challenge that a key elsewhere has to sign before it is registered.')
+    .addHelpText('after', '\nExample:\n  $ stele gateway challenge --log team-a')
+    .action(
+      cli.action((options: Options) =>
+        administer(cli, options, async (admin, voice) => {
+          const asked = await admin.challengeGateway(options.log);
+          const names = ['origin', 'challenge', 'expires'];
+          voice.say(...table(names.map((name) => [name, ...cells(asked, name)])));
+          voice.json(asked);
+        }),
+      ),
+    );
+}
+
+interface ProveOptions {
+  readonly origin: string;
+  readonly challenge: string;
+  readonly json?: true;
+}
+
+function proveCommand(cli: Cli): Command {
+  return new Command('prove')
+    .description('Signs a challenge with a private key. Needs no server, and changes nothing.')
+    .argument('<file>', 'the private key in PEM')
+    .requiredOption('--origin <origin>', 'the log, as "stele gateway challenge" prints it')
+    .requiredOption('--challenge <base64>', 'as "stele gateway challenge" prints it')
+    .option('--json', 'print JSON')
+    .addHelpText(
+      'after',
+      '\nExample:\n  $ stele gateway prove gateway.key --origin log.example.com/logs/team-a --challenge qX9…',
+    )
+    .action(
+      cli.action(async (file: string, { origin, challenge: text, json }: ProveOptions) => {
+        checkOrigin(origin);
+        const signer = await openKeyFile(resolve(cli.world.cwd, file));
+        try {
+          const { keyid } = signer.publicKey;
+          const proof = await prove(signer, origin, text);
+          const voice = voiceOf(cli.world, json === true);
+          voice.say(
+            ...table([
+              ['keyid', keyid],
+              ['proof', proof],
+            ]),
+          );
+          voice.json({ keyid, proof });
+        } finally {
+          await signer.close();
+        }
+        return undefined;
+      }),
     );
 }
 
@@ -58,9 +181,9 @@ function list(cli: Cli): Command {
         administer(cli, options, async (admin, voice) => {
           const gateways = await admin.listGateways(options.log);
           const rows = gateways.map((g) =>
-            cells(g, 'alg', 'purpose', 'registered', 'revoked', 'keyid'),
+            cells(g, 'alg', 'purpose', 'registered', 'revoked', 'not_after', 'keyid'),
           );
-          voice.say(...table([['alg', 'purpose', 'since', 'revoked', 'keyid'], ...rows]));
+          voice.say(...table([['alg', 'purpose', 'since', 'revoked', 'until', 'keyid'], ...rows]));
           voice.json({ gateways });
         }),
       ),
@@ -88,29 +211,17 @@ function revoke(cli: Cli): Command {
     );
 }
 
-/** The algorithm and DER of a public key in PEM. A private key is refused: it has no business here. */
-function readPublicKey(path: string): { alg: Algorithm; spki: string } {
-  const pem = readText(path, 'public key', 16_384);
-  if (pem.includes('PRIVATE KEY')) {
+/** The text of a public key. The server judges it; here it is so that a private one never leaves. */
+function readPublicKey(path: string): string {
+  const text = readText(path, 'public key', KEY_TEXT_MAX);
+  if (text.includes('PRIVATE KEY')) {
     throw new Unusable(`public key ${path}: it is a private key; give the public half of it`);
   }
-  let key: KeyObject;
   try {
-    key = createPublicKey(pem);
+    parseKeyText(text);
   } catch (cause) {
-    throw new Unusable(`public key ${path}: it is not a public key in PEM`, { cause });
+    if (!(cause instanceof SteleError)) throw cause;
+    throw new Unusable(`${path}: ${cause.message}`, { cause });
   }
-  const alg = algorithmOf(key);
-  if (alg === undefined) {
-    throw new Unusable(`public key ${path}: it is none of Ed25519, P-256, P-384 and RSA`);
-  }
-  return { alg, spki: key.export({ format: 'der', type: 'spki' }).toString('base64') };
-}
-
-function algorithmOf(key: KeyObject): Algorithm | undefined {
-  if (key.asymmetricKeyType === 'ed25519') return 'ed25519';
-  if (key.asymmetricKeyType === 'rsa') return 'rsa-pss';
-  const curve = key.asymmetricKeyDetails?.namedCurve;
-  if (curve === 'prime256v1') return 'ecdsa-p256';
-  return curve === 'secp384r1' ? 'ecdsa-p384' : undefined;
+  return text;
 }

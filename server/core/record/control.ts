@@ -9,6 +9,7 @@ import { RECORD_LIST_MAX } from '../limits.ts';
 import {
   base64,
   constant,
+  type Flaw,
   int,
   list,
   object,
@@ -90,20 +91,79 @@ export const key = where(
     },
     {},
   ),
-  ({ key: { action, purpose, source, last_size } }) => {
-    // Only gateways have sources, and only the log's own keys are followed by others.
-    if (action === 'hand-over' && (purpose !== 'gateway' || source === undefined)) {
-      return { path: 'key.source', rule: 'a hand-over names a source and is to a gateway key' };
-    }
-    if (source !== undefined && purpose !== 'gateway') {
-      return { path: 'key.source', rule: `a key for ${purpose} has no source` };
-    }
-    if (last_size !== undefined && purpose === 'gateway') {
-      return { path: 'key.last_size', rule: 'only keys of the log itself end at a size' };
-    }
-    return undefined;
-  },
+  (record) => keyFlaw(record.key),
 );
+
+/** What a key record may say of a key depends on what the key is for. */
+interface KeyWords {
+  readonly action: (typeof KEY_ACTIONS)[number];
+  readonly purpose: (typeof KEY_PURPOSES)[number];
+  readonly alg: string;
+  readonly source?: string;
+  readonly not_before?: string;
+  readonly not_after?: string;
+  readonly last_size?: number;
+}
+
+/** The algorithm of each of a log's own keys: what notes and RFC 6962 say. */
+const LOG_KEY_ALG = {
+  identity: 'ed25519',
+  anchor: 'ecdsa-p256',
+  sth: 'ecdsa-p256',
+} as const satisfies Record<Exclude<KeyWords['purpose'], 'gateway'>, string>;
+
+function keyFlaw(key: KeyWords): Flaw | undefined {
+  return key.purpose === 'gateway' ? gatewayFlaw(key) : logKeyFlaw(key, key.purpose);
+}
+
+/** Gateways come and go, have sources, and may have a period of admission. */
+function gatewayFlaw(key: KeyWords): Flaw | undefined {
+  const { action, source, not_before, not_after, last_size } = key;
+  if (action === 'rotate') {
+    return {
+      path: 'key.action',
+      rule: 'a gateway key is not rotated: the next is registered, and sources are handed over to it',
+    };
+  }
+  if (action === 'hand-over' && source === undefined) {
+    return { path: 'key.source', rule: 'a hand-over names a source' };
+  }
+  if (last_size !== undefined) {
+    return { path: 'key.last_size', rule: 'only keys of the log itself end at a size' };
+  }
+  if (action !== 'register' && (not_before ?? not_after) !== undefined) {
+    return { path: 'key.not_before', rule: 'only a registration has a period' };
+  }
+  // In their one spelling, times sort as text.
+  if (not_before !== undefined && not_after !== undefined && not_after < not_before) {
+    return { path: 'key.not_after', rule: 'it is before not_before' };
+  }
+  return undefined;
+}
+
+/** The log's own keys follow one another: each is announced, and ends at a size. */
+function logKeyFlaw(key: KeyWords, purpose: keyof typeof LOG_KEY_ALG): Flaw | undefined {
+  const { action, alg, source, not_before, not_after, last_size } = key;
+  if (source !== undefined) {
+    return { path: 'key.source', rule: `a key for ${purpose} has no source` };
+  }
+  if (action !== 'rotate' && action !== 'revoke') {
+    return { path: 'key.action', rule: `a key for ${purpose} is rotated or revoked` };
+  }
+  if ((not_before ?? not_after) !== undefined) {
+    return { path: 'key.not_before', rule: 'only gateway keys have a period' };
+  }
+  if ((action === 'revoke') !== (last_size !== undefined)) {
+    return {
+      path: 'key.last_size',
+      rule: 'a key ends at a size where it is revoked, and only there',
+    };
+  }
+  if (alg !== LOG_KEY_ALG[purpose]) {
+    return { path: 'key.alg', rule: `a key for ${purpose} is ${LOG_KEY_ALG[purpose]}` };
+  }
+  return undefined;
+}
 
 /** How long a class of records is kept; periods are ISO 8601 durations of years, months or days. */
 const retentionClass = object(

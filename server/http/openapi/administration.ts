@@ -1,6 +1,7 @@
 /** `/v1/admin`: logs, gateways, keys, tokens. The bodies' schemas are those that judge them. */
 import { JSON_TYPE } from '../answer.ts';
-import { NewGateway, NewLog } from '../routes/admin-logs.ts';
+import { NewGateway } from '../routes/admin-gateways.ts';
+import { NewLog } from '../routes/admin-logs.ts';
 import { NewToken } from '../routes/admin-tokens.ts';
 import { ADMIN_BYTES_MAX } from '../settings.ts';
 import { TOKEN_ID } from '../tokens.ts';
@@ -72,15 +73,24 @@ const logs: Descriptions = {
 };
 
 const gateways: Descriptions = {
+  'POST /v1/admin/logs/{log}/gateways/challenge': {
+    id: 'challengeGateway',
+    tag: 'Administration',
+    summary: 'A challenge for a key that is to be registered',
+    text: 'The key signs `PAE("application/vnd.stele.possession.v1", "stele possession v1\\n" + origin + "\\n" + keyid + "\\n" + challenge + "\\n")`, and the registration brings both. Good once, and until the server starts again.',
+    parameters: [ADMIN_LOG],
+    answers: { 201: answer('Challenge', 'Open until `expires`.') },
+    refusals: ['not_found', 'pushback', 'split_view'],
+  },
   'POST /v1/admin/logs/{log}/gateways': {
     id: 'registerGateway',
     tag: 'Administration',
     summary: 'Register a gateway’s key',
-    text: 'An entry of the log says so: from that entry on, what the key signs is taken. A key that is registered already is answered with the entry that did it.',
+    text: 'An entry of the log says so: from that entry on, what the key signs is taken, within its period. A key that is registered already is answered with the entry that did it; with another period it is registered again.',
     parameters: [ADMIN_LOG],
     body: body(NewGateway, 'gateway'),
     answers: { 201: answer('Gateway', 'Registered.') },
-    refusals: ['not_found', 'frozen', 'split_view'],
+    refusals: ['not_found', 'unverified', 'frozen', 'split_view'],
   },
   'GET /v1/admin/logs/{log}/gateways': {
     id: 'listGateways',

@@ -18,6 +18,7 @@ import {
   SOURCE_ID_MAX,
   WINDOW_SIZE_MAX,
 } from '../../core/limits.ts';
+import { CHALLENGE_BYTES } from '../../core/possession.ts';
 import { CONTINUITIES } from '../../core/record/control.ts';
 import { HASH_BYTES } from '../../core/units.ts';
 import { LOG_NAME } from '../../log/logs.ts';
@@ -97,6 +98,8 @@ const LOGGED_KEY = {
   purpose: { type: 'string' },
   registered: { ...COUNT, description: 'The index of the entry that registered it.' },
   'revoked?': { ...COUNT, description: 'The index of the entry that revoked it.' },
+  'not_before?': { ...TIME, description: 'Admitted from then on, by the log’s clock.' },
+  'not_after?': { ...TIME, description: 'Admitted until then, by the log’s clock.' },
 } as const satisfies Record<string, Schema>;
 
 const VKEY = { purpose: PURPOSE, vkey: { type: 'string' } } as const satisfies Record<
@@ -249,6 +252,14 @@ export const SCHEMAS = {
     keys: list(object(VKEY), { maxItems: LOG_KEYS_MAX }),
   }),
   VerifierKeys: object({ keys: list(object({ log: NAME, origin: ORIGIN, ...VKEY })) }),
+  Challenge: object({
+    origin: ORIGIN,
+    challenge: {
+      ...HASH_BASE64,
+      description: `${CHALLENGE_BYTES} random bytes.`,
+    },
+    expires: TIME,
+  }),
   Gateway: object({ keyid: KEYID, alg: LOGGED_KEY.alg, index: COUNT }),
   Gateways: object({ gateways: list(object(LOGGED_KEY)) }),
   RevokedGateway: object({

@@ -1,6 +1,6 @@
 /** Bodies of administration: closed JSON objects, small, read strictly. */
 import * as v from 'valibot';
-import { malformed } from '../../core/errors.ts';
+import { malformed, shown } from '../../core/errors.ts';
 import { parseJson } from '../../core/json.ts';
 import type { Parts } from '../app.ts';
 import { judgeBodyHeaders, readBody } from '../body.ts';
@@ -34,4 +34,16 @@ export async function readObject<S extends v.GenericSchema>(
 
 function lowerFirst(text: string): string {
   return text.slice(0, 1).toLowerCase() + text.slice(1);
+}
+
+const TIME_FORM = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?Z$/;
+
+/** A time as callers write it. */
+export const Time = v.pipe(v.string(), v.regex(TIME_FORM, 'not an RFC 3339 time in UTC'));
+
+/** Its milliseconds; of a day that there is not, `malformed`. */
+export function millisOf(time: string, what: string): number {
+  const ms = Date.parse(time);
+  if (Number.isNaN(ms)) throw malformed(what, `${shown(time)} is no time that there is`);
+  return ms;
 }

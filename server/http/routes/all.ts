@@ -1,6 +1,7 @@
 /** Every route there is, in one list: the router, the documents and the tests read it. */
 import type { Parts } from '../app.ts';
 import type { Route } from '../call.ts';
+import { adminGatewayRoutes } from './admin-gateways.ts';
 import { adminLogRoutes } from './admin-logs.ts';
 import { adminTokenRoutes } from './admin-tokens.ts';
 import { batchRoutes } from './batch.ts';
@@ -30,6 +31,7 @@ export function allRoutes(parts: Parts): readonly Route[] {
     ...instanceRoutes(parts),
     ...metricsRoutes(parts),
     ...adminLogRoutes(parts),
+    ...adminGatewayRoutes(parts),
     ...adminTokenRoutes(parts),
     ...referenceRoutes(parts, () => routes),
   ];
