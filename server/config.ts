@@ -58,7 +58,7 @@ export const SETTINGS = {
   listen: setting(
     listen,
     '127.0.0.1:8080',
-    'Where the log is served: HOST:PORT. Beyond loopback, put TLS in front of it.',
+    'Where the log is served: HOST:PORT. Beyond loopback, set tls.cert and tls.key, or put TLS in\nfront of it.',
     'open the log’s HTTP to a network, where tokens go by in the clear without TLS',
   ),
   public_url: setting(
@@ -90,6 +90,18 @@ export const SETTINGS = {
     'info',
     'How much the server says about itself: debug, info, warn, error or silent.',
     'hide what goes wrong',
+  ),
+  'tls.cert': setting(
+    path,
+    undefined,
+    'A certificate in PEM with the chain that leads to it, leaf first. With it the log is served over\nHTTPS and nothing else, and so is a proxy beyond loopback. A new one is taken within seconds.',
+    'stand in for the server, as far as clients trust who signed it',
+  ),
+  'tls.key': setting(
+    path,
+    undefined,
+    'The key of that certificate in PEM, without a passphrase, mode 0600 or 0400.',
+    'the same; who can read it can stand in for the server elsewhere',
   ),
   trusted_proxies: setting(
     networks,
@@ -218,6 +230,7 @@ export interface Config {
   readonly proxyListen: Listen;
   readonly upstreams: readonly Upstream[];
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error' | 'silent';
+  readonly tls: { readonly cert: string; readonly key: string } | undefined;
   readonly trustedProxies: readonly Network[];
   readonly guardRequire: readonly 'high-water'[];
   readonly gateways: { readonly requirePossession: boolean };
@@ -299,6 +312,7 @@ function build(
     proxyListen,
     upstreams,
     logLevel: need(values.log_level),
+    tls: tlsOf(sources, values['tls.cert'], values['tls.key']),
     trustedProxies: need(values.trusted_proxies),
     guardRequire: need(values['guard.require']),
     gateways: { requirePossession: need(values['gateways.require_possession']) },
@@ -316,6 +330,16 @@ function build(
       shutdownMs: need(values['limits.shutdown_ms']),
     },
   };
+}
+
+/** Both or none: a server that was meant to have TLS never runs without. */
+function tlsOf({ cwd }: ConfigSources, cert: string | undefined, key: string | undefined) {
+  if (cert === undefined && key === undefined) return undefined;
+  if (cert === undefined || key === undefined) {
+    const [given, missing] = key === undefined ? ['cert', 'key'] : ['key', 'cert'];
+    throw malformed(`tls.${missing}`, `is missing, and tls.${given} is set: both or none`);
+  }
+  return { cert: resolve(cwd, cert), key: resolve(cwd, key) };
 }
 
 function check<T>(key: string, one: Setting<T>, given: Given | undefined): T | undefined {

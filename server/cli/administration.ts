@@ -33,8 +33,8 @@ async function open(cli: Cli, options: WhereOptions): Promise<Administration> {
       if (!hasCode(error, 'conflict') || readRunning(data) === undefined) throw error;
     }
   }
-  const { server, token } = locate(world, options, 'admin');
-  return new InstanceClient({ base: server, token });
+  const { server, ...as } = locate(world, options, 'admin');
+  return new InstanceClient({ base: server, ...as });
 }
 
 /** The values of these members as text; a missing one is a dash. */

@@ -13,13 +13,14 @@ import { parseNote } from '../core/note.ts';
 import { parseTrust, TRUST_BYTES_MAX } from '../core/trust.ts';
 import { openKeyFile } from '../keys/file.ts';
 import { anchorVerifierKey, identityVerifierKey } from '../keys/log-keys.ts';
+import { openTlsPair } from '../keys/tls-pair.ts';
 import { checkPlace, lockFolder } from '../log/guard.ts';
 import { largestKnown, type Memories } from '../log/memories.ts';
 import { InstanceStore } from '../storage/instance.ts';
 import { SqliteStore } from '../storage/sqlite/log-store.ts';
 import type { Head } from '../storage/store.ts';
 import { readRunning } from './running.ts';
-import { readBytes } from './where.ts';
+import { fetchOf, readBytes } from './where.ts';
 
 export type Health = 'ok' | 'warn' | 'fail';
 
@@ -42,7 +43,7 @@ export async function examine(subject: Subject): Promise<readonly Finding[]> {
   const findings = [versions(subject), folder(config)];
   if (findings.at(-1)?.health === 'fail') return findings;
   findings.push(disk(config), permissions(config), ...(await logs(subject)));
-  findings.push(trust(config), place(config), ...(await server(subject)));
+  findings.push(trust(config), place(config), ...(await tls(subject)), ...(await server(subject)));
   return findings;
 }
 
@@ -193,11 +194,33 @@ function place({ data }: Config): Finding {
   }
 }
 
+const DAY_MS = 86_400_000;
+
+/** The certificate fits its key, and goes on for a while: two weeks, or a fifth of its life if that is less. */
+async function tls({ config, now }: Subject): Promise<Finding[]> {
+  if (config.tls === undefined) return [];
+  try {
+    const { beginsMs, endsMs } = await openTlsPair(config.tls);
+    const end = new Date(endsMs).toISOString();
+    if (beginsMs > now) {
+      return [fail('tls', `the certificate begins at ${new Date(beginsMs).toISOString()}`)];
+    }
+    if (endsMs <= now) return [fail('tls', `the certificate ended at ${end}: put a new one there`)];
+    const seen = `the certificate ends at ${end}, in ${Math.floor((endsMs - now) / DAY_MS)} days`;
+    const isSoon = endsMs - now < Math.min(14 * DAY_MS, (endsMs - beginsMs) / 5);
+    return [isSoon ? warn('tls', `${seen}: put a new one there`) : ok('tls', seen)];
+  } catch (error) {
+    if (error instanceof SteleError) return [fail('tls', error.message)];
+    throw error;
+  }
+}
+
 async function server({ config, version }: Subject): Promise<Finding[]> {
   const running = readRunning(config.data);
   const findings: Finding[] = [];
   if (running === undefined) findings.push(warn('server', 'it does not run: stele up'));
-  else findings.push(await answers('server', running.server, version));
+  const inside = running && { base: running.server, fetch: fetchOf(config.data, running) };
+  if (inside !== undefined) findings.push(await answers('server', inside, version));
   const { publicUrl } = config;
   if (publicUrl === undefined) {
     findings.push(
@@ -207,14 +230,25 @@ async function server({ config, version }: Subject): Promise<Finding[]> {
       ),
     );
   } else {
-    findings.push(await answers('public url', publicUrl, version));
-    if (running !== undefined) findings.push(await sameKeys(running.server, publicUrl));
+    findings.push(await answers('public url', { base: publicUrl }, version));
+    if (inside !== undefined) findings.push(await sameKeys(inside, publicUrl));
   }
   return findings;
 }
 
-async function answers(check: string, base: string, version: string): Promise<Finding> {
-  const client = new InstanceClient({ base, timeoutMs: 5_000 });
+/** An address, and how it is reached where that is not by its name. */
+interface Address {
+  readonly base: string;
+  readonly fetch?: typeof fetch | undefined;
+}
+
+function clientOf(address: Address): InstanceClient {
+  return new InstanceClient({ ...address, timeoutMs: 5_000 });
+}
+
+async function answers(check: string, address: Address, version: string): Promise<Finding> {
+  const { base } = address;
+  const client = clientOf(address);
   try {
     const about = await client.about();
     if (about.name !== 'stele') return fail(check, `${base} is not a Stele server`);
@@ -229,11 +263,11 @@ async function answers(check: string, base: string, version: string): Promise<Fi
 }
 
 /** The outside path must lead to this very server. */
-async function sameKeys(inside: string, outside: string): Promise<Finding> {
+async function sameKeys(inside: Address, outside: string): Promise<Finding> {
   const check = 'outside path';
   try {
     const [own, seen] = await Promise.all(
-      [inside, outside].map((base) => new InstanceClient({ base, timeoutMs: 5_000 }).keys()),
+      [inside, { base: outside }].map((address) => clientOf(address).keys()),
     );
     return JSON.stringify(own) === JSON.stringify(seen)
       ? ok(check, `${outside} leads here`)

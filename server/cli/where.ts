@@ -8,10 +8,11 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { LogClient } from '../client/client.ts';
+import { pinnedFetch } from '../client/pinned.ts';
 import { dataFolder } from '../config.ts';
 import { SteleError } from '../core/errors.ts';
 import { Unusable } from './exit.ts';
-import { readRunning } from './running.ts';
+import { type Running, readRunning } from './running.ts';
 import type { World } from './terminal.ts';
 
 export interface WhereOptions {
@@ -25,6 +26,8 @@ export interface Where {
   /** Without a slash at its end. */
   readonly server: string;
   readonly token: string | undefined;
+  /** Talks to the certificate that the data folder knows, and to no other. */
+  readonly fetch?: typeof fetch | undefined;
 }
 
 /** The token files of a data folder, each with one role. */
@@ -56,10 +59,17 @@ export function locate(world: World, options: WhereOptions, role: TokenFile): Wh
     );
   }
   const given = options.token ?? env.STELE_TOKEN ?? fileOf(env.STELE_TOKEN_FILE);
-  if (given !== undefined) return { server, token: readToken(world, given) };
+  const pinned = server === running?.server ? fetchOf(data, running) : undefined;
+  if (given !== undefined) return { server, token: readToken(world, given), fetch: pinned };
   const file = join(data, 'tokens', role);
   const own = server === running?.server && existsSync(file);
-  return { server, token: own ? readToken(world, file) : undefined };
+  return { server, token: own ? readToken(world, file) : undefined, fetch: pinned };
+}
+
+/** How to reach a folder's own server: where it has TLS, by the certificate that it wrote down. */
+export function fetchOf(data: string, { certificate }: Running): typeof fetch | undefined {
+  if (certificate === undefined) return undefined;
+  return pinnedFetch(() => readRunning(data)?.certificate);
 }
 
 function fileOf(path: string | undefined): string | undefined {
@@ -77,8 +87,8 @@ function readToken(world: World, given: string): string {
 }
 
 export function logClient(world: World, options: WhereOptions & { log: string }, role: TokenFile) {
-  const { server, token } = locate(world, options, role);
-  return new LogClient({ base: `${server}/logs/${options.log}`, token });
+  const { server, ...as } = locate(world, options, role);
+  return new LogClient({ base: `${server}/logs/${options.log}`, ...as });
 }
 
 export function addLog(command: Command): Command {

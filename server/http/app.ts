@@ -30,6 +30,8 @@ export interface AppDeps {
   readonly version: string;
   /** The process must end: a failed fsync left unknown what is on disk (P9). */
   readonly fatal: (error: Error) => void;
+  /** Whether answers go out over TLS of our own. */
+  readonly secure?: boolean;
   readonly settings?: Partial<HttpSettings>;
   /** Random bytes for challenges; the system's where none are given. */
   readonly random?: (bytes: number) => Uint8Array;

@@ -25,10 +25,15 @@ import { isCallersDoing, problemHeaders, problemOf } from './problem.ts';
 import type { Charge } from './rates.ts';
 import { ACCESS_SUFFIX, boundName, checkRole, isVisible, judge } from './roles.ts';
 import { type Match, Router } from './router.ts';
+import { DATA_POLICY, headersOfAll, setAll } from './security.ts';
 import { LARGE_ANSWER_BYTES } from './settings.ts';
 
 /** Headers that stay when an answer turns into a problem. */
-const KEPT = new Set(['x-request-id', 'x-content-type-options', 'access-control-allow-origin']);
+const KEPT = new Set([
+  'x-request-id',
+  'access-control-allow-origin',
+  ...headersOfAll(true).map(([name]) => name.toLowerCase()),
+]);
 
 /** What becomes known of a request on its way. */
 interface Progress {
@@ -56,9 +61,11 @@ interface Found {
 export class Dispatcher {
   readonly #parts: Parts;
   readonly #router: Router<Route>;
+  readonly #headers: readonly (readonly [string, string])[];
 
   constructor(parts: Parts, routes: readonly Route[]) {
     this.#parts = parts;
+    this.#headers = headersOfAll(parts.secure === true);
     // A log's routes are written without their common beginning.
     this.#router = new Router(
       routes.map((r) => (r.on === 'log' ? { ...r, pattern: `/logs/{log}${r.pattern}` } : r)),
@@ -71,7 +78,7 @@ export class Dispatcher {
     const begun = performance.now();
     const id = requests.idOf(ctx.req);
     ctx.set('X-Request-Id', id);
-    ctx.set('X-Content-Type-Options', 'nosniff');
+    setAll(ctx.res, this.#headers);
     const progress: Progress = {
       route: undefined,
       token: undefined,
@@ -186,6 +193,7 @@ export class Dispatcher {
     const problem = problemOf(token === undefined ? forStranger(failure) : failure, id);
     for (const name of ctx.res.getHeaderNames()) if (!KEPT.has(name)) ctx.remove(name);
     ctx.status = problem.status;
+    ctx.set('Content-Security-Policy', DATA_POLICY);
     ctx.set(problemHeaders(failure, problem));
     ctx.body = JSON.stringify(problem);
   }

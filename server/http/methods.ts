@@ -28,6 +28,7 @@ export function openToOrigins(ctx: Koa.Context, route: Route): void {
   if (!isOpen(route)) return;
   ctx.set('Access-Control-Allow-Origin', '*');
   ctx.set('Access-Control-Expose-Headers', EXPOSED);
+  ctx.set('Cross-Origin-Resource-Policy', 'cross-origin');
 }
 
 /** OPTIONS, for every path alike: the answer tells nothing of what exists behind it. */

@@ -5,18 +5,28 @@
  * honestly take an hour. On shutdown nothing new is accepted, what is under way is finished for a
  * bounded time, and what is then left is cut.
  */
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import {
+  createServer,
+  type IncomingMessage,
+  type Server,
+  type ServerOptions,
+  type ServerResponse,
+} from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import type Koa from 'koa';
 import { SteleError } from '../core/errors.ts';
+import { createTlsServer, type TlsFiles } from '../keys/tls-pair.ts';
 import { TITLE } from './errors.ts';
 import { PROBLEM_TYPE } from './problem.ts';
+import { headersOfAll } from './security.ts';
 import { HEADER_BYTES_MAX } from './settings.ts';
 
 export interface ListenOptions {
   readonly host: string;
   /** 0 takes any free port. */
   readonly port: number;
+  /** Serves HTTPS, and nothing else, with the certificate of these files. */
+  readonly tls?: TlsFiles | undefined;
   /** Connections at once; more are closed at once. */
   readonly connectionsMax?: number;
   /** Milliseconds for the headers of a request. */
@@ -45,8 +55,10 @@ const DEFAULTS = {
   graceMs: 10_000,
 };
 
+type Settings = ListenOptions & typeof DEFAULTS;
+
 export async function listen(app: Koa, options: ListenOptions): Promise<Listening> {
-  const settings = { ...DEFAULTS, ...options };
+  const settings: Settings = { ...DEFAULTS, ...options };
   const handle = app.callback();
   let closing = false;
   const onRequest = (req: IncomingMessage, res: ServerResponse): void => {
@@ -55,23 +67,26 @@ export async function listen(app: Koa, options: ListenOptions): Promise<Listenin
     // Koa answers every error itself; it never rejects.
     void handle(req, res);
   };
-  const server = createServer(
-    {
-      maxHeaderSize: HEADER_BYTES_MAX,
-      headersTimeout: settings.headersTimeoutMs,
-      requestTimeout: 0,
-      keepAliveTimeout: settings.keepAliveMs,
-      connectionsCheckingInterval: Math.max(100, Math.floor(settings.headersTimeoutMs / 4)),
-      noDelay: true,
-    },
-    onRequest,
-  );
+  const { tls } = settings;
+  const serverOptions: ServerOptions = {
+    maxHeaderSize: HEADER_BYTES_MAX,
+    headersTimeout: settings.headersTimeoutMs,
+    requestTimeout: 0,
+    keepAliveTimeout: settings.keepAliveMs,
+    connectionsCheckingInterval: Math.max(100, Math.floor(settings.headersTimeoutMs / 4)),
+    noDelay: true,
+  };
+  const server: Server =
+    tls === undefined ? createServer(serverOptions) : createTlsServer(tls, serverOptions);
+  server.on('request', onRequest);
   server.maxConnections = settings.connectionsMax;
   // A reader that stops reading holds its answer; a waiting request is far below this.
   server.setTimeout(settings.stallMs);
   // A body is asked for only once its headers and its sender have been judged.
   server.on('checkContinue', onRequest);
-  server.on('clientError', refuseClient);
+  server.on('clientError', (error, socket: Socket) =>
+    refuseClient(error, socket, tls !== undefined),
+  );
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     server.listen(settings.port, settings.host, () => {
@@ -80,7 +95,7 @@ export async function listen(app: Koa, options: ListenOptions): Promise<Listenin
     });
   });
   return {
-    url: urlOf(server.address() as AddressInfo),
+    url: urlOf(tls === undefined ? 'http' : 'https', server.address() as AddressInfo),
     server,
     close: async () => {
       closing = true;
@@ -106,8 +121,8 @@ function closeServer(server: Server, graceMs: number): Promise<void> {
   });
 }
 
-function urlOf({ address, family, port }: AddressInfo): string {
-  return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
+function urlOf(scheme: string, { address, family, port }: AddressInfo): string {
+  return `${scheme}://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
 }
 
 function hasBody({ headers }: IncomingMessage): boolean {
@@ -147,12 +162,15 @@ const CLIENT_ERRORS: { readonly [code: string]: readonly [number, string] } = {
 };
 
 /** What is not HTTP never reaches the application; it gets the same kind of answer. */
-function refuseClient(error: NodeJS.ErrnoException, socket: Socket): void {
-  if (error.code === 'ECONNRESET' || !socket.writable || socket.bytesWritten > 0) {
+function refuseClient(error: NodeJS.ErrnoException, socket: Socket, secure: boolean): void {
+  const { code = '' } = error;
+  // Where TLS itself failed there is nobody who could read an answer.
+  const unanswerable = code === 'ECONNRESET' || /^ERR_(?:SSL|TLS)_/.test(code);
+  if (unanswerable || !socket.writable || socket.bytesWritten > 0) {
     socket.destroy();
     return;
   }
-  const [status, detail] = CLIENT_ERRORS[error.code ?? ''] ?? [400, 'request: is not HTTP/1.1'];
+  const [status, detail] = CLIENT_ERRORS[code] ?? [400, 'request: is not HTTP/1.1'];
   const refusal = new SteleError(
     status === 413 || status === 431 ? 'too_large' : 'malformed',
     detail,
@@ -164,8 +182,12 @@ function refuseClient(error: NodeJS.ErrnoException, socket: Socket): void {
     detail,
     code: refusal.code,
   });
-  socket.end(
-    `HTTP/1.1 ${status} ${TITLE[refusal.code]}\r\ncontent-type: ${PROBLEM_TYPE}\r\n` +
-      `cache-control: no-store\r\nconnection: close\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
-  );
+  const headers = [
+    ...headersOfAll(secure),
+    ['Content-Type', PROBLEM_TYPE],
+    ['Cache-Control', 'no-store'],
+    ['Connection', 'close'],
+    ['Content-Length', Buffer.byteLength(body)],
+  ].map(([name, value]) => `${name}: ${value}\r\n`);
+  socket.end(`HTTP/1.1 ${status} ${TITLE[refusal.code]}\r\n${headers.join('')}\r\n${body}`);
 }

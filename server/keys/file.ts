@@ -71,7 +71,7 @@ export async function createKeyFile(
     if (errnoOf(cause) === 'EEXIST') {
       throw new SteleError('conflict', `key file ${path}: it exists and is never overwritten`);
     }
-    throw failed(path, 'written', cause);
+    throw failed('key file', path, 'written', cause);
   }
   return new KeyObjectSigner(privateKey, publicKeyOf(path, privateKey));
 }
@@ -135,24 +135,37 @@ function algorithmOf(path: string, key: KeyObject): Algorithm {
   );
 }
 
-async function readKeyFile(path: string): Promise<string> {
+/** The text of a file that only its owner may read. Rejects as `openKeyFile` does. */
+export function readKeyFile(path: string): Promise<string> {
+  return readFileOf(path, 'key file', KEY_FILE_BYTES_MAX, (mode) => {
+    const permissions = mode & 0o777;
+    if (process.platform === 'win32' || (permissions & LOOSE_MODE) === 0) return;
+    throw new SteleError(
+      'forbidden',
+      `key file ${path}: mode ${octal(permissions)} is looser than 0600; run chmod 600 on it`,
+    );
+  });
+}
+
+/** The text of a file beside a key that anyone may read. */
+export function readPublicFile(path: string, what: string, bytesMax: number): Promise<string> {
+  return readFileOf(path, what, bytesMax, () => undefined);
+}
+
+async function readFileOf(
+  path: string,
+  what: string,
+  bytesMax: number,
+  checkMode: (mode: number) => void,
+): Promise<string> {
   try {
     const file = await open(path, 'r');
     try {
       // Asked of the open file, so that what was judged is what is read.
       const { mode, size } = await file.stat();
-      const permissions = mode & 0o777;
-      if (process.platform !== 'win32' && (permissions & LOOSE_MODE) !== 0) {
-        throw new SteleError(
-          'forbidden',
-          `key file ${path}: mode ${octal(permissions)} is looser than 0600; run chmod 600 on it`,
-        );
-      }
-      if (size > KEY_FILE_BYTES_MAX) {
-        throw malformed(
-          `key file ${path}`,
-          `${size} bytes where at most ${KEY_FILE_BYTES_MAX} are allowed`,
-        );
+      checkMode(mode);
+      if (size > bytesMax) {
+        throw malformed(`${what} ${path}`, `${size} bytes where at most ${bytesMax} are allowed`);
       }
       return await file.readFile('latin1');
     } finally {
@@ -161,9 +174,9 @@ async function readKeyFile(path: string): Promise<string> {
   } catch (cause) {
     if (cause instanceof SteleError) throw cause;
     if (errnoOf(cause) === 'ENOENT') {
-      throw new SteleError('not_found', `key file ${path}: there is none`);
+      throw new SteleError('not_found', `${what} ${path}: there is none`);
     }
-    throw failed(path, 'read', cause);
+    throw failed(what, path, 'read', cause);
   }
 }
 
@@ -189,10 +202,10 @@ async function syncFolder(path: string): Promise<void> {
   }
 }
 
-function failed(path: string, done: string, cause: unknown): SteleError {
+function failed(what: string, path: string, done: string, cause: unknown): SteleError {
   return new SteleError(
     'storage',
-    `key file ${path}: it could not be ${done} (${errnoOf(cause) ?? 'unknown'})`,
+    `${what} ${path}: it could not be ${done} (${errnoOf(cause) ?? 'unknown'})`,
     { cause },
   );
 }

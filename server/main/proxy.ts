@@ -19,9 +19,11 @@ import { removeRunning, writeRunning } from '../cli/running.ts';
 import { table, voiceOf, type World } from '../cli/terminal.ts';
 import { locate } from '../cli/where.ts';
 import { LogClient } from '../client/client.ts';
+import { isLoopback } from '../config/kinds.ts';
 import type { Config } from '../config.ts';
 import { hasCode, SteleError } from '../core/errors.ts';
 import type { Signer } from '../keys/signer.ts';
+import type { TlsFiles } from '../keys/tls-pair.ts';
 import { type ProxyLog, startProxy } from '../proxy/proxy.ts';
 import { createKek, openKek } from '../vault/keyring.ts';
 import { ensureFolder, lost, openKey, writeWhole } from './files.ts';
@@ -31,6 +33,7 @@ import {
   aborted,
   bound,
   loggerOf,
+  openTls,
   type Program,
   type Service,
   settingsOf,
@@ -45,9 +48,10 @@ export async function proxyOf(
     readonly config: Config;
     readonly logger: Logger;
     readonly key: Signer;
+    readonly tls: TlsFiles | undefined;
   },
 ): Promise<Service> {
-  const { instance, config, logger, key } = parts;
+  const { instance, config, logger, key, tls } = parts;
   const { logs, vaults } = instance;
   const bodyBytesMax = config.limits.bodyBytes;
   const ports = new Map<string, ProxyLog>();
@@ -58,7 +62,7 @@ export async function proxyOf(
       client: new LocalLog({ logs, vaults, name, bodyBytesMax, fatal: program.fatal }),
     });
   }
-  return start(program, { config, logger, key, logs: ports, sourceId: 'proxy' });
+  return start(program, { config, logger, key, logs: ports, sourceId: 'proxy', tls });
 }
 
 /** The proxy alone, until `world.interrupted`. */
@@ -67,7 +71,7 @@ export async function runProxy(program: Program, options: Options, world: World)
   const config = settingsOf(options, world);
   const logger = loggerOf(config, world);
   const voice = voiceOf(world, false);
-  const { server, token } = locate(world, whereOf(options), 'submit');
+  const { server, ...as } = locate(world, whereOf(options), 'submit');
   if (existsSync(join(config.data, 'stele.db'))) {
     throw new SteleError(
       'conflict',
@@ -80,14 +84,15 @@ export async function runProxy(program: Program, options: Options, world: World)
   const key = await openKey(keyFile, 'ed25519', true);
   const logs = new Map<string, ProxyLog>();
   for (const name of logNames(config)) {
-    const client = new LogClient({ base: `${server}/logs/${name}`, token });
+    const client = new LogClient({ base: `${server}/logs/${name}`, ...as });
     logs.set(name, { origin: await originOf(config.data, server, name, client), client });
   }
   const sourceId = `proxy-${hostname()
     .toLowerCase()
     .replace(/[^a-z0-9-]/g, '-')
     .slice(0, 40)}`;
-  const proxy = await start(program, { config, logger, key, logs, sourceId });
+  const tls = config.tls && (await openTls(config.tls, logger));
+  const proxy = await start(program, { config, logger, key, logs, sourceId, tls });
   try {
     writeRunning(config.data, { server, proxy: proxy.url, pid: process.pid });
     voice.say(
@@ -108,6 +113,7 @@ export async function runProxy(program: Program, options: Options, world: World)
     voice.say('', 'Stopping: finishing calls; what is not logged yet waits on disk …');
   } finally {
     await proxy.close();
+    tls?.close();
     removeRunning(config.data);
   }
   voice.say('Stopped: everything is on disk.');
@@ -119,15 +125,17 @@ interface Parts {
   readonly key: Signer;
   readonly logs: ReadonlyMap<string, ProxyLog>;
   readonly sourceId: string;
+  readonly tls: TlsFiles | undefined;
 }
 
 async function start(program: Program, parts: Parts): Promise<Service> {
-  const { config, logger, key, logs, sourceId } = parts;
+  const { config, logger, key, logs, sourceId, tls } = parts;
   const { limits } = config;
   const kek = await openSpoolKey(config.data);
   return bound('proxy_listen', config.proxyListen, () =>
     startProxy({
-      listen: config.proxyListen,
+      // Provider keys go through it: in the clear on this machine alone.
+      listen: isLoopback(config.proxyListen) ? config.proxyListen : { ...config.proxyListen, tls },
       upstreams: config.upstreams.map(({ url, ...upstream }) => ({ ...upstream, base: url })),
       signer: key,
       logs,

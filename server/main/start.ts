@@ -15,6 +15,7 @@ import { type Config, loadConfig, TABLE } from '../config.ts';
 import { hasCode, SteleError } from '../core/errors.ts';
 import { createApp } from '../http/app.ts';
 import { listen } from '../http/server.ts';
+import { TlsFiles, type TlsPair, type TlsPaths } from '../keys/tls-pair.ts';
 import { systemClock } from '../log/clock.ts';
 import { type Instance, openInstance } from './instance.ts';
 import { proxyOf } from './proxy.ts';
@@ -26,10 +27,14 @@ export interface Program {
   readonly fatal: (error: Error) => void;
 }
 
-/** Something that listens, and how to make it stop. */
-export interface Service {
+/** Something that runs, and how to make it stop. */
+interface Running {
+  close(): Promise<void> | void;
+}
+
+/** Something that listens. */
+export interface Service extends Running {
   readonly url: string;
-  close(): Promise<void>;
 }
 
 export function settingsOf(options: StartOptions, world: World): Config {
@@ -58,19 +63,25 @@ export async function run(
   const instance = await openInstance({ config, logger, ...program }).catch((error: unknown) => {
     throw heldBy(error, readRunning(config.data));
   });
-  const services: Service[] = [];
+  const services: Running[] = [];
   let isUp = false;
   try {
     if (instance.isNew) voice.say(`Setting up ${shortened(config.data, world)} …`);
     const { proxyKey } = await setUp(instance, config, parts);
-    const server = await startServer(instance, config, logger, program);
+    const tls = config.tls && (await openTls(config.tls, logger));
+    if (tls !== undefined) services.push(tls);
+    const server = await startServer(instance, config, logger, program, tls);
     services.push(server);
     let proxy: Service | undefined;
     if (proxyKey !== undefined) {
-      proxy = await proxyOf(program, { instance, config, logger, key: proxyKey });
+      proxy = await proxyOf(program, { instance, config, logger, key: proxyKey, tls });
       services.push(proxy);
     }
-    writeRunning(config.data, { server: server.url, proxy: proxy?.url, pid: process.pid });
+    const addresses = { server: server.url, proxy: proxy?.url, pid: process.pid };
+    const write = (certificate?: string) =>
+      writeRunning(config.data, { ...addresses, certificate });
+    write(tls?.pair.fingerprint);
+    tls?.onChange(({ fingerprint }) => write(fingerprint));
     voice.say(
       ...(await greeting(instance, config, { server: server.url, proxy: proxy?.url, world })),
     );
@@ -88,6 +99,7 @@ export async function startServer(
   config: Config,
   logger: Logger,
   { version, fatal }: Program,
+  tls?: TlsFiles,
 ): Promise<Service> {
   const stopping = new AbortController();
   const app = createApp({
@@ -98,6 +110,7 @@ export async function startServer(
     logger,
     version,
     fatal,
+    secure: tls !== undefined,
     settings: {
       bodyBytesMax: config.limits.bodyBytes,
       requirePossession: config.gateways.requirePossession,
@@ -108,11 +121,27 @@ export async function startServer(
   return bound('listen', config.listen, () =>
     listen(app, {
       ...config.listen,
+      tls,
       connectionsMax: config.limits.connections,
       graceMs: config.limits.shutdownMs,
       stopping,
     }),
   );
+}
+
+/** The certificate, which is replaced while the server runs; what is wrong with a new one is for the log. */
+export async function openTls(paths: TlsPaths, logger: Logger): Promise<TlsFiles> {
+  const ends = ({ endsMs }: TlsPair) => new Date(endsMs).toISOString();
+  const files = await TlsFiles.open(paths, {
+    now: Date.now,
+    changed: (pair) => logger.info({ ends: ends(pair) }, 'a new certificate is used'),
+    failed: (error) => logger.error({ err: error }, 'the new certificate is not used'),
+  });
+  if (files.pair.endsMs <= Date.now()) {
+    // Served all the same: who knows it by other means than its dates still gets in.
+    logger.error({ ends: ends(files.pair) }, 'the certificate has ended');
+  }
+  return files;
 }
 
 function ratesOf({ limits, trustedProxies }: Config) {
@@ -151,7 +180,7 @@ export function aborted(signal: AbortSignal): Promise<void> {
   });
 }
 
-async function stop(instance: Instance, services: readonly Service[]): Promise<void> {
+async function stop(instance: Instance, services: readonly Running[]): Promise<void> {
   try {
     // The proxy first: what it still has goes to the log.
     for (const service of services.toReversed()) await service.close();
@@ -179,7 +208,9 @@ async function greeting(instance: Instance, config: Config, at: Addresses): Prom
   lines.push(...(await warnings(instance)));
   if (proxy !== undefined && config.upstreams.some(({ name }) => name === 'openai')) {
     lines.push('', 'Try it: a call through the proxy, then its receipt, then the check of it.', '');
-    lines.push(...sample(server, proxy, folder));
+    // With TLS the certificate has the public name, and hardly this machine's address.
+    const outside = config.tls === undefined ? server : (config.publicUrl ?? server);
+    lines.push(...sample(outside, proxy, folder));
   }
   lines.push('', 'Ctrl-C stops it.');
   return lines;

@@ -9,6 +9,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { malformed, shown } from '../core/errors.ts';
 import type { Signer } from '../keys/signer.ts';
+import type { TlsFiles } from '../keys/tls-pair.ts';
 import { Keyring } from '../vault/keyring.ts';
 import { Budget } from './budget.ts';
 import { type Clock, systemClock } from './clock.ts';
@@ -34,7 +35,12 @@ export interface ProxyLog {
 
 export interface ProxyOptions {
   /** Beyond loopback, anybody who reaches the proxy can use it. */
-  readonly listen: { readonly host: string; readonly port: number };
+  readonly listen: {
+    readonly host: string;
+    readonly port: number;
+    /** Serves HTTPS, and nothing else, with the certificate of these files. */
+    readonly tls?: TlsFiles | undefined;
+  };
   readonly upstreams: readonly UpstreamOptions[];
   /** The gateway key that signs the records. */
   readonly signer: Signer;

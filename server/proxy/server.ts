@@ -7,6 +7,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { SteleError, shown } from '../core/errors.ts';
+import { createTlsServer, type TlsFiles } from '../keys/tls-pair.ts';
 import { Exchange, type ForwardOptions } from './forward.ts';
 import { headerValue } from './headers.ts';
 import type { ProxyLogger } from './logger.ts';
@@ -18,6 +19,7 @@ import { parseRoute, type Upstream } from './upstream.ts';
 export interface ServerOptions extends ForwardOptions {
   readonly host: string;
   readonly port: number;
+  readonly tls?: TlsFiles | undefined;
   readonly upstreams: ReadonlyMap<string, Upstream>;
   /** By the name of the log. */
   readonly sources: ReadonlyMap<string, Source>;
@@ -42,16 +44,13 @@ export class ProxyServer {
 
   private constructor(options: ServerOptions) {
     this.#options = options;
-    this.#server = createServer({
-      maxHeaderSize: HEADER_BYTES_MAX,
-      headersTimeout: HEADERS_TIMEOUT_MS,
-      requestTimeout: 0,
-      keepAliveTimeout: KEEP_ALIVE_MS,
-    });
+    this.#server = serverOf(options.tls);
     this.#server.on('request', (req, res) => this.#handle(req, res, false));
     this.#server.on('checkContinue', (req, res) => this.#handle(req, res, true));
-    this.#server.on('clientError', (_error, socket: Socket) => {
-      if (socket.writable) socket.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n');
+    this.#server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
+      const failedTls = /^ERR_(?:SSL|TLS)_/.test(error.code ?? '');
+      if (socket.writable && !failedTls)
+        socket.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n');
       else socket.destroy();
     });
   }
@@ -67,7 +66,8 @@ export class ProxyServer {
 
   get url(): string {
     const { address, port } = this.#server.address() as AddressInfo;
-    return `http://${address.includes(':') ? `[${address}]` : address}:${port}`;
+    const scheme = this.#options.tls === undefined ? 'http' : 'https';
+    return `${scheme}://${address.includes(':') ? `[${address}]` : address}:${port}`;
   }
 
   get calls(): number {
@@ -156,6 +156,16 @@ export class ProxyServer {
       logs,
     });
   }
+}
+
+function serverOf(tls: TlsFiles | undefined): Server {
+  const options = {
+    maxHeaderSize: HEADER_BYTES_MAX,
+    headersTimeout: HEADERS_TIMEOUT_MS,
+    requestTimeout: 0,
+    keepAliveTimeout: KEEP_ALIVE_MS,
+  };
+  return tls === undefined ? createServer(options) : createTlsServer(tls, options);
 }
 
 /** Any other upgrade a server may ignore, and so does this one. */

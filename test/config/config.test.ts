@@ -62,7 +62,8 @@ describe('defaults', () => {
       .split('\n')
       .filter(
         (line) =>
-          /^# ( {2})*[a-z_]+:( [^ ]+)?$/.test(line) && !/(public_url|state|threads):/.test(line),
+          /^# ( {2})*[a-z_]+:( [^ ]+)?$/.test(line) &&
+          !/(public_url|state|threads|tls|cert|key):/.test(line),
       )
       .map((line) => line.slice(2));
     const { data: ___, ...switchedOn } = load(on.join('\n'));
@@ -97,9 +98,14 @@ describe('which value holds', () => {
     const config = load(undefined, {
       STELE_LIMITS_BODY_BYTES: '7',
       STELE_GUARD_REQUIRE: 'high-water',
+      STELE_TRUSTED_PROXIES: '127.0.0.1,2001:db8::/48',
       STELE_PROXY_LISTEN: '0.0.0.0:1',
       STELE_PROXY_BEYOND_LOOPBACK: 'true',
     });
+    expect(config.trustedProxies).toEqual([
+      { address: '127.0.0.1', family: 'ipv4', prefix: 32 },
+      { address: '2001:db8::', family: 'ipv6', prefix: 48 },
+    ]);
     expect(config.limits.bodyBytes).toBe(7);
     expect(config.guardRequire).toEqual(['high-water']);
   });
@@ -138,6 +144,18 @@ describe('refusals name the place, the value and the rule', () => {
       undefined,
       { STELE_PROXY_LISTEN: '0.0.0.0:1' },
       'proxy_beyond_loopback',
+    ],
+    'a certificate without its key': ['tls: {cert: a.pem}', {}, 'tls.key: is missing'],
+    'a key without its certificate': [undefined, { STELE_TLS_KEY: 'a' }, 'tls.cert: is missing'],
+    'a proxy that is a name': ['trusted_proxies: [proxy.example]', {}, 'addresses or networks'],
+    'a network of everybody': ['trusted_proxies: [0.0.0.0/0]', {}, 'addresses or networks'],
+    'a network that is too narrow': ['trusted_proxies: [10.0.0.0/33]', {}, 'addresses or networks'],
+    'a proxy that is no list': ['trusted_proxies: 7', {}, 'addresses or networks'],
+    'a proxy that is empty': ['trusted_proxies: [""]', {}, 'addresses or networks'],
+    'more proxies than are kept': [
+      undefined,
+      { STELE_TRUSTED_PROXIES: Array(257).fill('127.0.0.1').join() },
+      'at most 256',
     ],
     'an empty value': ['listen:', {}, '"null" is not HOST:PORT'],
   };

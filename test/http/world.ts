@@ -144,6 +144,7 @@ export class World {
       clock: { now: () => this.now },
       logger: this.#logger,
       version: '0.0.0',
+      secure: this.#options.listen?.tls !== undefined,
       fatal: (error) => this.fatal.push(error),
       settings: { rates: UNLIMITED, ...this.#options.settings },
       random: (length) => this.challenges.shift() ?? randomBytes(length),

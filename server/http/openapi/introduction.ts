@@ -9,5 +9,6 @@ export const INTRODUCTION = [
   `Every refusal is a problem document [RFC 9457] with a \`code\`. Beside those of each route there are 405 for a method that a path does not have (with \`allow\`), 431 for more than ${shownNumber(HEADER_BYTES_MAX)} bytes of headers, and 408 for headers that are not complete in time.`,
   'A caller has a share: each token so many requests a second, and so has each address for requests without a good token. A request costs one, a batch one more for each 4 entries, a page of entries one more for each 64. Beyond it the answer is 429 `pushback` with `retry-after`, before anything of a body is read. What is refused with a 5xx or 429 is given back.',
   '`HEAD` works wherever `GET` does, but not for content: nobody’s content is read to throw it away. `OPTIONS` answers 204 with `allow`. Pages of any origin may read what a stranger may read.',
+  'Every answer tells browsers that it is data: `x-content-type-options`, `content-security-policy`, `referrer-policy`, `cross-origin-resource-policy`, and over the server’s own TLS `strict-transport-security`.',
   'Only what never changes and what a stranger may have is kept by shared caches. Bytes in JSON are standard base64 with padding; identifiers are lower-case hex.',
 ].join('\n\n');

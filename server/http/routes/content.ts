@@ -53,7 +53,7 @@ async function getBody(parts: Parts, call: Call, log: Log): Promise<void> {
   // The media type is a stranger's word: taken as such, it would run as a page of this origin.
   ctx.set('Content-Type', BYTES_TYPE);
   ctx.set('Content-Disposition', 'attachment');
-  ctx.set('Content-Security-Policy', "default-src 'none'; sandbox");
+  ctx.set('Content-Security-Policy', "default-src 'none'; frame-ancestors 'none'; sandbox");
   ctx.set('Cache-Control', 'private, no-store');
   ctx.body = body;
   ctx.length = value.bytes;

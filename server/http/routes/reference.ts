@@ -11,6 +11,7 @@ import type { Parts } from '../app.ts';
 import type { Call, InstanceRoute, Route } from '../call.ts';
 import { describeApi } from '../openapi/document.ts';
 import { formatPage, STYLE } from '../openapi/page.ts';
+import { setPage } from '../security.ts';
 
 /** The page's own style, and nothing else: no script, no image, no form, no frame around it. */
 const PAGE_POLICY = [
@@ -55,8 +56,7 @@ export function referenceRoutes(
       pattern: '/docs',
       handle(call) {
         sendPieces(call, HTML_TYPE, reference().page);
-        call.ctx.set('Content-Security-Policy', PAGE_POLICY);
-        call.ctx.set('Referrer-Policy', 'no-referrer');
+        setPage(call.ctx.res, PAGE_POLICY);
       },
     },
   ];
