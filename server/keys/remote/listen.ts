@@ -5,7 +5,7 @@
  * group's, and lies in a folder in which nobody else can put another in its place. A line that is not of the
  * protocol ends its connection: there is no number to answer it under.
  */
-import { chmodSync, statSync, unlinkSync } from 'node:fs';
+import { chmodSync, lstatSync, statSync, unlinkSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { invariant, SteleError } from '../../core/errors.ts';
@@ -187,8 +187,12 @@ async function removeStale(path: string): Promise<void> {
   if (state === 'taken') {
     throw new SteleError('conflict', `socket ${path}: another signer listens there`);
   }
-  // Two signers on one state folder are kept apart by its lock, and this is done under it.
-  if (state === 'stale') unlinkSync(path);
+  if (state === 'free') return;
+  // Who connects to a file that is no socket is told the same as with one that nobody listens on.
+  if (!lstatSync(path).isSocket()) {
+    throw new SteleError('conflict', `socket ${path}: something else is there, and is left alone`);
+  }
+  unlinkSync(path);
 }
 
 function bind(server: Server, path: string, mode: number): Promise<void> {
