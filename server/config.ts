@@ -51,6 +51,7 @@ function setting<T>(kind: Kind<T>, standard: unknown, about: string, power: stri
 }
 
 const GIB = 1_073_741_824;
+const DAY_MS = 86_400_000;
 const LOG_NAME = text('a log name: a-z, 0-9 and -, at most 63', /^[a-z0-9][a-z0-9-]{0,62}$/);
 
 /** The settings that have fixed names, in the order of `stele.yaml`. */
@@ -151,6 +152,12 @@ export const SETTINGS = {
     'Connections open at one time.',
     'use up file descriptors, or shut callers out',
   ),
+  'limits.open_logs': setting(
+    whole(2, 100_000, 'logs'),
+    256,
+    'Logs that stay open while nobody works on them, access logs among them. Others are opened when\nthey are asked for.',
+    'use up memory and file descriptors, or make most requests open a log first',
+  ),
   'limits.token_rate': setting(
     whole(0, 1_000_000, 'requests a second'),
     2_000,
@@ -180,6 +187,12 @@ export const SETTINGS = {
     10_000,
     'Milliseconds that running requests are given to end when the server stops.',
     'cut running requests at a stop',
+  ),
+  'retire.cooling_days': setting(
+    whole(0, 3_650, 'days'),
+    7,
+    'Days between the wish to retire a log and the removal of its files.',
+    'have a log removed before anybody sees that it will be',
   ),
   verify_threads: setting(
     whole(1, 16, 'threads'),
@@ -235,11 +248,13 @@ export interface Config {
   readonly guardRequire: readonly 'high-water'[];
   readonly gateways: { readonly requirePossession: boolean };
   readonly verifyThreads: number | undefined;
+  readonly coolingMs: number;
   readonly limits: {
     readonly bodyBytes: number;
     readonly diskFloorBytes: number;
     readonly queueBytes: number;
     readonly queueAgeMs: number;
+    readonly openLogs: number;
     readonly connections: number;
     readonly tokenRate: number;
     readonly tokenBurst: number;
@@ -317,11 +332,13 @@ function build(
     guardRequire: need(values['guard.require']),
     gateways: { requirePossession: need(values['gateways.require_possession']) },
     verifyThreads: values.verify_threads,
+    coolingMs: need(values['retire.cooling_days']) * DAY_MS,
     limits: {
       bodyBytes: need(values['limits.body_bytes']),
       diskFloorBytes: need(values['limits.disk_floor_bytes']),
       queueBytes: need(values['limits.queue_bytes']),
       queueAgeMs: need(values['limits.queue_age_ms']),
+      openLogs: need(values['limits.open_logs']),
       connections: need(values['limits.connections']),
       tokenRate: need(values['limits.token_rate']),
       tokenBurst: need(values['limits.token_burst']),

@@ -16,6 +16,17 @@ export interface NewRules {
   /** What the log takes beside audit records is listed too. */
   readonly payload_types?: readonly string[];
   readonly continuity?: 'flag' | 'require';
+  readonly entries_per_second?: number;
+  readonly bytes_per_day?: number;
+}
+
+export interface LogChanges {
+  readonly visibility?: string;
+  /** What is not named stays; a limit that is null is taken away. */
+  readonly rules?: Omit<NewRules, 'entries_per_second' | 'bytes_per_day'> & {
+    readonly entries_per_second?: number | null;
+    readonly bytes_per_day?: number | null;
+  };
 }
 
 export interface NewGateway {
@@ -48,6 +59,13 @@ export interface Administration {
   showLog(name: string): Promise<JsonObject>;
   /** A challenge for a key to be registered: {origin, challenge, expires}. */
   challengeGateway(log: string): Promise<JsonObject>;
+  changeLog(name: string, changes: LogChanges): Promise<JsonObject>;
+  freezeLog(name: string, reason: string | undefined): Promise<JsonObject>;
+  /** Ends a log and begins the one that follows; the answer is that one. */
+  rollLog(name: string, next: string | undefined): Promise<JsonObject>;
+  /** `typed` is the name once more. */
+  retireLog(name: string, typed: string): Promise<JsonObject>;
+  unretireLog(name: string): Promise<JsonObject>;
   registerGateway(log: string, gateway: NewGateway): Promise<JsonObject>;
   listGateways(log: string): Promise<readonly JsonObject[]>;
   revokeGateway(log: string, keyid: string): Promise<JsonObject>;
@@ -80,6 +98,28 @@ export class InstanceClient implements Administration {
 
   async challengeGateway(log: string): Promise<JsonObject> {
     return this.#ask(`/v1/admin/logs/${segment(log)}/gateways/challenge`, { method: 'POST' });
+  }
+
+  async changeLog(name: string, changes: LogChanges): Promise<JsonObject> {
+    return this.#send(`/v1/admin/logs/${segment(name)}`, { ...changes }, 'PATCH');
+  }
+
+  async freezeLog(name: string, reason: string | undefined): Promise<JsonObject> {
+    const end = reason === undefined ? {} : { reason };
+    return this.#send(`/v1/admin/logs/${segment(name)}/freeze`, end);
+  }
+
+  async rollLog(name: string, next: string | undefined): Promise<JsonObject> {
+    const wanted = next === undefined ? {} : { name: next };
+    return this.#send(`/v1/admin/logs/${segment(name)}/roll`, wanted);
+  }
+
+  async retireLog(name: string, typed: string): Promise<JsonObject> {
+    return this.#send(`/v1/admin/logs/${segment(name)}/retire`, { name: typed });
+  }
+
+  async unretireLog(name: string): Promise<JsonObject> {
+    return this.#ask(`/v1/admin/logs/${segment(name)}/retire`, { method: 'DELETE' });
   }
 
   async registerGateway(log: string, gateway: NewGateway): Promise<JsonObject> {
@@ -133,9 +173,9 @@ export class InstanceClient implements Administration {
 
   async close(): Promise<void> {}
 
-  #send(path: string, body: object): Promise<JsonObject> {
+  #send(path: string, body: object, method: 'POST' | 'PATCH' = 'POST'): Promise<JsonObject> {
     return this.#ask(path, {
-      method: 'POST',
+      method,
       body: utf8(JSON.stringify(body)),
       headers: { 'content-type': 'application/json' },
     });

@@ -29,7 +29,7 @@ export interface Call {
 }
 
 interface RouteBase {
-  readonly method: 'GET' | 'POST' | 'DELETE';
+  readonly method: 'GET' | 'POST' | 'PATCH' | 'DELETE';
   /** `{name}` stands for one segment, `{name*}` for all that are left. */
   readonly pattern: string;
   readonly access: Access;

@@ -12,12 +12,14 @@
  * Nothing of a body is read before the caller has been judged. What is answered with a status that is not
  * the caller's doing is given back to its bucket.
  */
+import { Readable } from 'node:stream';
 import type Koa from 'koa';
 import { hasCode, SteleError } from '../core/errors.ts';
+import type { Lease } from '../log/open-logs.ts';
 import type { TokenRow } from '../storage/instance.ts';
 import { FsyncFailed } from '../storage/sqlite/database.ts';
 import type { Parts } from './app.ts';
-import type { Call, Log, Route } from './call.ts';
+import type { Call, Route } from './call.ts';
 import { methodNotAllowed, unknownLog } from './errors.ts';
 import { allowed, openToOrigins, preflight, routeOf } from './methods.ts';
 import { parseQuery, parseTarget, unknownPath } from './path.ts';
@@ -41,6 +43,8 @@ interface Progress {
   token: TokenRow | undefined;
   charge: Charge | undefined;
   call: Call | undefined;
+  /** Gives the log back that the request works on. */
+  release: (() => void) | undefined;
   failure: unknown;
 }
 
@@ -84,6 +88,7 @@ export class Dispatcher {
       token: undefined,
       charge: undefined,
       call: undefined,
+      release: undefined,
       failure: undefined,
     };
     try {
@@ -97,6 +102,7 @@ export class Dispatcher {
       const { call, charge, token, failure } = progress;
       if (call !== undefined) held.giveBack(call);
       if (failure !== undefined && !isCallersDoing(failure)) charge?.giveBack();
+      if (progress.release !== undefined) releaseAfter(ctx, progress.release);
       // A connection that is kept would only be cut a moment later.
       if (stopping.aborted && !ctx.res.headersSent) ctx.set('Connection', 'close');
       metrics.served(progress.route, ctx.status, performance.now() - begun);
@@ -137,7 +143,8 @@ export class Dispatcher {
     const { ctx, id, route, params, token, charge } = asked;
     const known = route.query ?? [];
     if (route.on === 'log') {
-      const log = await this.#openLog(params[0] ?? '', token);
+      const { log, release } = await this.#openLog(params[0] ?? '', token);
+      progress.release = release;
       const { shared } = judge(route.access, log, token);
       const query = parseQuery(asked.query, known);
       const inLog = params.slice(1);
@@ -162,12 +169,9 @@ export class Dispatcher {
     if (body.length >= LARGE_ANSWER_BYTES) this.#parts.answers.takeAnswer(ctx.res, body.length);
   }
 
-  async #openLog(name: string, token: TokenRow | undefined): Promise<Log> {
-    const { logs } = this.#parts;
+  async #openLog(name: string, token: TokenRow | undefined): Promise<Lease> {
     try {
-      return await (name.endsWith(ACCESS_SUFFIX)
-        ? logs.access(name.slice(0, -ACCESS_SUFFIX.length))
-        : logs.get(name));
+      return await this.#parts.logs.lease(name);
     } catch (error) {
       // Word for word what a stranger hears of a private log, also of one that is broken.
       if (hasCode(error, 'not_found') || !this.#maySee(name, token)) throw unknownLog(name);
@@ -213,6 +217,12 @@ function attempt<T>(work: () => T): Attempt<T> {
 function had<T>(attempted: Attempt<T>): T {
   if ('failure' in attempted) throw attempted.failure;
   return attempted.value;
+}
+
+/** A stream still reads from its log when its handler is done. */
+function releaseAfter(ctx: Koa.Context, release: () => void): void {
+  if (ctx.body instanceof Readable && !ctx.res.closed) ctx.res.once('close', release);
+  else release();
 }
 
 /** Why a disk refuses, and where it lies, is for those who hold a token; a stranger hears that it does. */

@@ -16,6 +16,7 @@
  * the answer is word for word that of a name that was never given.
  */
 import { SteleError } from '../core/errors.ts';
+import { boundName } from '../log/logs.ts';
 import type { Role, TokenRow, Visibility } from '../storage/instance.ts';
 import { unauthenticated, unknownLog } from './errors.ts';
 
@@ -42,12 +43,7 @@ export const OPENED_BY = {
   admin: ['admin'],
 } as const satisfies Record<Access, readonly Role[]>;
 
-export const ACCESS_SUFFIX = '.access';
-
-/** The log whose tokens count for `name`: an access log is read by those who may read its log. */
-export function boundName(name: string): string {
-  return name.endsWith(ACCESS_SUFFIX) ? name.slice(0, -ACCESS_SUFFIX.length) : name;
-}
+export { ACCESS_SUFFIX, boundName } from '../log/logs.ts';
 
 export function isBound(token: TokenRow, name: string): boolean {
   return token.logs.includes('*') || token.logs.includes(boundName(name));

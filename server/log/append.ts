@@ -36,6 +36,7 @@ import type { Clock } from './clock.ts';
 import { type Decision, decide } from './decide.ts';
 import type { LookupSlice, Lookups } from './lookups.ts';
 import type { Meter } from './meter.ts';
+import type { Quota, QuotaDraft } from './quota.ts';
 import type { Registry } from './registry.ts';
 import type { SourceDraft, Sources } from './sources.ts';
 
@@ -64,6 +65,7 @@ export interface AppendPorts<C extends StagedContent> {
   readonly lookups: Lookups;
   readonly sources: Sources;
   readonly registry: Registry;
+  readonly quota: Quota;
   readonly clock: Clock;
   /** The signed note for a checkpoint's text. */
   readonly sign: (text: string) => Promise<string>;
@@ -114,6 +116,7 @@ interface Prepared {
   readonly tiles: readonly FullTile[];
   readonly fresh: readonly { readonly admitted: Admitted; readonly index: LeafIndex }[];
   readonly draft: SourceDraft;
+  readonly quota: QuotaDraft;
   readonly slice: LookupSlice;
 }
 
@@ -225,11 +228,14 @@ export class Appender<C extends StagedContent> {
       );
     }
     const draft = this.#ports.sources.draft();
+    const quota = this.#ports.quota.draft();
     for (const { admitted, index } of fresh) {
+      // It was let in when it was staged.
+      quota.take(admitted.bytes.length);
       if (admitted.link !== undefined) await draft.add(admitted.link, index);
     }
     const slice = this.#ports.lookups.next(this.#tree.size, fresh.length);
-    const prepared = { before: this.#head, head, tree, tiles, fresh, draft, slice };
+    const prepared = { before: this.#head, head, tree, tiles, fresh, draft, quota, slice };
     this.#unsettled = { prepared, isStaged: true };
   }
 
@@ -306,12 +312,13 @@ export class Appender<C extends StagedContent> {
     this.#ports.checkSpace();
     this.#ports.memory?.checkThere();
     const draft = this.#ports.sources.draft();
+    const quota = this.#ports.quota.draft();
     const decisions = await decide(
       items.map((item) => item.admitted),
       treeSize(this.#tree.size),
-      { ...this.#ports, draft },
+      { ...this.#ports, draft, quota },
     );
-    const prepared = this.#prepare(items, decisions, draft);
+    const prepared = this.#prepare(items, decisions, { draft, quota });
 
     // Content first: a crash here leaves content without an entry, which is swept, and never an
     // entry whose content was promised and is missing. Once the batch is staged it has its entries.
@@ -337,7 +344,7 @@ export class Appender<C extends StagedContent> {
   #prepare(
     items: readonly Item<C>[],
     decisions: readonly Decision[],
-    draft: SourceDraft,
+    drafts: Pick<Prepared, 'draft' | 'quota'>,
   ): Prepared | undefined {
     const fresh: { admitted: Admitted; index: LeafIndex }[] = [];
     for (const [i, { admitted }] of items.entries()) {
@@ -360,7 +367,7 @@ export class Appender<C extends StagedContent> {
       timeMs: Math.max(this.#ports.clock.now(), this.#head?.timeMs ?? 0),
     };
     const slice = this.#ports.lookups.next(this.#tree.size, fresh.length);
-    return { before: this.#head, head, tree, tiles, fresh, draft, slice };
+    return { before: this.#head, head, tree, tiles, fresh, ...drafts, slice };
   }
 
   /**
@@ -405,7 +412,7 @@ export class Appender<C extends StagedContent> {
   }
 
   async #commit({ prepared, isStaged }: Unsettled, head: Head): Promise<void> {
-    const { before, tiles, fresh, draft, slice } = prepared;
+    const { before, tiles, fresh, draft, quota, slice } = prepared;
     const begin = leafIndex(before?.size ?? 0);
     const begunMs = performance.now();
     try {
@@ -419,6 +426,7 @@ export class Appender<C extends StagedContent> {
           control: fresh.flatMap(({ admitted, index }) => (admitted.control ? [index] : [])),
           sources: draft.changes(),
           head,
+          usage: quota.usage,
         },
         before,
       );
@@ -433,11 +441,12 @@ export class Appender<C extends StagedContent> {
 
   /** From here on the batch is part of the log. */
   #adopt(prepared: Prepared, head: Head): void {
-    const { tree, tiles, fresh, draft, slice } = prepared;
+    const { tree, tiles, fresh, draft, quota, slice } = prepared;
     this.#unsettled = undefined;
     this.#tree = tree;
     this.#head = head;
     this.#ports.sources.apply(draft);
+    this.#ports.quota.apply(quota);
     this.#ports.lookups.wrote(slice);
     for (const { admitted, index } of fresh) {
       this.#ports.lookups.add(

@@ -11,8 +11,9 @@ import { CANDIDATES_MAX, type LogStore } from '../storage/store.ts';
 import type { Admitted } from './admit.ts';
 import { Damaged, readStored } from './damaged.ts';
 import { hashPrefix, type Lookups, recordPrefix } from './lookups.ts';
+import type { QuotaDraft } from './quota.ts';
 import type { Registry } from './registry.ts';
-import type { SourceDraft } from './sources.ts';
+import type { Link, SourceDraft } from './sources.ts';
 
 export type Decision = { readonly index: LeafIndex; readonly repeat: boolean } | SteleError;
 
@@ -21,6 +22,7 @@ export interface DecidePorts {
   readonly lookups: Lookups;
   readonly registry: Registry;
   readonly draft: SourceDraft;
+  readonly quota: QuotaDraft;
 }
 
 /** What makes an entry the same as another, or one that contradicts it. */
@@ -66,18 +68,21 @@ export async function decide(
         decisions.push({ index: first, repeat: true });
         continue;
       }
+      // What was logged before has its place, also once the log takes no more.
+      ports.registry.checkOpen();
       if (admitted.link !== undefined) await checkOwner(admitted, ports);
       checkAlike(admitted, alike);
       const crowd = crowds.get(place) ?? candidates.length;
       checkCrowd(crowd, admitted);
       const index = leafIndex(next);
       if (admitted.link !== undefined) {
-        const owner = ports.registry.ownerOf(admitted.link.source);
         // Before genesis there are no rules, and control records come in order anyway.
         const continuity = admitted.control ? 'flag' : ports.registry.rules.continuity;
-        await ports.draft.check(admitted.link, continuity, owner);
-        await ports.draft.add(admitted.link, index);
+        await ports.draft.check(admitted.link, continuity, chainOf(admitted.link, ports));
       }
+      // Last of all that may refuse: what is refused is not counted.
+      takeQuota(admitted, ports);
+      if (admitted.link !== undefined) await ports.draft.add(admitted.link, index);
       taken.set(keyOf(admitted), { admitted, index });
       crowds.set(place, crowd + 1);
       decisions.push({ index, repeat: false });
@@ -90,6 +95,11 @@ export async function decide(
     }
   }
   return decisions;
+}
+
+function takeQuota({ bytes, control }: Admitted, { quota, registry }: DecidePorts): void {
+  if (control) quota.take(bytes.length);
+  else quota.take(bytes.length, registry.rules);
 }
 
 /**
@@ -112,8 +122,11 @@ function checkCrowd(crowd: number, { record }: Admitted): void {
 async function checkOwner(admitted: Admitted, ports: DecidePorts): Promise<void> {
   const { link } = admitted;
   if (link === undefined) return;
-  const owner = ports.registry.ownerOf(link.source);
-  await ports.draft.check(link, 'flag', owner);
+  await ports.draft.check(link, 'flag', chainOf(link, ports));
+}
+
+function chainOf({ source }: Link, { registry }: DecidePorts) {
+  return { owner: registry.ownerOf(source), follows: registry.previous !== undefined };
 }
 
 type Alike = Earlier['candidates'];

@@ -20,6 +20,8 @@ export interface SourceInfo {
   readonly keyid: string;
   /** One past the highest sequence number. */
   readonly next: number;
+  /** Where its chain begins here: 0 but in a log that follows another. */
+  readonly begin: number;
   /** The first holes of its chain, ascending. */
   readonly holes: readonly SeqRange[];
   /** Whether there are more holes than are listed. */
@@ -80,10 +82,12 @@ export class Finder {
     return Promise.all(
       stored.map(async ({ name, keyid, forks, next }) => {
         const ranges = await this.#store.readRanges(name, HOLES_LISTED_MAX + 1);
-        const holes = holesOf(ranges);
+        const begin = this.#registry.previous === undefined ? 0 : (ranges[0]?.begin ?? 0);
+        const holes = holesOf(ranges, begin);
         return {
           id: name,
           keyid: this.#registry.ownerOf(name) ?? keyid,
+          begin,
           next,
           holes: holes.slice(0, HOLES_LISTED_MAX),
           moreHoles: (ranges.at(-1)?.end ?? 0) < next || holes.length > HOLES_LISTED_MAX,

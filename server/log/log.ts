@@ -20,7 +20,13 @@ import {
 } from '../keys/log-keys.ts';
 import type { Signer } from '../keys/signer.ts';
 import type { Visibility } from '../storage/instance.ts';
-import type { Head, StagedBatch, UnsignedHead } from '../storage/store.ts';
+import {
+  type Head,
+  NO_USAGE,
+  type StagedBatch,
+  type UnsignedHead,
+  type Usage,
+} from '../storage/store.ts';
 import { Admission, type Admitted } from './admit.ts';
 import { Appender, type Item, type Logged, type StagedContent, type Submitted } from './append.ts';
 import { openingError, readStored } from './damaged.ts';
@@ -32,6 +38,7 @@ import type { LogOptions } from './options.ts';
 import { orClosed } from './or-closed.ts';
 import { type OwnBody, OwnRecords, type Registration } from './own-records.ts';
 import { Publisher } from './publish.ts';
+import { Quota } from './quota.ts';
 import { Reader } from './reader.ts';
 import { Receipts } from './receipts.ts';
 import {
@@ -41,7 +48,7 @@ import {
   restorePublished,
   restoreTree,
 } from './recover.ts';
-import { type RegisteredKey, Registry, type Rules } from './registry.ts';
+import { type End, type RegisteredKey, Registry, type Rules } from './registry.ts';
 import { payloadDigest, Sources } from './sources.ts';
 
 export type { LogOptions } from './options.ts';
@@ -57,16 +64,28 @@ export interface HeadInfo {
   readonly checkpoint?: string;
 }
 
+/** What a log holds, in numbers. */
+export interface LogStats extends Usage {
+  readonly entries: number;
+  /** Bytes of its database. */
+  readonly stored: number;
+  readonly sources: number;
+  /** Gateway keys that are good now. */
+  readonly gateways: number;
+}
+
 export class Log<C extends StagedContent = StagedContent> {
   readonly name: string;
   readonly origin: string;
-  readonly visibility: Visibility;
+  /** Its row's, as it is now. */
+  visibility: Visibility;
   readonly #options: LogOptions<C>;
   readonly #identity: NoteSigner;
   readonly #anchor: NoteSigner;
   readonly #registry: Registry;
   readonly #admission: Admission;
   readonly #sources: Sources;
+  readonly #quota: Quota;
   readonly #reader: Reader;
   readonly #receipts: Receipts;
   readonly #appender: Appender<C>;
@@ -107,7 +126,8 @@ export class Log<C extends StagedContent = StagedContent> {
     await replayControl(store, registry, tree);
     const lookups = await restoreLookups(store, head.size);
     const published = await restorePublished(store, tree, identity, options.warn);
-    const log = new Log(options, { registry, tree, head, lookups, published });
+    const usage = await store.readUsage();
+    const log = new Log(options, { registry, tree, head, lookups, published, usage });
     const staged = await log.#resume();
     await log.#checkMemories(head, staged?.head);
     if (log.stopped !== undefined) return log;
@@ -151,6 +171,7 @@ export class Log<C extends StagedContent = StagedContent> {
       head: undefined,
       lookups: await restoreLookups(store, 0 as TreeSize),
       published: undefined,
+      usage: NO_USAGE,
     });
   }
 
@@ -162,6 +183,7 @@ export class Log<C extends StagedContent = StagedContent> {
       readonly head: Head | undefined;
       readonly lookups: Lookups;
       readonly published: Head | undefined;
+      readonly usage: Usage;
     },
   ) {
     const { origin, store, clock, signerMemory } = options;
@@ -175,7 +197,8 @@ export class Log<C extends StagedContent = StagedContent> {
     this.#anchor = { key: anchorVerifierKey(origin, anchor), signer: anchor };
     this.#registry = state.registry;
     this.#admission = new Admission(state.registry, options.checker, clock);
-    this.#reader = new Reader(store, () => this.#appender.tree);
+    this.#quota = new Quota(clock, state.usage);
+    this.#reader = new Reader(store, () => this.#appender.tree, options.tiles);
     this.#receipts = new Receipts(origin, this.#reader, state.registry);
     this.#sources = new Sources(store, (index) => this.#readNeighbor(index));
     this.#publisher = new Publisher(
@@ -202,6 +225,7 @@ export class Log<C extends StagedContent = StagedContent> {
         lookups: state.lookups,
         sources: this.#sources,
         registry: state.registry,
+        quota: this.#quota,
         sign: async (text) => formatNote(await signNote(text, [this.#identity])),
         memory: signerMemory && {
           checkThere: () => signerMemory.checkThere(),
@@ -237,7 +261,7 @@ export class Log<C extends StagedContent = StagedContent> {
       ...options,
       registry: state.registry,
       tip: (source) => this.#sources.tip(source),
-      checkRoom: () => this.checkRoom(),
+      checkRoom: () => this.#appender.checkRoom(),
       admit: (entry) => this.admit(entry),
       submit: async (admitted) => {
         const [submitted] = await this.submit([{ admitted }]);
@@ -249,6 +273,16 @@ export class Log<C extends StagedContent = StagedContent> {
 
   get rules(): Rules {
     return this.#registry.rules;
+  }
+
+  /** Where this log ended, if it has. It is served as before; only repeats are answered. */
+  get end(): End | undefined {
+    return this.#registry.end;
+  }
+
+  /** The head of the log that this one follows, if it follows one. */
+  get previous() {
+    return this.#registry.previous;
   }
 
   /** Why this log accepts nothing, or nothing if it does. */
@@ -278,6 +312,20 @@ export class Log<C extends StagedContent = StagedContent> {
   /** Every key that was ever registered, with the entries that did and undid it. */
   keys(): readonly RegisteredKey[] {
     return this.#registry.keys();
+  }
+
+  async stats(): Promise<LogStats> {
+    const { bytes: stored, sources } = await this.#options.store.readSize();
+    const good = this.keys().filter(
+      (key) => key.purpose === 'gateway' && key.revoked === undefined,
+    );
+    const { size: entries } = this.head();
+    return { entries, stored, sources, gateways: good.length, ...this.#quota.usage };
+  }
+
+  /** Every source that was given to a key by name, with that key's ID. */
+  owners(): readonly (readonly [source: string, keyid: string])[] {
+    return this.#registry.owners();
   }
 
   // Reading.
@@ -363,9 +411,13 @@ export class Log<C extends StagedContent = StagedContent> {
 
   // Writing.
 
-  /** Throws `pushback`, `storage` or why the log is stopped, if nothing can be accepted right now. */
+  /**
+   * Throws `pushback`, `storage` or why the log is stopped, if nothing can be accepted right now. A log that
+   * has ended has room: whoever lost an answer may still ask for it.
+   */
   checkRoom(): void {
     this.#appender.checkRoom();
+    if (this.end === undefined) this.#quota.check(this.rules);
   }
 
   /** All that can be judged without knowing what comes before, of an entry or the bytes of one. */
@@ -391,6 +443,22 @@ export class Log<C extends StagedContent = StagedContent> {
   /** Revokes a gateway key from here on; what it signed before stays good. */
   revokeGateway(keyid: string): Promise<LeafIndex> {
     return this.#ownRecords.revoke(keyid);
+  }
+
+  /** Changes what the log admits, from the next entry on. Nothing is appended where nothing changes. */
+  changeRules(rules: Rules): Promise<void> {
+    return this.#ownRecords.changeRules(rules);
+  }
+
+  /**
+   * Ends the log with an entry that says so, and publishes its last head. Ended twice, it has ended once: the
+   * first end holds. A crash before the entry is on disk leaves the log as it was, and after it an ended log.
+   */
+  async finish(end: Omit<End, 'index'>): Promise<End> {
+    await this.#ownRecords.end(end);
+    await this.#publisher.now();
+    invariant(this.end !== undefined, 'an ended log knows its end');
+    return this.end;
   }
 
   /** Appends a record of the server's own, signed by a registered key of its own. */

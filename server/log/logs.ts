@@ -1,9 +1,14 @@
 /**
- * All logs of one instance: which there are, opened when first asked for, created so that a crash at any
- * step leaves something that the next attempt completes.
+ * All logs of one instance: which there are, who may work on one, and the life of each from its row to its
+ * end. Every step that a crash can cut short leaves something that the next attempt, or the next start,
+ * completes.
+ *
+ *     creating ──▶ active ──▶ frozen ──▶ retiring ──▶ retired
+ *                    │  ends with an entry   │ may be taken back        only its row is left
+ *                    └──────── retire ───────┘                          and its access log
  *
  * Beside each log NAME there is NAME.access, an ordinary log with keys and a genesis of its own, in which
- * every read of NAME's content leaves an entry first (P11).
+ * every read of NAME's content leaves an entry first (P11). It outlives its log.
  *
  *     DATA/stele.db               which logs there are
  *     DATA/logs/NAME.db           entries, tiles, head
@@ -12,7 +17,8 @@
 import { join } from 'node:path';
 import { toBase64 } from '../core/bytes.ts';
 import { RECORD_TYPE } from '../core/entry.ts';
-import { SteleError, shown } from '../core/errors.ts';
+import { malformed, SteleError, shown } from '../core/errors.ts';
+import type { GenesisRecord } from '../core/record.ts';
 import { checkOrigin } from '../core/tree-head.ts';
 import { anchorVerifierKey, identityVerifierKey, type LogKeys } from '../keys/log-keys.ts';
 import type { Signer } from '../keys/signer.ts';
@@ -24,7 +30,9 @@ import type { Clock } from './clock.ts';
 import { Log } from './log.ts';
 import { largestKnown, type Memories } from './memories.ts';
 import { Meter } from './meter.ts';
-import type { Rules } from './registry.ts';
+import { type Lease, OpenLogs } from './open-logs.ts';
+import { type End, endedError, type Rules } from './registry.ts';
+import { TileCache } from './tile-cache.ts';
 
 export interface LogsOptions {
   readonly data: string;
@@ -48,6 +56,14 @@ export interface LogsOptions {
   readonly instanceId: string;
   readonly software: string;
   readonly limits: AppendLimits;
+  /** Logs that stay open when nobody works on them, access logs among them. */
+  readonly openMax: number;
+  /** Milliseconds between the wish to retire a log and the removal of its files. */
+  readonly coolingMs: number;
+  /** What was open beside a log may be closed with it. */
+  readonly closed: (name: string) => Promise<void>;
+  /** Takes away everything that a retired log had but its access log; what is gone already is fine. */
+  readonly removeFiles: (name: string) => Promise<void>;
   readonly checkSpace: () => void;
   readonly fatal: (error: Error) => void;
   readonly warn: (message: string, error: unknown) => void;
@@ -57,7 +73,17 @@ export interface NewLog {
   readonly name: string;
   readonly visibility?: Visibility;
   readonly rules?: Partial<Rules>;
+  /** The last head of the log that it follows, wherever that is. */
+  readonly previous?: Previous;
 }
+
+export type Previous = NonNullable<GenesisRecord['genesis']['previous']>;
+
+/** What a row says of the log that its log follows: without a size, that one has still to be ended. */
+type Followed = Previous | Pick<Previous, 'origin'>;
+
+/** A log of the list: what is known of it without opening it. */
+export type ListedLog = Omit<LogRow, 'rules' | 'previous'>;
 
 /** A read of content, as its access entry tells it. */
 export interface AccessNote {
@@ -77,69 +103,128 @@ const ACCESS_SOURCE = 'access';
 
 export const DEFAULT_RULES: Rules = { payload_types: [RECORD_TYPE], continuity: 'flag' };
 
+/** States in which a log is served. */
+const SERVED: readonly LogRow['state'][] = ['active', 'frozen', 'retiring'];
+
 export class Logs {
   /** What was counted since the start, for all logs together. */
   readonly meter = new Meter();
   readonly #options: LogsOptions;
-  readonly #open = new Map<string, Promise<Log>>();
+  readonly #tiles = new TileCache();
+  readonly #open: OpenLogs;
   /** Names of logs whose creation is under way. */
   readonly #creating = new Set<string>();
 
   constructor(options: LogsOptions) {
     this.#options = options;
+    this.#open = new OpenLogs({
+      max: options.openMax,
+      closed: options.closed,
+      failed: (name, error) =>
+        options.warn(`log ${name}: it was not closed as it should be`, error),
+    });
   }
 
   /**
-   * Completes every creation that was cut short. Called once, before anything is served. One that still
-   * cannot be completed is no log yet, and keeps no other from starting.
+   * Completes every creation and removal that was cut short. Called once, before anything is served. One
+   * that still cannot be completed keeps no other from starting.
    */
   async recover(): Promise<void> {
     for (const row of this.#options.instance.logs()) {
-      if (row.state !== 'creating') continue;
-      try {
-        await this.#complete(row);
-      } catch (error) {
-        if (!(error instanceof SteleError)) throw error;
-        this.#options.warn(`log ${row.name}: its creation could not be completed`, error);
+      if (row.state === 'creating') await this.#attempt(row, 'its creation', this.#complete(row));
+      if (row.state === 'retired') {
+        await this.#attempt(row, 'its removal', this.#options.removeFiles(row.name));
       }
     }
   }
 
-  /** The logs of this instance, without the access logs beside them. */
-  list(): readonly Pick<LogRow, 'name' | 'origin' | 'visibility'>[] {
-    return this.#options.instance.logs().filter(({ state }) => state === 'active');
+  /** The logs of this instance that are served, without the access logs beside them. */
+  list(): readonly ListedLog[] {
+    return this.#options.instance.logs().filter(({ state }) => SERVED.includes(state));
   }
 
-  /** Opens a log by its name; `not_found` if there is none. */
-  get(name: string): Promise<Log> {
-    const named = LOG_NAME.test(name);
-    // A log that is open is found without asking the database: every request comes through here.
-    const open = named ? this.#open.get(name) : undefined;
-    if (open !== undefined) return open;
-    const row = named ? this.#options.instance.log(name) : undefined;
-    if (row?.state !== 'active') {
-      return Promise.reject(new SteleError('not_found', `there is no log ${shown(name)}`));
+  /** Those too that are gone: their names and origins are never given again. */
+  listAll(): readonly ListedLog[] {
+    return this.#options.instance.logs().filter(({ state }) => state !== 'creating');
+  }
+
+  /** One of the list; `not_found` if it is not served. */
+  listed(name: string): ListedLog {
+    return this.#row(name);
+  }
+
+  /** Takes a log by its name, NAME or NAME.access, to work on; `not_found` if there is none. */
+  async lease(name: string): Promise<Lease> {
+    const bound = boundName(name);
+    const isAccess = bound !== name;
+    return this.#open.lease(name, async () => {
+      const row = this.#row(bound, isAccess);
+      const log = await Log.open(await this.#logOptions(row, name));
+      if (!isAccess) this.#noteEnd(row, log);
+      return log;
+    });
+  }
+
+  /** Works on a log, which stays open for as long. */
+  async use<T>(name: string, work: (log: Log) => Promise<T> | T): Promise<T> {
+    const { log, release } = await this.lease(name);
+    try {
+      return await work(log);
+    } finally {
+      release();
     }
-    return this.#opened(row, row.name);
-  }
-
-  /** The log that reads of `name`'s content are recorded in. */
-  async access(name: string): Promise<Log> {
-    return this.#openAccess(this.#row(name));
   }
 
   /** Creates a log, its access log, their keys and genesis records. `conflict` if there is one. */
-  async create({ name, visibility = 'proofs', rules = {} }: NewLog): Promise<Log> {
-    if (!LOG_NAME.test(name)) {
-      throw new SteleError(
-        'malformed',
-        `log name ${shown(name)} is not 1 to 63 of a-z, 0-9 and -, beginning with a letter or digit`,
-      );
-    }
+  async create({ name, visibility = 'proofs', rules = {}, previous }: NewLog): Promise<void> {
+    await this.#create(name, {
+      visibility,
+      rules: { ...DEFAULT_RULES, ...rules },
+      followed: previous,
+    });
+  }
+
+  /**
+   * Ends a log and begins the one that follows it, with its rules, its gateways and a genesis that names
+   * its last head. The old one's last entry names the new one: the seam is proven from both sides. Cut
+   * short after the new row is on disk, the next start completes it. Returns the new log's name, which
+   * without `wanted` is made of the old one's and the date.
+   */
+  async roll(name: string, wanted?: string): Promise<string> {
+    const row = this.#row(name);
+    const rules = await this.use(name, (log) => {
+      if (log.stopped !== undefined) throw log.stopped;
+      if (log.end !== undefined) throw endedError(log.origin, log.end);
+      return log.rules;
+    });
+    const next = wanted ?? this.#nextName(name);
+    const { visibility, origin } = row;
+    await this.#create(next, { visibility, rules, followed: { origin } });
+    return next;
+  }
+
+  async #create(
+    name: string,
+    {
+      visibility,
+      rules,
+      followed,
+    }: {
+      readonly visibility: Visibility;
+      readonly rules: Rules;
+      readonly followed?: Followed | undefined;
+    },
+  ): Promise<void> {
+    checkName(name);
     const { instance, originBase, clock } = this.#options;
     const known = instance.log(name);
-    if (known?.state === 'active') {
-      throw new SteleError('conflict', `log ${name} exists already`);
+    if (known !== undefined && known.state !== 'creating') {
+      throw new SteleError(
+        'conflict',
+        known.state === 'retired'
+          ? `log ${name} was retired, and its name is not given again`
+          : `log ${name} exists already`,
+      );
     }
     if (this.#creating.has(name)) {
       throw new SteleError('conflict', `log ${name} is being created by somebody else`);
@@ -148,9 +233,10 @@ export class Logs {
       name,
       origin: `${originBase}/logs/${name}`,
       visibility,
-      rules: JSON.stringify({ ...DEFAULT_RULES, ...rules }),
+      rules: JSON.stringify(rules),
       state: 'creating',
       createdMs: clock.now(),
+      ...(followed === undefined ? {} : { previous: JSON.stringify(followed) }),
     };
     this.#creating.add(name);
     try {
@@ -163,14 +249,73 @@ export class Logs {
     } finally {
       this.#creating.delete(name);
     }
-    return this.get(name);
+  }
+
+  /** Who may see a log: no matter of its history, so its row alone says it. From the return on it holds. */
+  async changeVisibility(name: string, visibility: Visibility): Promise<void> {
+    const { instance } = this.#options;
+    instance.updateLog({ ...this.#row(name), visibility });
+    await this.use(name, (log) => {
+      log.visibility = visibility;
+    });
+  }
+
+  /** Ends a log: it takes nothing more and is served as before. Done twice, it is done once. */
+  async freeze(name: string, end: Omit<End, 'index'> = {}): Promise<End> {
+    return this.use(name, async (log) => {
+      const ended = await log.finish(end);
+      // A crash before this leaves a row that says less than the log itself: opening the log mends it.
+      this.#noteEnd(this.#row(name), log);
+      return ended;
+    });
+  }
+
+  /**
+   * Ends a log and has its files removed after the cooling period; until then it is served, and `unretire`
+   * takes the wish back. `typed` is the name once more: what cannot be undone is not done by a slip. A
+   * log that signs nothing any more has no entry that ends it, and is retired all the same.
+   */
+  async retire(name: string, typed: string): Promise<ListedLog> {
+    const { instance, clock, coolingMs } = this.#options;
+    if (typed !== name) {
+      throw malformed('name', `${shown(typed)} is not ${name}: type the name of what is removed`);
+    }
+    await this.use(name, async (log) => {
+      if (log.stopped === undefined) await log.finish({ reason: 'retired' });
+      this.#noteEnd(this.#row(name), log);
+    });
+    const row = this.#row(name);
+    if (row.state === 'retiring') return row;
+    const retiring: LogRow = { ...row, state: 'retiring', retireMs: clock.now() + coolingMs };
+    instance.updateLog(retiring);
+    return retiring;
+  }
+
+  /** Takes the wish to retire a log back. It stays frozen: what has ended does not go on. */
+  unretire(name: string): ListedLog {
+    const { retireMs, ...row } = this.#row(name);
+    if (row.state !== 'retiring' || retireMs === undefined) {
+      throw new SteleError('conflict', `log ${name} is not being retired`);
+    }
+    const frozen: LogRow = { ...row, state: 'frozen' };
+    this.#options.instance.updateLog(frozen);
+    return frozen;
+  }
+
+  /** Removes the files of every log whose cooling period is over. Who is told of a failure tries again later. */
+  async removeDue(): Promise<void> {
+    for (const row of this.#options.instance.logs()) {
+      const isDue = row.state === 'retiring' && (row.retireMs ?? 0) <= this.#options.clock.now();
+      if (isDue) await this.#attempt(row, 'its removal', this.#remove(row));
+    }
   }
 
   /** Records a read of `name`'s content before it happens; rejects if that cannot be recorded. */
   async recordAccess(name: string, note: AccessNote): Promise<Logged> {
-    const access = await this.access(name);
     const body = { kind: 'access' as const, access: { log: this.#row(name).origin, ...note } };
-    return access.appendOwn(body, ACCESS_SOURCE, this.#options.access);
+    return this.use(name + ACCESS_SUFFIX, (access) =>
+      access.appendOwn(body, ACCESS_SOURCE, this.#options.access),
+    );
   }
 
   /** Signatures that are being checked or wait for it. */
@@ -179,16 +324,13 @@ export class Logs {
   }
 
   /** Every log that is open now, the access logs among them. */
-  async opened(): Promise<Log[]> {
-    const logs = await Promise.allSettled(this.#open.values());
-    return logs.flatMap((log) => (log.status === 'fulfilled' ? [log.value] : []));
+  opened(): Promise<Log[]> {
+    return this.#open.opened();
   }
 
   /** Publishes what is newest and closes everything. */
-  async close(): Promise<void> {
-    const logs = await this.opened();
-    this.#open.clear();
-    for (const log of logs) await log.close();
+  close(): Promise<void> {
+    return this.#open.close();
   }
 
   /** Throws if a log of this origin was ever created, here or in a data folder that is gone. */
@@ -200,35 +342,117 @@ export class Logs {
     }
   }
 
-  #row(name: string): LogRow {
-    const row = this.#options.instance.log(name);
-    if (row?.state !== 'active') {
+  /** The row of a log that is served; with `retired`, also of one whose access log is all that is left. */
+  #row(name: string, retired = false): LogRow {
+    const row = LOG_NAME.test(name) ? this.#options.instance.log(name) : undefined;
+    const state = row?.state;
+    const isThere =
+      state !== undefined && (SERVED.includes(state) || (retired && state === 'retired'));
+    if (row === undefined || !isThere) {
       throw new SteleError('not_found', `there is no log ${shown(name)}`);
     }
     return row;
   }
 
-  #openAccess(row: LogRow): Promise<Log> {
-    return this.#opened({ ...row, visibility: 'private' }, row.name + ACCESS_SUFFIX);
+  /** What the log itself says of its end goes into its row, for whoever does not open it. */
+  #noteEnd(row: LogRow, { end }: Log): void {
+    if (end === undefined || row.state !== 'active') return;
+    const next = end.next === undefined ? {} : { next: end.next };
+    this.#options.instance.updateLog({ ...row, state: 'frozen', ...next });
   }
 
-  #opened(row: Omit<LogRow, 'state'>, name: string): Promise<Log> {
-    return kept(this.#open, name, async () => Log.open(await this.#logOptions(row, name)));
+  async #remove(row: LogRow): Promise<void> {
+    const { instance, removeFiles } = this.#options;
+    const final = await this.use(row.name, (log) => log.published().checkpoint);
+    await this.#open.barred(row.name, async () => {
+      // From here on it is gone, whatever becomes of its files: a crash leaves them to the next start.
+      instance.updateLog({ ...row, state: 'retired', final });
+      await removeFiles(row.name);
+    });
+  }
+
+  /** A failure here concerns this log alone. */
+  async #attempt(row: LogRow, what: string, work: Promise<void>): Promise<void> {
+    try {
+      await work;
+    } catch (error) {
+      if (!(error instanceof SteleError)) throw error;
+      this.#options.warn(`log ${row.name}: ${what} could not be completed`, error);
+    }
   }
 
   /** Takes a creation from wherever it was cut short to its end. */
   async #complete(row: LogRow): Promise<void> {
     const rules = JSON.parse(row.rules) as Rules;
-    await this.#createOne(row, row.name, rules);
-    await this.#createOne(
-      { ...row, visibility: 'private' },
-      row.name + ACCESS_SUFFIX,
-      DEFAULT_RULES,
-    );
-    this.#options.instance.activateLog(row.name);
+    const followed =
+      row.previous === undefined ? undefined : (JSON.parse(row.previous) as Followed);
+    const previous = followed && (await this.#endOf(followed, row.origin));
+    await this.#createOne(row, row.name, {
+      rules,
+      ...(previous === undefined ? {} : { previous }),
+    });
+    if (followed !== undefined && !('size' in followed))
+      await this.#takeGateways(row, followed.origin);
+    await this.#createOne({ ...row, visibility: 'private' }, row.name + ACCESS_SUFFIX, {
+      rules: DEFAULT_RULES,
+    });
+    this.#options.instance.updateLog({ ...row, state: 'active' });
   }
 
-  async #createOne(row: LogRow, name: string, rules: Rules): Promise<void> {
+  /** The last head of the log that is followed, which ends now if it has not. */
+  async #endOf(followed: Followed, next: string): Promise<Previous> {
+    if ('size' in followed) return followed;
+    const { name, origin } = this.#rowOf(followed.origin);
+    const end = await this.freeze(name, { next, reason: 'rolled over' });
+    if (end.next !== next) throw endedError(origin, end);
+    return this.use(name, (log) => {
+      const { size, root } = log.head();
+      return { origin, size, root: toBase64(root) };
+    });
+  }
+
+  /** Registers with a log what is registered with the one it follows; done twice, it is done once. */
+  async #takeGateways(row: LogRow, followed: string): Promise<void> {
+    const { keys, owners } = await this.use(this.#rowOf(followed).name, (old) => ({
+      keys: old.keys().filter((key) => key.purpose === 'gateway' && key.revoked === undefined),
+      owners: old.owners(),
+    }));
+    const log = await Log.open(await this.#logOptions(row, row.name));
+    try {
+      for (const key of keys) {
+        await log.registerGateway(key);
+        const sources = owners.filter(([, keyid]) => keyid === key.keyid);
+        for (const [source] of sources) await log.registerGateway(key, { source });
+      }
+    } finally {
+      await log.close();
+    }
+  }
+
+  #rowOf(origin: string): LogRow {
+    const row = this.#options.instance.logs().find((one) => one.origin === origin);
+    if (row === undefined)
+      throw new SteleError('not_found', `there is no log of origin ${shown(origin)}`);
+    return this.#row(row.name);
+  }
+
+  /** NAME-2027 follows NAME and NAME-2026; where that is taken, the month or the day comes behind it. */
+  #nextName(name: string): string {
+    const series = name.replace(/-[0-9]{4}(-[0-9]{2}(-[0-9]{2})?)?$/, '');
+    const date = new Date(this.#options.clock.now()).toISOString().slice(0, 'YYYY-MM-DD'.length);
+    const names = [4, 7, 10].map((length) => `${series}-${date.slice(0, length)}`);
+    const free = names.find((one) => this.#options.instance.log(one) === undefined);
+    if (free === undefined) {
+      throw new SteleError('conflict', `${names.join(', ')} are taken: name the log that follows`);
+    }
+    return free;
+  }
+
+  async #createOne(
+    row: LogRow,
+    name: string,
+    genesis: { readonly rules: Rules; readonly previous?: Previous },
+  ): Promise<void> {
     const options = await this.#logOptions(row, name);
     if ((await options.store.readHead()) === undefined) {
       const { origin, keys, operator } = options;
@@ -240,18 +464,22 @@ export class Logs {
           anchorVerifierKey(origin, keys.anchor).text,
         ],
         operator: { alg, spki: toBase64(spki) },
-        rules,
+        ...genesis,
       });
       await log.close();
     } else {
       await options.store.close();
     }
     if (name === row.name) return;
-    const access = await this.#openAccess(row);
-    await access.registerGateway(this.#options.access.publicKey, { source: ACCESS_SOURCE });
+    const access = await Log.open(await this.#logOptions(row, name));
+    try {
+      await access.registerGateway(this.#options.access.publicKey, { source: ACCESS_SOURCE });
+    } finally {
+      await access.close();
+    }
   }
 
-  async #logOptions(row: Omit<LogRow, 'state'>, name: string) {
+  async #logOptions(row: LogRow, name: string) {
     const { data, openStore, openKey, instanceId, commitContent, ...shared } = this.#options;
     const folder = join(data, 'keys', 'logs', name);
     const keys: LogKeys = {
@@ -261,10 +489,11 @@ export class Logs {
     return {
       ...shared,
       meter: this.meter,
+      tiles: this.#tiles,
       instance: instanceId,
       name,
       origin: row.origin + name.slice(row.name.length),
-      visibility: row.visibility,
+      visibility: name === row.name ? row.visibility : ('private' as const),
       keys,
       store: await openStore(join(data, 'logs', `${name}.db`)),
       commitContent: (contents: readonly StagedContent[]) => commitContent(row.name, contents),
@@ -272,12 +501,26 @@ export class Logs {
   }
 }
 
-/** What is open under a name, or opened now; a failure is not kept. */
-function kept<T>(open: Map<string, Promise<T>>, name: string, make: () => Promise<T>): Promise<T> {
-  const known = open.get(name);
-  if (known !== undefined) return known;
-  const made = make();
-  open.set(name, made);
-  made.catch(() => open.delete(name));
-  return made;
+/** The log whose row and whose tokens count for `name`: of an access log, the one it is beside. */
+export function boundName(name: string): string {
+  return name.endsWith(ACCESS_SUFFIX) ? name.slice(0, -ACCESS_SUFFIX.length) : name;
+}
+
+function checkName(name: string): void {
+  if (LOG_NAME.test(name)) return;
+  throw new SteleError(
+    'malformed',
+    `log name ${shown(name)} is not 1 to 63 of a-z, 0-9 and -, beginning with a letter or digit`,
+  );
+}
+
+/** Changes of rules: what is not named stays, and a limit that is null is taken away. */
+export type RuleChanges = {
+  readonly [K in keyof Rules]?: Rules[K] | (undefined extends Rules[K] ? null : never);
+};
+
+export function withRules(rules: Rules, changes: RuleChanges): Rules {
+  const changed = Object.entries({ ...rules, ...changes }).filter(([, value]) => value !== null);
+  // The rules' own members: those that must be there are never null.
+  return Object.fromEntries(changed) as unknown as Rules;
 }

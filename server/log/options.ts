@@ -8,6 +8,7 @@ import type { AppendLimits, StagedContent } from './append.ts';
 import type { Clock } from './clock.ts';
 import type { Memories } from './memories.ts';
 import type { Meter } from './meter.ts';
+import type { TileCache } from './tile-cache.ts';
 
 export interface LogOptions<C extends StagedContent> {
   readonly name: string;
@@ -27,6 +28,8 @@ export interface LogOptions<C extends StagedContent> {
   readonly software: string;
   readonly limits: AppendLimits;
   readonly meter?: Meter;
+  /** Where all logs of an instance keep tiles; without it a log has room of its own. */
+  readonly tiles?: TileCache;
   readonly commitContent: (contents: readonly C[]) => Promise<void>;
   readonly checkSpace: () => void;
   readonly fatal: (error: Error) => void;

@@ -6,6 +6,7 @@
  * of the one before.
  */
 import { toBase64 } from '../core/bytes.ts';
+import { canonicalize } from '../core/canonical.ts';
 import { decodeEntry, type Entry, encodeEntry, RECORD_TYPE } from '../core/entry.ts';
 import { malformed, SteleError, shown } from '../core/errors.ts';
 import type { PublicKey } from '../core/keys.ts';
@@ -18,7 +19,7 @@ import type { Signer } from '../keys/signer.ts';
 import { type Admitted, describeControl } from './admit.ts';
 import type { Logged, Submitted } from './append.ts';
 import { type Clock, timestamp } from './clock.ts';
-import type { Period, Registry } from './registry.ts';
+import type { Period, Registry, Rules } from './registry.ts';
 
 /** The members that differ between kinds: `kind`, and the member named after it. */
 export type OwnBody = { readonly kind: AuditRecord['kind'] } & {
@@ -106,6 +107,23 @@ export class OwnRecords {
       const known = this.#ports.registry.find(keyid);
       if (known === undefined) throw new SteleError('not_found', `no key ${keyid} is registered`);
       return known.revoked ?? this.#key('revoke', known, {});
+    });
+  }
+
+  /** Changes the rules, unless they are those already. */
+  changeRules(rules: Rules): Promise<void> {
+    return this.#oneAtATime(async () => {
+      const known = this.#ports.registry.rules;
+      if (canonicalize(rules) === canonicalize(known)) return;
+      await this.#control({ kind: 'policy', policy: { rules } });
+    });
+  }
+
+  /** Ends the log, unless it has ended. */
+  end(end: { readonly next?: string; readonly reason?: string }): Promise<void> {
+    return this.#oneAtATime(async () => {
+      if (this.#ports.registry.end !== undefined) return;
+      await this.#control({ kind: 'policy', policy: { end } });
     });
   }
 

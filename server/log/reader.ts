@@ -21,9 +21,7 @@ import { ExpandedTile, type TileId, type TilePath, tileOfNode, tileWidth } from 
 import type { FullTile, Tree } from '../core/tree.ts';
 import { type Hash, type LeafIndex, leafIndex, type TreeSize, treeSize } from '../core/units.ts';
 import type { LogStore } from '../storage/store.ts';
-
-/** Expanded tiles of one log that are kept: 16 KiB each. */
-const TILES_CACHED_MAX = 1_024;
+import { TileCache } from './tile-cache.ts';
 
 /** Entries that one page may hold, and entries read from the store at once. */
 export const PAGE_ENTRIES_MAX = 1_024;
@@ -31,13 +29,16 @@ export const PAGE_ENTRIES_MAX = 1_024;
 export class Reader {
   readonly #store: LogStore;
   readonly #tree: () => Tree;
-  readonly #tiles = new Map<string, ExpandedTile>();
+  readonly #tiles: TileCache;
+  readonly #prefix: string;
   #folds = { size: treeSize(0), folds: new Map() as Folds };
 
   /** `tree` gives the committed tree of this moment. */
-  constructor(store: LogStore, tree: () => Tree) {
+  constructor(store: LogStore, tree: () => Tree, tiles = new TileCache()) {
     this.#store = store;
     this.#tree = tree;
+    this.#tiles = tiles;
+    this.#prefix = tiles.prefix();
   }
 
   async entry(index: LeafIndex): Promise<Uint8Array> {
@@ -100,7 +101,7 @@ export class Reader {
 
   /** Tiles that a commit completed: what is asked for next is usually among them. */
   remember(tiles: readonly FullTile[]): void {
-    for (const tile of tiles) this.#keep(keyOf(tile), tile.expanded);
+    for (const tile of tiles) this.#tiles.set(this.#prefix + keyOf(tile), tile.expanded);
   }
 
   /** `not_found` unless the log has integrated `size` leaves. */
@@ -150,26 +151,19 @@ export class Reader {
   #lookUp(node: NodeId, missing: Map<string, TileId>): Hash | undefined {
     const { tile, row, offset } = tileOfNode(node);
     const key = keyOf(tile);
-    const known = this.#tiles.get(key);
+    const known = this.#tiles.get(this.#prefix + key);
     if (known === undefined) missing.set(key, tile);
     return known?.node(row, offset);
   }
 
   async #expanded(level: number, index: number): Promise<ExpandedTile> {
-    const key = keyOf({ level, index });
+    const key = this.#prefix + keyOf({ level, index });
     const cached = this.#tiles.get(key);
     if (cached !== undefined) return cached;
     const [bytes] = await this.#store.readTiles([{ level, index }]);
     invariant(bytes !== undefined, 'a store never gives a short answer');
-    return this.#keep(key, ExpandedTile.of(bytes));
-  }
-
-  #keep(key: string, tile: ExpandedTile): ExpandedTile {
+    const tile = ExpandedTile.of(bytes);
     this.#tiles.set(key, tile);
-    for (const oldest of this.#tiles.keys()) {
-      if (this.#tiles.size <= TILES_CACHED_MAX) break;
-      this.#tiles.delete(oldest);
-    }
     return tile;
   }
 }

@@ -9,7 +9,12 @@ import { parseBase64 } from '../core/bytes.ts';
 import { decodeEntry, type Entry, gatewayKeyid } from '../core/entry.ts';
 import { invariant, SteleError } from '../core/errors.ts';
 import { type PublicKey, parsePublicKey } from '../core/keys.ts';
-import { type GenesisRecord, type KeyRecord, parseRecord } from '../core/record.ts';
+import {
+  type GenesisRecord,
+  type KeyRecord,
+  type PolicyRecord,
+  parseRecord,
+} from '../core/record.ts';
 import type { LeafIndex } from '../core/units.ts';
 import { timestamp } from './clock.ts';
 
@@ -25,8 +30,16 @@ export interface RegisteredKey extends PublicKey, Period {
   readonly revoked: LeafIndex | undefined;
 }
 
-/** What a log accepts: part of its genesis record. */
+/** What a log accepts: part of its genesis record, and of the policy records that change it. */
 export type Rules = GenesisRecord['genesis']['rules'];
+
+/** The last entry of a log that has ended, and what it says. */
+export interface End {
+  readonly index: LeafIndex;
+  /** The origin of the log that goes on where this one ends. */
+  readonly next?: string;
+  readonly reason?: string;
+}
 
 export class Registry {
   readonly origin: string;
@@ -37,6 +50,8 @@ export class Registry {
   readonly #owners = new Map<string, string>();
   #operator: PublicKey | undefined;
   #rules: Rules | undefined;
+  #end: End | undefined;
+  #previous: GenesisRecord['genesis']['previous'];
 
   constructor(origin: string) {
     this.origin = origin;
@@ -53,12 +68,28 @@ export class Registry {
     return this.#rules;
   }
 
+  /** Where the log ended, if it has. */
+  get end(): End | undefined {
+    return this.#end;
+  }
+
+  /** The head of the log that this one follows, if it follows one. */
+  get previous(): GenesisRecord['genesis']['previous'] {
+    return this.#previous;
+  }
+
+  /** `frozen` if the log has ended: nothing comes after the entry that says so. */
+  checkOpen(): void {
+    if (this.#end !== undefined) throw endedError(this.origin, this.#end);
+  }
+
   /** Takes the control record at `index`. Records come in order. */
   apply(entry: Entry, index: LeafIndex): void {
+    this.checkOpen();
     const record = parseRecord(entry.payload, this.origin);
     if (record.kind === 'genesis') this.#applyGenesis(record);
     else if (record.kind === 'key') this.#applyKey(record, index);
-    else if (record.kind === 'policy') this.#rules = record.policy.rules ?? this.#rules;
+    else if (record.kind === 'policy') this.#applyPolicy(record, index);
   }
 
   /** Takes a control record as stored. */
@@ -117,6 +148,11 @@ export class Registry {
     return this.#registrations.get(keyid)?.findLast((registered) => registered < index);
   }
 
+  /** Every source that was given to a key by name, with that key's ID. */
+  owners(): readonly (readonly [source: string, keyid: string])[] {
+    return [...this.#owners];
+  }
+
   /** The key that a hand-over names for a source, if there was one. */
   ownerOf(source: string): string | undefined {
     return this.#owners.get(source);
@@ -126,6 +162,12 @@ export class Registry {
     const { alg, spki } = genesis.operator;
     this.#operator = parsePublicKey(alg, parseBase64(spki, 'genesis.operator.spki'));
     this.#rules = genesis.rules;
+    this.#previous = genesis.previous;
+  }
+
+  #applyPolicy({ policy }: PolicyRecord, index: LeafIndex): void {
+    this.#rules = policy.rules ?? this.#rules;
+    if (policy.end !== undefined) this.#end = { index, ...policy.end };
   }
 
   #applyKey({ key }: KeyRecord, index: LeafIndex): void {
@@ -163,4 +205,11 @@ function isWithin(nowMs: number, { notBeforeMs, notAfterMs }: Period): boolean {
 export function periodText({ notBeforeMs, notAfterMs }: Period): string {
   const from = notBeforeMs === undefined ? 'the beginning' : timestamp(notBeforeMs);
   return `${from} to ${notAfterMs === undefined ? 'no end' : timestamp(notAfterMs)}`;
+}
+
+/** What everybody hears who comes too late. */
+export function endedError(origin: string, { index, next, reason }: End): SteleError {
+  const why = reason === undefined ? '' : ` (${reason})`;
+  const goesOn = next === undefined ? '' : `; it goes on as ${next}`;
+  return new SteleError('frozen', `log ${origin} ended with entry ${index}${why}${goesOn}`);
 }

@@ -139,9 +139,14 @@ export class SourceDraft {
   /**
    * Judges one record without taking it: `forbidden` if the source belongs to another key, `conflict`
    * if `require` holds and the chain is not continued. `owner` is the key that a hand-over in the log
-   * names for this source, if there was one.
+   * names for this source, if there was one. In a log that `follows` another a chain goes on from there:
+   * its first record here may have any number.
    */
-  async check(link: Link, continuity: Continuity, owner: string | undefined): Promise<void> {
+  async check(
+    link: Link,
+    continuity: Continuity,
+    { owner, follows }: { readonly owner: string | undefined; readonly follows: boolean },
+  ): Promise<void> {
     const state = await this.#of(link.source);
     const holder = owner ?? state?.keyid;
     if (holder !== undefined && holder !== link.keyid) {
@@ -151,6 +156,7 @@ export class SourceDraft {
       );
     }
     if (continuity === 'flag') return;
+    if (state === undefined && follows) return;
     const next = state?.next ?? 0;
     const closes = link.lost !== undefined && link.lost.begin <= next && link.lost.end >= link.seq;
     if (link.seq > next && !closes) {
@@ -232,10 +238,10 @@ function isDigest(text: string | null, digest: Hash): boolean {
   return text !== null && equalBytes(parseBase64url(text, 'prev'), digest);
 }
 
-/** The holes between a source's runs, from sequence number 0 on. */
-export function holesOf(ranges: readonly SeqRange[]): SeqRange[] {
+/** The holes between a source's runs, from sequence number `begin` on. */
+export function holesOf(ranges: readonly SeqRange[], begin = 0): SeqRange[] {
   const holes: SeqRange[] = [];
-  let at = 0;
+  let at = begin;
   for (const range of ranges) {
     if (range.begin > at) holes.push({ begin: at, end: range.begin });
     at = range.end;

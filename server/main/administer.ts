@@ -4,16 +4,21 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { JsonObject } from '../client/client.ts';
-import type { Administration, NewGateway, NewLog, NewToken } from '../client/instance.ts';
-import { toBase64 } from '../core/bytes.ts';
+import type {
+  Administration,
+  LogChanges,
+  NewGateway,
+  NewLog,
+  NewToken,
+} from '../client/instance.ts';
 import { malformed, SteleError, shown } from '../core/errors.ts';
 import { parseKeyText } from '../core/key-text.ts';
 import { mintToken } from '../http/tokens.ts';
 import { systemClock, timestamp } from '../log/clock.ts';
-import type { Log } from '../log/log.ts';
+import { describeKey, describeListed, describeLog } from '../log/describe.ts';
+import { type Logs, withRules } from '../log/logs.ts';
 import { Possession } from '../log/possession.ts';
-import type { RegisteredKey } from '../log/registry.ts';
-import { ROLES, type TokenRow } from '../storage/instance.ts';
+import { ROLES, type TokenRow, VISIBILITIES, type Visibility } from '../storage/instance.ts';
 import type { Instance } from './instance.ts';
 
 export class FileAdministration implements Administration {
@@ -25,23 +30,52 @@ export class FileAdministration implements Administration {
   }
 
   async createLog({ name, visibility, rules = {} }: NewLog): Promise<JsonObject> {
-    const known = (['public', 'proofs', 'private'] as const).find((v) => v === visibility);
-    const wanted = known === undefined ? { name, rules } : { name, rules, visibility: known };
-    return describeLog(await this.#instance.logs.create(wanted));
+    const wanted = { name, rules };
+    await this.#logs.create(
+      visibility === undefined ? wanted : { ...wanted, visibility: visibilityOf(visibility) },
+    );
+    return this.showLog(name);
   }
 
   async listLogs(): Promise<readonly JsonObject[]> {
-    return this.#instance.logs
-      .list()
-      .map(({ name, origin, visibility }) => ({ name, origin, visibility }));
+    return this.#logs.listAll().map(describeListed);
   }
 
-  async showLog(name: string): Promise<JsonObject> {
-    return describeLog(await this.#instance.logs.get(name));
+  showLog(name: string): Promise<JsonObject> {
+    return describeLog(this.#logs, name);
+  }
+
+  async changeLog(name: string, { visibility, rules }: LogChanges): Promise<JsonObject> {
+    if (rules !== undefined) {
+      await this.#logs.use(name, (log) => log.changeRules(withRules(log.rules, rules)));
+    }
+    if (visibility !== undefined) {
+      await this.#logs.changeVisibility(name, visibilityOf(visibility));
+    }
+    return this.showLog(name);
+  }
+
+  async freezeLog(name: string, reason: string | undefined): Promise<JsonObject> {
+    await this.#logs.freeze(name, reason === undefined ? {} : { reason });
+    return this.showLog(name);
+  }
+
+  async rollLog(name: string, next: string | undefined): Promise<JsonObject> {
+    return this.showLog(await this.#logs.roll(name, next));
+  }
+
+  async retireLog(name: string, typed: string): Promise<JsonObject> {
+    await this.#logs.retire(name, typed);
+    return this.showLog(name);
+  }
+
+  async unretireLog(name: string): Promise<JsonObject> {
+    this.#logs.unretire(name);
+    return this.showLog(name);
   }
 
   async challengeGateway(name: string): Promise<JsonObject> {
-    const { origin } = await this.#instance.logs.get(name);
+    const origin = await this.#logs.use(name, (log) => log.origin);
     const { challenge, expiresMs } = this.#possession.challenge(origin, 'files');
     return { origin, challenge, expires: timestamp(expiresMs) };
   }
@@ -49,28 +83,26 @@ export class FileAdministration implements Administration {
   /** A proof that is given is checked. None is needed: whoever has the files has the operator's key. */
   async registerGateway(name: string, wanted: NewGateway): Promise<JsonObject> {
     const { challenge, proof, source } = wanted;
-    const log = await this.#instance.logs.get(name);
     const { key, ...proposed } = parseKeyText(wanted.key);
     const registration = {
       source,
       notBeforeMs: timeOf(wanted.not_before, 'not_before') ?? proposed.notBeforeMs,
       notAfterMs: timeOf(wanted.not_after, 'not_after') ?? proposed.notAfterMs,
     };
-    const register = () => log.registerGateway(key, registration);
-    const index =
-      challenge === undefined || proof === undefined
-        ? await register()
-        : await this.#possession.proven(log.origin, key, { challenge, proof }, register);
+    const index = await this.#logs.use(name, (log) => {
+      const register = () => log.registerGateway(key, registration);
+      if (challenge === undefined || proof === undefined) return register();
+      return this.#possession.proven(log.origin, key, { challenge, proof }, register);
+    });
     return { keyid: key.keyid, alg: key.alg, index };
   }
 
-  async listGateways(name: string): Promise<readonly JsonObject[]> {
-    return (await this.#instance.logs.get(name)).keys().map(describeKey);
+  listGateways(name: string): Promise<readonly JsonObject[]> {
+    return this.#logs.use(name, (log) => log.keys().map(describeKey));
   }
 
   async revokeGateway(name: string, keyid: string): Promise<JsonObject> {
-    const log = await this.#instance.logs.get(name);
-    return { keyid, index: await log.revokeGateway(keyid) };
+    return { keyid, index: await this.#logs.use(name, (log) => log.revokeGateway(keyid)) };
   }
 
   async createToken({ holder, roles, logs, expires }: NewToken): Promise<JsonObject> {
@@ -104,9 +136,9 @@ export class FileAdministration implements Administration {
 
   async listKeys(): Promise<readonly JsonObject[]> {
     const keys: JsonObject[] = [];
-    for (const { name } of this.#instance.logs.list()) {
-      const log = await this.#instance.logs.get(name);
-      keys.push(...log.keys().map((key) => ({ log: name, ...describeKey(key) })));
+    for (const { name } of this.#logs.list()) {
+      const ofLog = await this.listGateways(name);
+      keys.push(...ofLog.map((key) => ({ log: name, ...key })));
     }
     return keys;
   }
@@ -114,43 +146,18 @@ export class FileAdministration implements Administration {
   close(): Promise<void> {
     return this.#instance.close();
   }
+
+  get #logs(): Logs {
+    return this.#instance.logs;
+  }
 }
 
-function describeLog(log: Log): JsonObject {
-  const { size, root, timeMs } = log.head();
-  const { identity, anchor } = log.verifierKeys();
-  const { payload_types, continuity } = log.rules;
-  return {
-    name: log.name,
-    origin: log.origin,
-    visibility: log.visibility,
-    size,
-    root: toBase64(root),
-    time: timestamp(timeMs),
-    rules: { payload_types: [...payload_types], continuity },
-    keys: [
-      { purpose: 'identity', vkey: identity.text },
-      { purpose: 'anchor', vkey: anchor.text },
-    ],
-  };
-}
-
-function describeKey({
-  keyid,
-  alg,
-  spki,
-  purpose,
-  registered,
-  revoked,
-  notBeforeMs,
-  notAfterMs,
-}: RegisteredKey): JsonObject {
-  return {
-    ...{ keyid, alg, spki: toBase64(spki), purpose, registered },
-    ...(revoked === undefined ? {} : { revoked }),
-    ...(notBeforeMs === undefined ? {} : { not_before: timestamp(notBeforeMs) }),
-    ...(notAfterMs === undefined ? {} : { not_after: timestamp(notAfterMs) }),
-  };
+function visibilityOf(text: string): Visibility {
+  const known = VISIBILITIES.find((visibility) => visibility === text);
+  if (known === undefined) {
+    throw malformed('visibility', `${shown(text)} is not one of ${VISIBILITIES.join(', ')}`);
+  }
+  return known;
 }
 
 function timeOf(time: string | undefined, what: string): number | undefined {

@@ -23,6 +23,7 @@ import type { RecordKey, Staging, Vault } from '../vault/vault.ts';
 import { Vaults } from '../vault/vaults.ts';
 import { ensureFolder, lost, openKey, spaceCheck } from './files.ts';
 import { highWaterFolder, memoriesOf } from './memories.ts';
+import { removeLogFiles } from './removal.ts';
 
 export interface InstanceOptions {
   readonly config: Config;
@@ -120,6 +121,10 @@ async function openLogs(
     instanceId: randomBytes(8).toString('hex'),
     software: `stele/${version}`,
     limits: { queueBytes: config.limits.queueBytes, queueAgeMs: config.limits.queueAgeMs },
+    openMax: config.limits.openLogs,
+    coolingMs: config.coolingMs,
+    closed: (name) => vaults.release(name),
+    removeFiles: (name) => removeLogFiles(data, name),
     checkSpace: spaceCheck(data, config.limits.diskFloorBytes, systemClock.now),
     fatal,
     warn: (message, error) => logger.warn({ err: error }, message),
@@ -127,7 +132,7 @@ async function openLogs(
   closing.push(() => logs.close());
   // A creation that was cut short is completed before anything else is asked of the logs.
   await logs.recover();
-  closing.push(sweeping(vaults, logs, { logger, fatal }));
+  closing.push(tidying(vaults, logs, { logger, fatal }));
   return { logs, vaults };
 }
 
@@ -179,23 +184,31 @@ function isBeingCreated(store: InstanceStore, path: string): boolean {
 }
 
 /** Every ten minutes: what is swept is at least an hour old. */
-const SWEEP_SCHEDULE = '*/10 * * * *';
+const TIDY_SCHEDULE = '*/10 * * * *';
 const ORPHAN_AGE_MS = 3_600_000;
 
-/** Removes content whose entry never came, on a schedule. Returns how to stop it. */
-function sweeping(
+/**
+ * On a schedule: removes content whose entry never came, and logs whose cooling period is over. Returns
+ * how to stop it.
+ */
+function tidying(
   vaults: Vaults,
   logs: Logs,
   { logger, fatal }: Pick<InstanceOptions, 'logger' | 'fatal'>,
 ): () => Promise<void> {
   let running: Promise<void> = Promise.resolve();
+  let next = 0;
+  const tidy = async () => {
+    await logs.removeDue();
+    next = await sweepSome(vaults, logs, next, (name, error) => {
+      if (error instanceof FsyncFailed) fatal(error);
+      logger.warn({ err: error, log: name }, 'orphaned content was not swept; it is tried again');
+    });
+  };
   const task = schedule(
-    SWEEP_SCHEDULE,
+    TIDY_SCHEDULE,
     () => {
-      running = sweepAll(vaults, logs, (name, error) => {
-        if (error instanceof FsyncFailed) fatal(error);
-        logger.warn({ err: error, log: name }, 'orphaned content was not swept; it is tried again');
-      });
+      running = tidy();
       return running;
     },
     { noOverlap: true },
@@ -206,19 +219,26 @@ function sweeping(
   };
 }
 
-/** Sweeps every vault; one that cannot be swept now keeps no other from it. */
-async function sweepAll(
+/** Logs of which the vault is opened in one run, one after the other: all have their turn within hours. */
+const SWEPT_AT_ONCE = 64;
+
+/** Sweeps some vaults from the log at `begin` on; one that cannot be swept now keeps no other from it. */
+async function sweepSome(
   vaults: Vaults,
   logs: Logs,
+  begin: number,
   failed: (name: string, error: unknown) => void,
-): Promise<void> {
-  for (const { name } of logs.list()) {
+): Promise<number> {
+  const all = logs.list();
+  const some = all.slice(begin, begin + SWEPT_AT_ONCE);
+  for (const { name } of some) {
     try {
-      await sweep(await vaults.get(name), await logs.get(name));
+      await logs.use(name, async (log) => sweep(await vaults.get(name), log));
     } catch (error) {
       failed(name, error);
     }
   }
+  return begin + some.length >= all.length ? 0 : begin + some.length;
 }
 
 async function sweep(vault: Vault, log: Log): Promise<void> {

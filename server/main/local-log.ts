@@ -7,6 +7,7 @@ import type { Content } from '../client/multipart.ts';
 import { invariant, malformed, SteleError } from '../core/errors.ts';
 import { commitmentsOf } from '../core/record.ts';
 import type { Admitted } from '../log/admit.ts';
+import type { Log } from '../log/log.ts';
 import type { Logs } from '../log/logs.ts';
 import type { LogPort } from '../proxy/proxy.ts';
 import { FsyncFailed } from '../storage/sqlite/database.ts';
@@ -40,8 +41,12 @@ export class LocalLog implements LogPort {
     }
   }
 
-  async #submit(entry: Uint8Array, content: Content | undefined) {
-    const log = await this.#options.logs.get(this.#options.name);
+  #submit(entry: Uint8Array, content: Content | undefined) {
+    const { logs, name } = this.#options;
+    return logs.use(name, (log) => this.#submitTo(log, entry, content));
+  }
+
+  async #submitTo(log: Log, entry: Uint8Array, content: Content | undefined) {
     log.checkRoom();
     const admitted = await log.admit(entry);
     const staging = await this.#stage(admitted, content);
@@ -58,8 +63,8 @@ export class LocalLog implements LogPort {
   }
 
   async sources(): Promise<readonly ServedSource[]> {
-    const log = await this.#options.logs.get(this.#options.name);
-    return await log.sources();
+    const { logs, name } = this.#options;
+    return logs.use(name, (log) => log.sources());
   }
 
   async #stage({ record }: Admitted, content: Content | undefined): Promise<Staging | undefined> {

@@ -25,8 +25,12 @@ export async function restore(
   const instance = await open(program, data, world, { accept: true });
   try {
     const { logs } = instance;
-    const opened = await Promise.all(logs.list().map(({ name }) => logs.get(name)));
-    return opened.flatMap(({ stopped }) => (stopped === undefined ? [] : [stopped.message]));
+    const reasons: string[] = [];
+    for (const { name } of logs.list()) {
+      const stopped = await logs.use(name, (log) => log.stopped);
+      if (stopped !== undefined) reasons.push(stopped.message);
+    }
+    return reasons;
   } finally {
     await instance.close();
   }

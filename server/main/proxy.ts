@@ -56,7 +56,7 @@ export async function proxyOf(
   const bodyBytesMax = config.limits.bodyBytes;
   const ports = new Map<string, ProxyLog>();
   for (const name of logNames(config)) {
-    const { origin } = await logs.get(name);
+    const origin = await logs.use(name, (log) => log.origin);
     ports.set(name, {
       origin,
       client: new LocalLog({ logs, vaults, name, bodyBytesMax, fatal: program.fatal }),

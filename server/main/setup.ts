@@ -42,9 +42,10 @@ export async function setUp(
   ensureFolder(join(data, 'tokens'));
   for (const role of FIRST_TOKENS) makeToken(instance, role);
   const trust = join(data, 'trust.json');
-  const isListed = store.log(DEFAULT_LOG)?.state === 'active';
+  const state = store.log(DEFAULT_LOG)?.state;
+  const isListed = state !== undefined && state !== 'creating' && state !== 'retired';
   if (isListed && !existsSync(trust)) {
-    const text = trustOf(await logs.get(DEFAULT_LOG), proxyKey);
+    const text = await logs.use(DEFAULT_LOG, (log) => trustOf(log, proxyKey));
     writeWhole(trust, text, 0o644);
   }
   return { proxyKey };
@@ -61,18 +62,22 @@ async function openProxyKey({ data, store, logs }: Instance, config: Config): Pr
         `upstreams.${upstream}.log: there is no log ${name}: run "stele log create ${name}" first`,
       );
     }
-    const log = await logs.get(name);
-    const known = log.keys().find(({ keyid }) => keyid === key.publicKey.keyid);
-    if (known?.revoked !== undefined) {
-      throw new SteleError(
-        'forbidden',
-        `keys/proxy.pem was revoked in log ${name} at entry ${known.revoked}: move the file away, and a new key is made`,
-      );
-    }
-    // A log that signs nothing any more is served for reading; its calls wait in the proxy's journal.
-    if (log.stopped === undefined) await log.registerGateway(key.publicKey);
+    await logs.use(name, (log) => registerProxy(log, key));
   }
   return key;
+}
+
+async function registerProxy(log: Log, { publicKey }: Signer): Promise<void> {
+  const known = log.keys().find(({ keyid }) => keyid === publicKey.keyid);
+  if (known?.revoked !== undefined) {
+    throw new SteleError(
+      'forbidden',
+      `keys/proxy.pem was revoked in log ${log.name} at entry ${known.revoked}: move the file away, and a new key is made`,
+    );
+  }
+  // A log that takes nothing any more is served for reading; its calls wait in the proxy's journal.
+  if (log.stopped !== undefined || log.end !== undefined) return;
+  await log.registerGateway(publicKey);
 }
 
 /**

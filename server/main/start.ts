@@ -227,6 +227,9 @@ function sample(server: string, proxy: string, folder: string): string[] {
   ];
 }
 
+/** Logs that are opened at the start to see how they are; the others when they are asked for. */
+const LOGS_LOOKED_AT = 16;
+
 /** What an operator must not miss: origins for trial only, and logs that sign nothing. */
 async function warnings({ logs, store }: Instance): Promise<string[]> {
   const lines: string[] = [];
@@ -238,7 +241,7 @@ async function warnings({ logs, store }: Instance): Promise<string[]> {
       '  and cannot be changed. For a lasting one set STELE_PUBLIC_URL before the first start.',
     );
   }
-  for (const { name } of logs.list()) {
+  for (const { name } of logs.list().slice(0, LOGS_LOOKED_AT)) {
     const trouble = await troubleOf(logs, name);
     if (trouble !== undefined) lines.push('', `  Log ${name} accepts nothing: ${trouble.message}`);
   }
@@ -248,7 +251,7 @@ async function warnings({ logs, store }: Instance): Promise<string[]> {
 /** Why a log accepts nothing, also where it cannot even be opened: the others are served all the same. */
 async function troubleOf(logs: Instance['logs'], name: string): Promise<SteleError | undefined> {
   try {
-    return (await logs.get(name)).stopped;
+    return await logs.use(name, (log) => log.stopped);
   } catch (error) {
     if (error instanceof SteleError) return error;
     throw error;

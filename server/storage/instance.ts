@@ -11,14 +11,26 @@ export type Visibility = (typeof VISIBILITIES)[number];
 export const ROLES = ['submit', 'read', 'content', 'approve', 'keys', 'metrics', 'admin'] as const;
 export type Role = (typeof ROLES)[number];
 
+/** From its row to its end: `log/logs.ts` says what each step means. */
+export const LOG_STATES = ['creating', 'active', 'frozen', 'retiring', 'retired'] as const;
+export type LogState = (typeof LOG_STATES)[number];
+
 export interface LogRow {
   readonly name: string;
   readonly origin: string;
   readonly visibility: Visibility;
-  /** The admission rules as JSON text, as in the genesis record. */
+  /** The admission rules that its creation began with, as JSON text; the log itself says how they changed. */
   readonly rules: string;
-  readonly state: 'creating' | 'active';
+  readonly state: LogState;
   readonly createdMs: number;
+  /** The head of the log that it follows, as JSON text, as in the genesis record. */
+  readonly previous?: string;
+  /** The origin of the log that follows it. */
+  readonly next?: string;
+  /** When its files are removed, or were: of a `retiring` and a `retired` log. */
+  readonly retireMs?: number;
+  /** The last checkpoint of a `retired` log. */
+  readonly final?: string;
 }
 
 export interface TokenRow {
@@ -78,28 +90,37 @@ export class InstanceStore {
   }
 
   logs(): LogRow[] {
-    return this.#run(() => this.#db.prepare(`${SELECT_LOG} ORDER BY name`).all()) as LogRow[];
+    const rows = this.#run(() => this.#db.prepare(`${SELECT_LOG} ORDER BY name`).all());
+    return (rows as RawLog[]).map(toLog);
   }
 
   log(name: string): LogRow | undefined {
-    return this.#run(() => this.#db.prepare(`${SELECT_LOG} WHERE name = ?`).get(name)) as
-      | LogRow
-      | undefined;
+    const row = this.#run(() => this.#db.prepare(`${SELECT_LOG} WHERE name = ?`).get(name));
+    return row === undefined ? undefined : toLog(row as RawLog);
   }
 
   insertLog(row: LogRow): void {
     this.#run(() =>
       this.#db
         .prepare(
-          `INSERT INTO log (name, origin, visibility, rules, state, created_ms)
-           VALUES (@name, @origin, @visibility, @rules, @state, @createdMs)`,
+          `INSERT INTO log (name, origin, visibility, rules, state, created_ms, previous, next, retire_ms, final)
+           VALUES (@name, @origin, @visibility, @rules, @state, @createdMs, @previous, @next, @retireMs, @final)`,
         )
-        .run(row),
+        .run({ ...NO_LOG, ...row }),
     );
   }
 
-  activateLog(name: string): void {
-    this.#run(() => this.#db.prepare("UPDATE log SET state = 'active' WHERE name = ?").run(name));
+  /** Everything of a log that may change, in one durable write. */
+  updateLog(row: LogRow): void {
+    const { changes } = this.#run(() =>
+      this.#db
+        .prepare(
+          `UPDATE log SET visibility = @visibility, state = @state, next = @next,
+             retire_ms = @retireMs, final = @final WHERE name = @name`,
+        )
+        .run({ ...NO_LOG, ...row }),
+    );
+    if (changes === 0) throw new SteleError('not_found', `there is no log ${row.name}`);
   }
 
   insertToken(row: TokenRow): void {
@@ -155,8 +176,20 @@ export class InstanceStore {
   }
 }
 
-const SELECT_LOG =
-  'SELECT name, origin, visibility, rules, state, created_ms AS createdMs FROM log';
+const SELECT_LOG = `SELECT name, origin, visibility, rules, state, created_ms AS createdMs, previous, next,
+  retire_ms AS retireMs, final FROM log`;
+
+/** What a log need not have, as columns. */
+const NO_LOG = { previous: null, next: null, retireMs: null, final: null };
+
+type RawLog = { readonly [K in keyof Required<LogRow>]: Required<LogRow>[K] | null };
+
+/** A member that is not there has no value, not even null. */
+function toLog(row: RawLog): LogRow {
+  const known = Object.entries(row).filter(([, value]) => value !== null);
+  // The columns are the members, and those that must be there are NOT NULL.
+  return Object.fromEntries(known) as unknown as LogRow;
+}
 
 const SELECT_TOKEN =
   'SELECT id, hash, holder, roles, logs, created_ms, expires_ms, revoked_ms FROM token';

@@ -11,10 +11,13 @@ import {
   type Head,
   type LogStore,
   type LookupKind,
+  NO_USAGE,
   type SeqRange,
   type StagedBatch,
   type StoredSource,
+  type StoreSize,
   type UnsignedHead,
+  type Usage,
 } from './store.ts';
 
 interface MemorySource {
@@ -27,6 +30,7 @@ interface MemorySource {
 export class MemoryStore implements LogStore {
   #head: Head | undefined;
   #staged: StagedBatch | undefined;
+  #usage = NO_USAGE;
   readonly #entries: Uint8Array[] = [];
   readonly #tiles = new Map<string, Uint8Array>();
   readonly #lookups = new Map<string, Set<LeafIndex>>();
@@ -37,6 +41,15 @@ export class MemoryStore implements LogStore {
 
   async readHead(): Promise<Head | undefined> {
     return this.#head;
+  }
+
+  async readUsage(): Promise<Usage> {
+    return this.#usage;
+  }
+
+  async readSize(): Promise<StoreSize> {
+    const bytes = this.#entries.reduce((sum, entry) => sum + entry.length, 0);
+    return { bytes, sources: this.#sources.size };
   }
 
   async readTiles(tiles: readonly { level: number; index: number }[]): Promise<Uint8Array[]> {
@@ -131,6 +144,7 @@ export class MemoryStore implements LogStore {
     }
     this.#head = batch.head;
     this.#staged = undefined;
+    this.#usage = batch.usage;
   }
 
   async stage(batch: StagedBatch, expected: Head | undefined): Promise<void> {

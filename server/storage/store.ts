@@ -17,6 +17,15 @@ export interface Head {
   readonly checkpoint: string;
 }
 
+/** How much was logged, in entries' own bytes: all together, and on the day of the newest entry. */
+export interface Usage {
+  readonly bytes: number;
+  /** Days since 1970, UTC. */
+  readonly day: number;
+  readonly dayEntries: number;
+  readonly dayBytes: number;
+}
+
 export interface StoredTile {
   readonly level: number;
   readonly index: number;
@@ -70,6 +79,14 @@ export interface Batch {
   readonly control: readonly LeafIndex[];
   readonly sources: readonly SourceChange[];
   readonly head: Head;
+  readonly usage: Usage;
+}
+
+/** What a log takes up, for whoever asks how large it is. */
+export interface StoreSize {
+  /** Of its files. */
+  readonly bytes: number;
+  readonly sources: number;
 }
 
 /** A tree head that nobody has signed. */
@@ -85,6 +102,10 @@ export interface StagedBatch {
 export interface LogStore {
   /** The newest committed head; nothing while the log is empty. */
   readHead(): Promise<Head | undefined>;
+
+  /** How much was logged, as of the newest head; nothing at all while the log is empty. */
+  readUsage(): Promise<Usage>;
+  readSize(): Promise<StoreSize>;
 
   /** Full tiles, in the order asked. Rejects with `storage` if any is missing: never a short answer. */
   readTiles(
@@ -138,6 +159,8 @@ export interface LogStore {
 
   close(): Promise<void>;
 }
+
+export const NO_USAGE: Usage = { bytes: 0, day: 0, dayEntries: 0, dayBytes: 0 };
 
 /** Candidates under one prefix beyond which a store refuses to answer. */
 export const CANDIDATES_MAX = 64;

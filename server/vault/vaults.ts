@@ -37,6 +37,14 @@ export class Vaults {
     await (await this.get(name)).commitAll(stagings);
   }
 
+  /** Closes one vault, if it is open; whoever asks for it again opens it again. */
+  async release(name: string): Promise<void> {
+    const open = this.#open.get(name);
+    this.#open.delete(name);
+    const vault = await open?.catch(() => undefined);
+    await vault?.close();
+  }
+
   async close(): Promise<void> {
     const vaults = await Promise.allSettled(this.#open.values());
     this.#open.clear();

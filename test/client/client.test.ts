@@ -50,7 +50,8 @@ async function start(roles: readonly Role[] = ['submit', 'read', 'content', 'adm
   const instance = await openInstance({ config, version: '0', logger, fatal });
   await setUp(instance, config, { proxy: false });
   const rules = { payload_types: [RECORD_TYPE, 'text/plain'] };
-  const log = await instance.logs.create({ name: 'notes', rules });
+  await instance.logs.create({ name: 'notes', rules });
+  const { log } = await instance.logs.lease('notes');
   const gateway = makeSigner();
   await log.registerGateway(gateway.publicKey);
   const server = await startServer(instance, config, logger, { version: '0', fatal });

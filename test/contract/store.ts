@@ -8,6 +8,7 @@ import type {
   Lookup,
   SourceChange,
   StagedBatch,
+  Usage,
 } from '../../server/storage/store.ts';
 
 export interface Harness {
@@ -21,6 +22,10 @@ export function head(size: number, salt = 0, timeMs = 1_000 * size): Head {
   return { size: treeSize(size), root, timeMs, checkpoint: `head ${size} ${salt}\n` };
 }
 
+export function usage(entries: number, bytes = 20): Usage {
+  return { bytes: entries * bytes, day: 20_000, dayEntries: entries, dayBytes: entries * bytes };
+}
+
 /** A batch that takes a log from `begin` to `begin + count` entries, each `bytes` long. */
 export function batch(begin: number, count: number, more: Partial<Batch> = {}, bytes = 20): Batch {
   return {
@@ -32,6 +37,7 @@ export function batch(begin: number, count: number, more: Partial<Batch> = {}, b
     control: [],
     sources: [],
     head: head(begin + count),
+    usage: usage(begin + count, bytes),
     ...more,
   };
 }
@@ -56,6 +62,15 @@ export function storeContract(make: () => Promise<Harness>): void {
       await store.commit(batch(3, 2), head(3));
       expect(await store.readHead()).toEqual(head(5));
       expect(await (await reopen()).readHead()).toEqual(head(5));
+    });
+
+    test('says how much was logged, also after reopening', async () => {
+      const { store, reopen } = await make();
+      expect(await store.readUsage()).toEqual({ bytes: 0, day: 0, dayEntries: 0, dayBytes: 0 });
+      await store.commit(batch(0, 3), undefined);
+      await store.commit(batch(3, 2), head(3));
+      expect(await store.readUsage()).toEqual(usage(5));
+      expect(await (await reopen()).readUsage()).toEqual(usage(5));
     });
 
     test.each([

@@ -211,10 +211,10 @@ async function setUpHere(dir: string): Promise<void> {
   const instance = await openInstance(options);
   try {
     await setUp(instance, config, { proxy: true });
-    const log = await instance.logs.get('default');
+    const log = (await instance.logs.lease('default')).log;
     expect(log.head().size).toBe(2);
     expect(log.stopped).toBeUndefined();
-    expect((await instance.logs.access('default')).head().size).toBe(2);
+    expect((await instance.logs.lease('default.access')).log.head().size).toBe(2);
     expect(instance.store.listTokens()).toHaveLength(4);
   } finally {
     await instance.close();

@@ -33,7 +33,7 @@ describe('logs', () => {
     const rules = { continuity: 'require' };
     const answer = await post('/v1/admin/logs', { name: 'team', visibility: 'private', rules });
     expect(answer.status).toBe(201);
-    const log = await world.logs.get('team');
+    const log = (await world.logs.lease('team')).log;
     const { identity, anchor } = log.verifierKeys();
     expect(answer.json()).toMatchObject({
       name: 'team',
@@ -68,7 +68,7 @@ describe('logs', () => {
     );
     const statuses = answers.map(({ status }) => status).sort();
     expect(statuses).toEqual([201, 409, 409, 409, 409, 409]);
-    const log = await world.logs.get('at-once');
+    const log = (await world.logs.lease('at-once')).log;
     expect(log.head().size).toBe(1);
   });
 
@@ -77,7 +77,7 @@ describe('logs', () => {
     expect((await get('/v1/admin/logs/twice', teamAdmin)).status).toBe(404);
     const { logs } = (await get('/v1/admin/logs', teamAdmin)).json<{ logs: { name: string }[] }>();
     expect(logs.map(({ name }) => name)).toEqual(['team']);
-    await expect(world.logs.get('other')).rejects.toMatchObject({ code: 'not_found' });
+    await expect(world.logs.lease('other')).rejects.toMatchObject({ code: 'not_found' });
   });
 
   test.each([
@@ -106,7 +106,7 @@ describe('logs', () => {
   ])('are not made from %s', async (_, value) => {
     const answer = await post('/v1/admin/logs', value);
     expect(answer.json()).toMatchObject({ code: 'malformed', status: 400 });
-    await expect(world.logs.get('new')).rejects.toMatchObject({ code: 'not_found' });
+    await expect(world.logs.lease('new')).rejects.toMatchObject({ code: 'not_found' });
   });
 
   test('a body that is too large, or of another type, is refused', async () => {
@@ -154,7 +154,7 @@ describe('gateways', () => {
   );
 
   test('submit once registered, and no more once revoked', async () => {
-    const log = await world.logs.get('team');
+    const log = (await world.logs.lease('team')).log;
     const gateway = new Gateway(log, () => world.now);
     const { keyid } = gateway.signer.publicKey;
     const submit = world.token({ roles: ['submit'], logs: ['team'] });
@@ -193,7 +193,7 @@ describe('gateways', () => {
       await world.registration('team', signer, { source: 'proxy-9' }),
     );
     expect(answer.status).toBe(201);
-    const log = await world.logs.get('team');
+    const log = (await world.logs.lease('team')).log;
     const stranger = new Gateway(log, () => world.now);
     await log.registerGateway(stranger.signer.publicKey);
     const submit = (gateway: Gateway) => async () =>
@@ -228,7 +228,7 @@ describe('gateways', () => {
     ['an end on a day that there is not', { key, not_after: '2027-13-01T00:00:00Z' }],
     ['a proof that is no base64', { key, challenge: 'AAAA', proof: 'no base64' }],
   ])('are not registered from %s', async (_, value) => {
-    const log = await world.logs.get('team');
+    const log = (await world.logs.lease('team')).log;
     const before = log.head();
     const answer = await post(path, value);
     expect(answer.json()).toMatchObject({ code: 'malformed', status: 400 });
@@ -238,7 +238,7 @@ describe('gateways', () => {
   });
 
   test('are not given a source of the log itself', async () => {
-    const log = await world.logs.get('team');
+    const log = (await world.logs.lease('team')).log;
     const before = log.head();
     for (const source of ['_log', '_x']) {
       const answer = await post(path, { key, source });

@@ -221,7 +221,7 @@ test('the well-known document names what there is', async () => {
   const known = (await world.get('/.well-known/stele')).json<{ logs: string; keys: string }>();
   expect(known).toMatchObject({ name: 'stele', version: '0.0.0' });
   expect((await world.get(known.logs)).json()).toEqual({
-    logs: [{ name: 'a', origin: 'log.example/logs/a', visibility: 'proofs' }],
+    logs: [{ name: 'a', origin: 'log.example/logs/a', visibility: 'proofs', state: 'active' }],
   });
   const { identity, anchor } = log.verifierKeys();
   expect((await world.get(known.keys)).json()).toEqual({

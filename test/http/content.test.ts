@@ -472,7 +472,7 @@ describe('reading content', () => {
   });
 
   async function accessLog() {
-    const access = await world.logs.access('a');
+    const access = (await world.logs.lease('a.access')).log;
     const { size } = access.head();
     const last = decodeEntry(await access.entry(leafIndex(size - 1)));
     return { size, last: parseRecord(last.payload, access.origin) };
@@ -558,7 +558,7 @@ describe('reading content', () => {
   });
 
   test('an access log has no content of its own', async () => {
-    const access = await world.logs.access('a');
+    const access = (await world.logs.lease('a.access')).log;
     const { last } = await accessLog();
     const answer = await world.get(`/logs/a.access/v1/content/${last.record_id}/principal.id`, {
       token: reader,

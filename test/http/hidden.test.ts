@@ -16,8 +16,7 @@ beforeAll(async () => {
   const broken = async () => {
     throw new SteleError('storage', '/data/logs/hidden.db: disk I/O error');
   };
-  world.logs.get = broken;
-  world.logs.access = broken;
+  world.logs.lease = broken;
 });
 
 afterAll(() => world.stop());

@@ -115,6 +115,7 @@ describe('who sees them', () => {
     world = await World.start();
     await world.log('hidden', 'private');
     await world.log('half');
+    for (const name of ['half', 'hidden']) await world.logs.lease(`${name}.access`);
     const names = async (logs: readonly string[]) => {
       const all = await figures(world.token({ roles: ['metrics'], logs }));
       const shown = [...all.keys()].filter((name) => name.startsWith('stele_log_entries{'));

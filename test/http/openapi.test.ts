@@ -282,6 +282,7 @@ describe('examples', () => {
     const keys = exampleOf('listVerifierKeys', '200', 'application/json') as unknown as {
       keys: { vkey: string; origin: string; purpose: string }[];
     };
+    const ofLog = keys.keys.filter(({ origin }) => origin === keys.keys[0]!.origin);
     const gateway = exampleOf('listGateways', '200', 'application/json') as unknown as {
       gateways: { keyid: string; alg: string; spki: string }[];
     };
@@ -291,8 +292,8 @@ describe('examples', () => {
           format: 'stele.trust/1',
           logs: [
             {
-              origin: keys.keys[0]!.origin,
-              keys: keys.keys.map(({ vkey }) => ({ vkey })),
+              origin: ofLog[0]!.origin,
+              keys: ofLog.map(({ vkey }) => ({ vkey })),
               gateways: gateway.gateways.map(({ keyid, alg, spki }) => ({ keyid, alg, spki })),
             },
           ],

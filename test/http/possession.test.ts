@@ -31,7 +31,7 @@ const post = (value: unknown, to = path, token = keys) =>
 
 /** Nothing was appended, and the reason is told. */
 async function expectRefused(value: object, reason: string): Promise<void> {
-  const log = await world.logs.get('team');
+  const log = (await world.logs.lease('team')).log;
   const before = log.head();
   const answer = await post(value);
   expect(answer.json(), answer.text).toMatchObject({ status: 422, code: 'unverified' });
@@ -134,7 +134,7 @@ describe('a key', () => {
 
   test('that two requests prove at once with one challenge is registered once', async () => {
     const body = await world.registration('team', newSigner('ed25519'));
-    const log = await world.logs.get('team');
+    const log = (await world.logs.lease('team')).log;
     const { size } = log.head();
     const answers = await Promise.all([post(body), post(body), post(body)]);
     expect(answers.filter(({ status }) => status === 201).length).toBeGreaterThan(0);

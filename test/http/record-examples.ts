@@ -61,7 +61,7 @@ async function makeRequests(): Promise<Examples> {
   const messages = [(await gateway.make()).bytes, (await gateway.make()).bytes];
   const { publicKey } = gateway.signer;
   const challenge = new Uint8Array(randomBytes(CHALLENGE_BYTES));
-  const { origin } = await world.logs.get('team-a');
+  const { origin } = (await world.logs.lease('team-a')).log;
   const proven = possessionMessage(origin, publicKey.keyid, challenge);
   await world.stop();
   return {
@@ -84,6 +84,10 @@ async function makeRequests(): Promise<Examples> {
       lines: { value: envelopes.map((one) => `${formatEnvelopeJson(one)}\n`).join('') },
       messages: { base64: delimited(messages) },
       log: { value: { name: 'team-a', visibility: 'proofs', rules: { continuity: 'flag' } } },
+      change: { value: { visibility: 'proofs', rules: { entries_per_second: 500 } } },
+      freeze: { value: { reason: 'the team was dissolved' } },
+      roll: { value: { name: 'team-c-2027' } },
+      retire: { value: { name: 'team-b' } },
       gateway: {
         value: {
           key: toBase64(publicKey.spki),
@@ -146,7 +150,16 @@ async function recordAnswers(examples: Examples): Promise<Examples> {
   await record(byId('createToken'));
   const { value } = answers.createToken!['201']!['application/json'] as { value: { id: string } };
   await record(byId('revokeToken'), { values: { id: value.id } });
-  await record(byId('revokeGateway'));
+  for (const id of [
+    'changeLog',
+    'freezeLog',
+    'rollLog',
+    'retireLog',
+    'unretireLog',
+    'revokeGateway',
+  ]) {
+    await record(byId(id));
+  }
   for (const id of ['getDescription', 'getReference']) delete answers[id];
   await world.stop();
   return { ...examples, answers };

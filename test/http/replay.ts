@@ -3,9 +3,12 @@ import examples from '../../server/http/openapi/examples.json' with { type: 'jso
 import type { Place } from './api.ts';
 import type { World } from './world.ts';
 
-/** Each operation that adds something, and with which of its media types. */
+/** Each operation that adds something, with which of its media types, and what other body than its example. */
 const ORDER = [
   ['createLog', 'application/json'],
+  // A log that may end without harm to the others.
+  ['createLog', 'application/json', '{"name":"team-b"}'],
+  ['createLog', 'application/json', '{"name":"team-c"}'],
   ['challengeGateway', ''],
   ['registerGateway', 'application/json'],
   ['submitEntry', 'application/protobuf'],
@@ -18,11 +21,14 @@ const ORDER = [
 export async function setUp(
   world: World,
   places: readonly Place[],
-  send: (place: Place, wanted: { readonly type: string }) => Promise<void>,
+  send: (place: Place, wanted: { readonly type: string; readonly body?: string }) => Promise<void>,
 ): Promise<void> {
   // The example's proof is over this very challenge.
   world.challenges.push(Buffer.from(examples.requests.gateway.value.challenge, 'base64'));
-  for (const [id, type] of ORDER) await send(places.find((place) => place.id === id)!, { type });
+  for (const [id, type, body] of ORDER) {
+    const place = places.find((one) => one.id === id)!;
+    await send(place, body === undefined ? { type } : { type, body });
+  }
 }
 
 /** A token of the first role that opens the operation; none where none is needed. */

@@ -59,6 +59,8 @@ export interface Ask {
 }
 
 export interface WorldOptions {
+  /** Logs that stay open when nobody works on them. */
+  readonly openMax?: number;
   readonly settings?: Partial<HttpSettings>;
   readonly listen?: Partial<ListenOptions>;
   /** Thrown in place of anything that would be written. */
@@ -121,6 +123,13 @@ export class World {
       instanceId: 'test',
       software: 'stele/test',
       limits: { queueBytes: 64 * 1024 ** 2, queueAgeMs: 5_000 },
+      openMax: this.#options.openMax ?? 64,
+      coolingMs: 7 * 86_400_000,
+      // Stores in memory are one and the same however often a log is opened.
+      closed: (name) => this.vaults.release(name),
+      removeFiles: async (name) => {
+        for (const path of stores.keys()) if (path.endsWith(`/${name}.db`)) stores.delete(path);
+      },
       checkSpace: () => this.#options.checkSpace?.(),
       fatal: (error) => {
         throw error;
@@ -186,7 +195,8 @@ export class World {
 
   /** A log with one registered gateway. */
   async log(name: string, visibility: 'public' | 'proofs' | 'private' = 'proofs') {
-    const log = await this.logs.create({ name, visibility });
+    await this.logs.create({ name, visibility });
+    const { log } = await this.logs.lease(name);
     const gateway = new Gateway(log, () => this.now);
     await log.registerGateway(gateway.signer.publicKey);
     return { log, gateway };

@@ -11,6 +11,7 @@ import { HighWater } from '../../server/log/high-water.ts';
 import { Log } from '../../server/log/log.ts';
 import { Memories } from '../../server/log/memories.ts';
 import { MemoryStore } from '../../server/storage/memory.ts';
+import { NO_USAGE } from '../../server/storage/store.ts';
 import { temporaryFolder } from '../temporary.ts';
 import { append, checkWhole, Gateway, logOptions, startLog, submit, TestClock } from './make.ts';
 
@@ -401,6 +402,7 @@ describe('opening', () => {
         control: [leafIndex(0), leafIndex(1)],
         sources: [],
         head: yesterday!,
+        usage: NO_USAGE,
       },
       undefined,
     );

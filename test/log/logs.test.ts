@@ -1,70 +1,28 @@
 /** All logs of an instance: creation that survives being cut short, and the guard at the door. */
-import { randomBytes } from 'node:crypto';
-import { copyFileSync, cpSync, existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
+import { copyFileSync, cpSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { hasCode } from '../../server/core/errors.ts';
-import { createKeyFile, openKeyFile } from '../../server/keys/file.ts';
-import { DEFAULT_APPEND_LIMITS } from '../../server/log/append.ts';
 import { acceptPlace, checkPlace, lockFolder, placeOf } from '../../server/log/guard.ts';
-import { HighWater } from '../../server/log/high-water.ts';
-import { Logs, type LogsOptions } from '../../server/log/logs.ts';
-import { Memories } from '../../server/log/memories.ts';
+import type { Logs, LogsOptions } from '../../server/log/logs.ts';
 import { InstanceStore } from '../../server/storage/instance.ts';
 import { SqliteStore } from '../../server/storage/sqlite/log-store.ts';
-import { WriterPool } from '../../server/storage/sqlite/writer-pool.ts';
 import { temporaryFolder } from '../temporary.ts';
-import { append, checker, checkWhole, Gateway, makeSigner, submit, TestClock } from './make.ts';
-
-const writers = new WriterPool();
-afterAll(() => writers.close());
-
-const shared = { operator: makeSigner(), access: makeSigner() };
-
-async function openKey(path: string, alg: 'ed25519' | 'ecdsa-p256') {
-  if (existsSync(path)) return openKeyFile(path);
-  mkdirSync(join(path, '..'), { recursive: true, mode: 0o700 });
-  return createKeyFile(path, alg);
-}
+import { leased, openInstance, openKey, writers } from './instance.ts';
+import { append, checkWhole, Gateway, submit } from './make.ts';
 
 function openLogs(folder: string, more: Partial<LogsOptions> = {}): Logs {
-  mkdirSync(join(folder, 'data', 'logs'), { recursive: true });
-  const instance = new InstanceStore(join(folder, 'data', 'stele.db'));
-  onTestFinished(() => instance.close());
-  if (instance.identity() === undefined) {
-    instance.setIdentity({ originBase: 'log.example', ...placeOf(instance.path) });
-  }
-  return new Logs({
-    data: join(folder, 'data'),
-    memories: new Memories([new HighWater(join(folder, 'state'))]),
-    originBase: 'log.example',
-    instance,
-    openStore: (path) => SqliteStore.open(path, writers),
-    openKey,
-    ...shared,
-    commitContent: async () => {},
-    checker,
-    clock: new TestClock(),
-    random: (bytes) => new Uint8Array(randomBytes(bytes)),
-    instanceId: 'test',
-    software: 'stele-test/0',
-    limits: DEFAULT_APPEND_LIMITS,
-    checkSpace: () => {},
-    fatal: (error) => {
-      throw error;
-    },
-    warn: () => {},
-    ...more,
-  });
+  return openInstance(folder, more).logs;
 }
 
 describe('creating a log', () => {
   test('makes it and its access log, each with a genesis of its own', async () => {
     const logs = openLogs(temporaryFolder());
-    const log = await logs.create({ name: 'team-a' });
+    await logs.create({ name: 'team-a' });
+    const log = await leased(logs, 'team-a');
     expect(log).toMatchObject({ origin: 'log.example/logs/team-a', visibility: 'proofs' });
     expect(log.head().size).toBe(1);
-    const access = await logs.access('team-a');
+    const access = await leased(logs, 'team-a.access');
     expect(access).toMatchObject({
       origin: 'log.example/logs/team-a.access',
       visibility: 'private',
@@ -80,7 +38,7 @@ describe('creating a log', () => {
     async (name) => {
       const logs = openLogs(temporaryFolder());
       await expect(logs.create({ name })).rejects.toMatchObject({ code: 'malformed' });
-      await expect(logs.get(name)).rejects.toMatchObject({ code: 'not_found' });
+      await expect(leased(logs, name)).rejects.toMatchObject({ code: 'not_found' });
     },
   );
 
@@ -129,10 +87,10 @@ describe('creating a log', () => {
 
       const again = openLogs(folder, { originBase: 'elsewhere.example' });
       await again.recover();
-      const log = await again.get('a');
+      const log = await leased(again, 'a');
       expect(log.origin).toBe('log.example/logs/a');
       await checkWhole(log);
-      expect((await again.access('a')).keys()).toMatchObject([{ purpose: 'gateway' }]);
+      expect((await leased(again, 'a.access')).keys()).toMatchObject([{ purpose: 'gateway' }]);
       const gateway = new Gateway();
       await log.registerGateway(gateway.signer.publicKey);
       expect(await append(log, await gateway.next({}, log.origin))).toEqual([2]);
@@ -152,7 +110,7 @@ describe('a log whose database vanished', () => {
     rmSync(join(folder, 'data', 'logs', 'a.db'));
     const again = openLogs(folder);
     await again.recover();
-    await expect(again.get('a')).rejects.toMatchObject({ code: 'split_view' });
+    await expect(leased(again, 'a')).rejects.toMatchObject({ code: 'split_view' });
     await again.close();
   });
 });
@@ -163,18 +121,19 @@ describe('yesterday’s copy of a log', () => {
     const path = join(folder, 'data', 'logs', 'a.db');
     const logs = openLogs(folder);
     const gateway = new Gateway();
-    const log = await logs.create({ name: 'a' });
+    await logs.create({ name: 'a' });
+    const log = await leased(logs, 'a');
     await log.registerGateway(gateway.signer.publicKey);
     await logs.close();
     copyFileSync(path, `${path}.yesterday`);
 
     const today = openLogs(folder);
-    await append(await today.get('a'), await gateway.next({}, log.origin));
+    await append(await leased(today, 'a'), await gateway.next({}, log.origin));
     await today.close();
     renameSync(`${path}.yesterday`, path);
 
     const restored = openLogs(folder);
-    const old = await restored.get('a');
+    const old = await leased(restored, 'a');
     expect(old.head().size).toBe(2);
     expect(await submit(old, await gateway.next({}, log.origin))).toMatchObject([
       { code: 'split_view', message: expect.stringContaining('a head of 3 was signed before') },
@@ -194,7 +153,7 @@ describe('reads of content', () => {
       holder: 'auditor',
     };
     await Promise.all([logs.recordAccess('a', note), logs.recordAccess('a', note)]);
-    const access = await logs.access('a');
+    const access = await leased(logs, 'a.access');
     expect(access.head().size).toBe(4);
     const source = (await access.sources()).find(({ id }) => id === 'access');
     expect(source).toMatchObject({ next: 2, holes: [], forks: 0 });

@@ -131,6 +131,7 @@ export class Gateway {
   constructor(source = 'gateway-1', signer: Signer = makeSigner()) {
     this.signer = signer;
     this.source = source;
+    this.signer = signer;
   }
 
   /** The next record of this source. Members given replace those of the plain one. */

@@ -40,6 +40,8 @@ class World {
   }
 }
 
+const chain = (owner?: string) => ({ owner, follows: false });
+
 describe('a chain', () => {
   test('in any order, over any batches and restarts, has the holes of a plain set and no fork', async () => {
     const order = fc.uniqueArray(fc.nat(40), { minLength: 1, maxLength: 30 });
@@ -97,11 +99,13 @@ describe('a chain', () => {
     const world = new World();
     await world.commit([link(0)]);
     const stranger = { ...link(1), keyid: 'other' };
-    await expect(world.sources.draft().check(stranger, 'flag', undefined)).rejects.toMatchObject({
+    await expect(world.sources.draft().check(stranger, 'flag', chain())).rejects.toMatchObject({
       code: 'forbidden',
     });
-    await world.sources.draft().check(stranger, 'flag', 'other');
-    await expect(world.sources.draft().check(link(1), 'flag', 'other')).rejects.toMatchObject({
+    await world.sources.draft().check(stranger, 'flag', chain('other'));
+    await expect(
+      world.sources.draft().check(link(1), 'flag', chain('other')),
+    ).rejects.toMatchObject({
       code: 'forbidden',
     });
   });

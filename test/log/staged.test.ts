@@ -12,6 +12,7 @@ import type { StagedContent } from '../../server/log/append.ts';
 import { HighWater } from '../../server/log/high-water.ts';
 import { Log, type LogOptions } from '../../server/log/log.ts';
 import { MemoryStore } from '../../server/storage/memory.ts';
+import { NO_USAGE } from '../../server/storage/store.ts';
 import { temporaryFolder } from '../temporary.ts';
 import { Faults, faulty } from './fail.ts';
 import {
@@ -279,6 +280,7 @@ describe('the signer', () => {
         control: [leafIndex(0), leafIndex(1)],
         sources: [],
         head,
+        usage: NO_USAGE,
       },
       undefined,
     );

@@ -1,21 +1,29 @@
 /** `stele log`: the logs of an instance. */
 import { Command, Option } from 'commander';
-import { type JsonObject, list as listIn, text } from '../../client/client.ts';
+import { type JsonObject, list as listIn, object, text } from '../../client/client.ts';
+import type { LogChanges } from '../../client/instance.ts';
 import { utf8 } from '../../core/bytes.ts';
+import { parseDecimal } from '../../core/decimal.ts';
 import { RECORD_TYPE } from '../../core/statement.ts';
 import { formatTrust, parseTrust } from '../../core/trust.ts';
 import { administer, cells } from '../administration.ts';
+import { Unusable } from '../exit.ts';
+import { freeze, retire, roll } from '../log-end.ts';
 import type { Cli } from '../program.ts';
 import { table } from '../terminal.ts';
 import { addWhere, type WhereOptions } from '../where.ts';
 
 export function command(cli: Cli): Command {
   return new Command('log')
-    .description('Creates, lists and shows logs.')
+    .description('Creates, lists, shows, changes and ends logs.')
     .addHelpText('after', '\nExample:\n  $ stele log create team-a\n  $ stele log show team-a')
     .addCommand(create(cli))
     .addCommand(list(cli))
     .addCommand(show(cli))
+    .addCommand(change(cli))
+    .addCommand(freeze(cli))
+    .addCommand(roll(cli))
+    .addCommand(retire(cli))
     .addCommand(trust(cli));
 }
 
@@ -23,6 +31,8 @@ interface CreateOptions extends WhereOptions {
   readonly visibility: string;
   readonly also?: readonly string[];
   readonly continuity: 'flag' | 'require';
+  readonly entriesPerSecond?: number;
+  readonly bytesPerDay?: number;
 }
 
 function create(cli: Cli): Command {
@@ -42,12 +52,20 @@ function create(cli: Cli): Command {
         .choices(['flag', 'require'])
         .default('flag'),
     )
+    .option('--entries-per-second <n>', 'what all gateways together may log', whole)
+    .option('--bytes-per-day <n>', 'the same in bytes of entries, by days of UTC', whole)
     .addHelpText('after', '\nExample:\n  $ stele log create team-a --visibility private')
     .action(
       cli.action((name: string, options: CreateOptions) =>
         administer(cli, options, async (admin, voice) => {
           const { visibility, continuity, also = [] } = options;
-          const rules = { payload_types: [RECORD_TYPE, ...also], continuity };
+          const { entriesPerSecond, bytesPerDay } = options;
+          const rules = {
+            payload_types: [RECORD_TYPE, ...also],
+            continuity,
+            ...(entriesPerSecond === undefined ? {} : { entries_per_second: entriesPerSecond }),
+            ...(bytesPerDay === undefined ? {} : { bytes_per_day: bytesPerDay }),
+          };
           const log = await admin.createLog({ name, visibility, rules });
           voice.say(...lines(log));
           voice.json(log);
@@ -64,7 +82,9 @@ function list(cli: Cli): Command {
       cli.action((options: WhereOptions) =>
         administer(cli, options, async (admin, voice) => {
           const logs = await admin.listLogs();
-          voice.say(...table(logs.map((log) => cells(log, 'name', 'visibility', 'origin'))));
+          voice.say(
+            ...table(logs.map((log) => cells(log, 'name', 'visibility', 'state', 'origin'))),
+          );
           voice.json({ logs });
         }),
       ),
@@ -85,6 +105,82 @@ function show(cli: Cli): Command {
         }),
       ),
     );
+}
+
+/** A limit that is taken away is "none". */
+type Limit = number | 'none';
+
+interface ChangeOptions extends WhereOptions {
+  readonly visibility?: string;
+  readonly also?: readonly string[];
+  readonly recordsOnly?: true;
+  readonly continuity?: 'flag' | 'require';
+  readonly entriesPerSecond?: Limit;
+  readonly bytesPerDay?: Limit;
+}
+
+function change(cli: Cli): Command {
+  return addWhere(new Command('set'))
+    .description(
+      'Changes who may see a log, or what it admits; what it admits is an entry of the log.',
+    )
+    .argument('<name>')
+    .addOption(
+      new Option('--visibility <who>', 'what strangers see').choices([
+        'public',
+        'proofs',
+        'private',
+      ]),
+    )
+    .option('--also <media-type...>', 'payloads that it takes beside audit records, all of them')
+    .option('--records-only', 'it takes audit records only')
+    .addOption(new Option('--continuity <rule>', 'of holes').choices(['flag', 'require']))
+    .option('--entries-per-second <n>', 'or "none"', wholeOrNone)
+    .option('--bytes-per-day <n>', 'or "none"', wholeOrNone)
+    .addHelpText(
+      'after',
+      '\nExample:\n  $ stele log set team-a --visibility public --entries-per-second 500',
+    )
+    .action(
+      cli.action((name: string, options: ChangeOptions) =>
+        administer(cli, options, async (admin, voice) => {
+          const { visibility } = options;
+          const rules = changedRules(options);
+          const log = await admin.changeLog(name, {
+            ...(visibility === undefined ? {} : { visibility }),
+            ...(Object.keys(rules).length === 0 ? {} : { rules }),
+          });
+          voice.say(...lines(log));
+          voice.json(log);
+        }),
+      ),
+    );
+}
+
+function changedRules(options: ChangeOptions): NonNullable<LogChanges['rules']> {
+  const { also, recordsOnly, continuity, entriesPerSecond, bytesPerDay } = options;
+  if (also !== undefined && recordsOnly === true) {
+    throw new Unusable('--also and --records-only: one of them says which payloads it takes');
+  }
+  const isNamed = also !== undefined || recordsOnly === true;
+  return {
+    ...(isNamed ? { payload_types: [RECORD_TYPE, ...(also ?? [])] } : {}),
+    ...(continuity === undefined ? {} : { continuity }),
+    ...(entriesPerSecond === undefined ? {} : { entries_per_second: orNull(entriesPerSecond) }),
+    ...(bytesPerDay === undefined ? {} : { bytes_per_day: orNull(bytesPerDay) }),
+  };
+}
+
+function orNull(limit: Limit): number | null {
+  return limit === 'none' ? null : limit;
+}
+
+function whole(text: string): number {
+  return parseDecimal(text, 'limit');
+}
+
+function wholeOrNone(text: string): Limit {
+  return text === 'none' ? text : whole(text);
 }
 
 function trust(cli: Cli): Command {
@@ -116,8 +212,28 @@ function trustOf(log: JsonObject, gateways: readonly JsonObject[]): string {
 function lines(log: JsonObject): string[] {
   const rows = Object.keys(log).flatMap((name) => {
     const { keys } = log;
+    if (name === 'stats') return figures(object(log.stats, 'stats'));
     if (name !== 'keys' || !Array.isArray(keys)) return [[name, ...cells(log, name)]];
     return keys.map((key: JsonObject) => [`${key.purpose} key`, String(key.vkey)]);
   });
   return table(rows);
+}
+
+function figures(stats: JsonObject): string[][] {
+  const [entries, bytes, stored, sources, gateways, day, ofDay, bytesOfDay] = cells(
+    stats,
+    'entries',
+    'bytes',
+    'stored_bytes',
+    'sources',
+    'gateways',
+    'day',
+    'day_entries',
+    'day_bytes',
+  );
+  return [
+    ['holds', `${entries} entries of ${bytes} bytes, in ${stored} bytes of files`],
+    ['last day', `${day}: ${ofDay} entries of ${bytesOfDay} bytes`],
+    ['from', `${sources} sources, ${gateways} gateway keys`],
+  ];
 }

@@ -5,6 +5,7 @@ import { Command } from 'commander';
 import { hasCode, SteleError } from '../../core/errors.ts';
 import { RECEIPT_BYTES_MAX } from '../../core/limits.ts';
 import { parseTrust, TRUST_BYTES_MAX } from '../../core/trust.ts';
+import { openSeam, type Seam } from '../../verify/seam.ts';
 import { type Verdict, verifyReceipt } from '../../verify/verify.ts';
 import { FAILS, HOLDS, Unusable } from '../exit.ts';
 import type { Cli } from '../program.ts';
@@ -13,6 +14,7 @@ import { readBytes, readInput } from '../where.ts';
 
 interface Options {
   readonly trust: string;
+  readonly then?: string;
   readonly json?: true;
 }
 
@@ -24,8 +26,12 @@ export function command(cli: Cli): Command {
     .description('Checks a receipt against keys that you got elsewhere. Works offline.')
     .argument('<file>', 'the receipt; "-" is standard input')
     .requiredOption('--trust <file>', 'stele.trust/1 JSON, or a C2SP tlog-policy')
+    .option('--then <file>', 'the receipt of entry 0 of the log that goes on where this one ends')
     .option('--json', 'print JSON')
-    .addHelpText('after', '\nExample:\n  $ stele verify receipt.json --trust stele-data/trust.json')
+    .addHelpText(
+      'after',
+      '\nExample:\n  $ stele verify receipt.json --trust stele-data/trust.json\n  $ stele verify last.json --then first.json --trust trust.json',
+    )
     .action(
       cli.action(async (file: string, options: Options) => {
         const { world } = cli;
@@ -36,10 +42,34 @@ export function command(cli: Cli): Command {
         const verdict = verifyReceipt(receipt, trust, { body: (name) => readBody(folder, name) });
         const voice = voiceOf(world, options.json === true);
         voice.say(...linesOf(verdict));
-        voice.json(jsonOf(verdict));
-        return verdict.holds ? HOLDS : FAILS;
+        if (options.then === undefined) {
+          voice.json(jsonOf(verdict));
+          return verdict.holds ? HOLDS : FAILS;
+        }
+        const genesis = await readInput(world, options.then, RECEIPT_BYTES_MAX);
+        const seam = seamOf(() => openSeam(receipt, genesis, trust));
+        voice.say('', ...seam.lines);
+        voice.json({ ...jsonOf(verdict), seam: seam.json });
+        return verdict.holds && seam.holds ? HOLDS : FAILS;
       }),
     );
+}
+
+/** Where the log goes on, or why that is not proven. */
+function seamOf(open: () => Seam) {
+  try {
+    const { last, next } = open();
+    const keys = next.keys.map(({ key }) => key.text);
+    const lines = [
+      `GOES ON: ${oneLine(last.origin)} ended with ${last.size} entries, and ${oneLine(next.origin)} follows it`,
+      ...table(keys.map((key) => ['its key', key])),
+    ];
+    return { holds: true, lines, json: { holds: true, next: next.origin, size: last.size, keys } };
+  } catch (error) {
+    if (!(error instanceof SteleError)) throw error;
+    const lines = [`DOES NOT GO ON: ${oneLine(error.message)}`];
+    return { holds: false, lines, json: { holds: false, reason: error.message } };
+  }
 }
 
 function readTrust(bytes: Uint8Array, path: string) {

@@ -5,7 +5,7 @@
  * own control path under the reserved source `_log`. Replaying them gives the keys that were good for
  * each entry, without asking anybody.
  */
-import { RECORD_LIST_MAX } from '../limits.ts';
+import { REASON_MAX, RECORD_LIST_MAX } from '../limits.ts';
 import {
   base64,
   constant,
@@ -16,6 +16,7 @@ import {
   oneOf,
   pattern,
   type Shaped,
+  text,
   where,
 } from '../schema.ts';
 import { HASH_BYTES } from '../units.ts';
@@ -35,7 +36,7 @@ import {
 
 export const CONTINUITIES = ['flag', 'require'] as const;
 
-/** What a log accepts. */
+/** What a log accepts, and how much of it from all gateways together. */
 const rules = object(
   {
     payload_types: distinct(
@@ -47,7 +48,7 @@ const rules = object(
     ),
     continuity: oneOf(CONTINUITIES),
   },
-  {},
+  { entries_per_second: int(1), bytes_per_day: int(1) },
 );
 
 export const genesis = where(
@@ -171,20 +172,30 @@ const retentionClass = object(
   { records: pattern(/^P[1-9][0-9]{0,4}[YMD]$/, 'a period like P6M'), basis: str },
 );
 
+/** The log ends with this very entry; `next` is the log that goes on where it ends. */
+const end = object({}, { next: origin, reason: text(REASON_MAX) });
+
 export const policy = where(
   object(
     {
       ...common,
       kind: constant('policy'),
       time: plainTime,
-      policy: object({}, { rules, retention: list(retentionClass, RECORD_LIST_MAX), reviewed: ts }),
+      policy: object(
+        {},
+        { rules, retention: list(retentionClass, RECORD_LIST_MAX), reviewed: ts, end },
+      ),
     },
     {},
   ),
-  (record) =>
-    Object.keys(record.policy).length === 0
-      ? { path: 'policy', rule: 'neither rules nor retention nor a review' }
-      : undefined,
+  (record) => {
+    if (Object.keys(record.policy).length === 0) {
+      return { path: 'policy', rule: 'neither rules nor retention nor a review nor an end' };
+    }
+    return record.policy.end?.next === record.log
+      ? { path: 'policy.end.next', rule: 'a log is not followed by itself' }
+      : undefined;
+  },
 );
 
 export type GenesisRecord = Shaped<typeof genesis>;

@@ -1,7 +1,7 @@
 /** `/v1/admin`: logs, gateways, keys, tokens. The bodies' schemas are those that judge them. */
 import { JSON_TYPE } from '../answer.ts';
 import { NewGateway } from '../routes/admin-gateways.ts';
-import { NewLog } from '../routes/admin-logs.ts';
+import { ChangedLog, FrozenLog, NewLog, NextLog, RetiredLog } from '../routes/admin-logs.ts';
 import { NewToken } from '../routes/admin-tokens.ts';
 import { ADMIN_BYTES_MAX } from '../settings.ts';
 import { TOKEN_ID } from '../tokens.ts';
@@ -30,6 +30,9 @@ const ADMIN_LOG: Parameter = {
   schema: { type: 'string', pattern: '^[a-z0-9][a-z0-9-]{0,62}$' },
   example: 'team-a',
 };
+
+/** One whose end nobody minds, so that the examples can be tried in any order. */
+const ENDING_LOG: Parameter = { ...ADMIN_LOG, example: 'team-b' };
 
 const ID: Parameter = {
   name: 'id',
@@ -62,6 +65,55 @@ const logs: Descriptions = {
     parameters: [ADMIN_LOG],
     answers: { 200: answer('Log', 'The log.') },
     refusals: ['not_found', 'split_view'],
+  },
+  'PATCH /v1/admin/logs/{log}': {
+    id: 'changeLog',
+    tag: 'Administration',
+    summary: 'Change who may see a log, or what it admits',
+    text: 'What is not named stays. New rules are an entry of the log and hold from the next one on; a limit that is null is taken away. Who may see a log is no part of its history.',
+    parameters: [ADMIN_LOG],
+    body: body(ChangedLog, 'change'),
+    answers: { 200: answer('Log', 'The log as it is now.') },
+    refusals: ['not_found', 'frozen', 'split_view'],
+  },
+  'POST /v1/admin/logs/{log}/freeze': {
+    id: 'freezeLog',
+    tag: 'Administration',
+    summary: 'End a log',
+    text: 'Its last entry says so. It takes nothing more, for good, and is served as before; who lost an answer still gets it. A second time changes nothing.',
+    parameters: [ENDING_LOG],
+    body: body(FrozenLog, 'freeze'),
+    answers: { 200: answer('Log', 'The log, which has ended.') },
+    refusals: ['not_found', 'split_view'],
+  },
+  'POST /v1/admin/logs/{log}/roll': {
+    id: 'rollLog',
+    tag: 'Administration',
+    summary: 'End a log and begin the one that follows it',
+    text: 'The new log has the old one’s visibility, rules and gateways; its genesis names the old one’s last head, and the old one’s last entry names the new log. Clients follow by `next`. The token must be bound to `*` or to both names.',
+    parameters: [{ ...ADMIN_LOG, example: 'team-c' }],
+    body: body(NextLog, 'roll'),
+    answers: { 201: answer('Log', 'The log that follows.') },
+    refusals: ['not_found', 'conflict', 'frozen', 'split_view'],
+  },
+  'POST /v1/admin/logs/{log}/retire': {
+    id: 'retireLog',
+    tag: 'Administration',
+    summary: 'Have a log removed',
+    text: 'Ends it, and after the cooling period removes its entries, content and keys; export it first. Its access log, its name and its last checkpoint stay.',
+    parameters: [ENDING_LOG],
+    body: body(RetiredLog, 'retire'),
+    answers: { 200: answer('Log', 'The log, and when it is removed.') },
+    refusals: ['not_found', 'split_view'],
+  },
+  'DELETE /v1/admin/logs/{log}/retire': {
+    id: 'unretireLog',
+    tag: 'Administration',
+    summary: 'Have a log not removed after all',
+    text: 'It stays ended.',
+    parameters: [ENDING_LOG],
+    answers: { 200: answer('Log', 'The log, which stays.') },
+    refusals: ['not_found', 'conflict', 'pushback', 'split_view'],
   },
   'GET /v1/admin/keys': {
     id: 'listLoggedKeys',

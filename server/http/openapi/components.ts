@@ -22,7 +22,7 @@ import { CHALLENGE_BYTES } from '../../core/possession.ts';
 import { CONTINUITIES } from '../../core/record/control.ts';
 import { HASH_BYTES } from '../../core/units.ts';
 import { LOG_NAME } from '../../log/logs.ts';
-import { ROLES, VISIBILITIES } from '../../storage/instance.ts';
+import { LOG_STATES, ROLES, VISIBILITIES } from '../../storage/instance.ts';
 import { TITLE } from '../errors.ts';
 import { DETAIL_CHARS_MAX } from '../problem.ts';
 import { RECORD_ID } from '../routes/entries.ts';
@@ -123,10 +123,20 @@ const INCLUDED = {
   proof: PROOF,
 } as const satisfies Record<string, Schema>;
 
-const LOG_ROW = { name: NAME, origin: ORIGIN, visibility: VISIBILITY } as const satisfies Record<
-  string,
-  Schema
->;
+const LOG_ROW = {
+  name: NAME,
+  origin: ORIGIN,
+  visibility: VISIBILITY,
+  state: {
+    type: 'string',
+    enum: LOG_STATES.filter((state) => state !== 'creating'),
+    description:
+      '`active` takes entries; `frozen` has ended and is served; `retiring` is served until `retire_at`; `retired` is gone but for its row.',
+  },
+  'next?': { ...ORIGIN, description: 'The log that goes on where this one ended.' },
+  'retire_at?': { ...TIME, description: 'When its files are removed, or were.' },
+  'final?': { ...CHECKPOINT, description: 'The last checkpoint of a log that is gone.' },
+} as const satisfies Record<string, Schema>;
 
 export const SCHEMAS = {
   Problem: {
@@ -161,6 +171,12 @@ export const SCHEMAS = {
       root: HASH_BASE64,
       'time?': TIME,
       'checkpoint?': CHECKPOINT,
+      'final?': {
+        type: 'boolean',
+        const: true,
+        description: 'The log has ended with this head: nothing comes after it.',
+      },
+      'next?': { ...ORIGIN, description: 'The log that goes on where this one ended.' },
       cosignatures: list({ type: 'object' }),
       anchors: list({ type: 'object' }),
     },
@@ -185,6 +201,10 @@ export const SCHEMAS = {
     {
       id: SOURCE,
       keyid: KEYID,
+      'begin?': {
+        ...COUNT,
+        description: 'Its first sequence number here, in a log that follows another; else 0.',
+      },
       next: { ...COUNT, description: 'One past its highest sequence number.' },
       holes: {
         ...list(object({ begin: COUNT, end: COUNT })),
@@ -248,8 +268,27 @@ export const SCHEMAS = {
     rules: object({
       payload_types: list({ type: 'string' }, { minItems: 1 }),
       continuity: { type: 'string', enum: CONTINUITIES },
+      'entries_per_second?': { ...COUNT, minimum: 1 },
+      'bytes_per_day?': { ...COUNT, minimum: ENTRY_BYTES_MAX },
     }),
+    'previous?': object(
+      { origin: ORIGIN, size: COUNT, root: HASH_BASE64 },
+      'The last head of the log that it follows, as its genesis names it.',
+    ),
     keys: list(object(VKEY), { maxItems: LOG_KEYS_MAX }),
+    stats: object(
+      {
+        entries: COUNT,
+        bytes: { ...COUNT, description: 'Of entries, as they were logged.' },
+        stored_bytes: { ...COUNT, description: 'Of its database.' },
+        sources: COUNT,
+        gateways: { ...COUNT, description: 'Gateway keys that are good now.' },
+        day: { type: 'string', pattern: '^\\d{4}-\\d\\d-\\d\\d$' },
+        day_entries: { ...COUNT, description: 'Entries of that day, the newest entry’s, in UTC.' },
+        day_bytes: COUNT,
+      },
+      'The log in numbers.',
+    ),
   }),
   VerifierKeys: object({ keys: list(object({ log: NAME, origin: ORIGIN, ...VKEY })) }),
   Challenge: object({

@@ -10,7 +10,7 @@ import { invariant } from '../../core/errors.ts';
 /** A JSON Schema [2020-12], as far as it is used here. */
 export interface Schema {
   readonly $ref?: string;
-  readonly type?: 'string' | 'integer' | 'boolean' | 'array' | 'object';
+  readonly type?: 'string' | 'integer' | 'boolean' | 'array' | 'object' | 'null';
   readonly description?: string;
   readonly const?: string | number | boolean;
   readonly enum?: readonly (string | number)[];
@@ -67,6 +67,10 @@ export function schemaOf(schema: unknown): Schema {
   switch (node.type) {
     case 'string':
       return { type: 'string' };
+    case 'number':
+      return { type: 'integer' };
+    case 'nullable':
+      return { anyOf: [schemaOf(node.wrapped), { type: 'null' }] };
     case 'picklist':
       return { type: 'string', enum: node.options ?? [] };
     case 'array':
@@ -119,6 +123,13 @@ function boundOf(base: Schema, { type, requirement, description }: Node): Schema
       return { [isList ? 'minItems' : 'minLength']: requirement as number };
     case 'max_length':
       return { [isList ? 'maxItems' : 'maxLength']: requirement as number };
+    case 'min_value':
+      return { minimum: requirement as number };
+    case 'max_value':
+      return { maximum: requirement as number };
+    // Numbers here are whole: what is no integer has been said with the type.
+    case 'integer':
+      return {};
     case 'description':
       return { description: description ?? '' };
     // No repeats: the one check that a body here makes by a function.

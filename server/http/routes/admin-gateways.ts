@@ -5,19 +5,19 @@
  * (`core/possession.ts`): else a key could be registered by somebody who only saw its public half.
  */
 import * as v from 'valibot';
-import { parseHex, toBase64 } from '../../core/bytes.ts';
+import { parseHex } from '../../core/bytes.ts';
 import { SteleError, shown, unverified } from '../../core/errors.ts';
 import { KEY_TEXT_MAX, parseKeyText } from '../../core/key-text.ts';
 import { SOURCE_ID_MAX } from '../../core/limits.ts';
 import { HASH_BYTES } from '../../core/units.ts';
 import { timestamp } from '../../log/clock.ts';
+import { describeKey } from '../../log/describe.ts';
 import type { Registration } from '../../log/own-records.ts';
-import type { RegisteredKey } from '../../log/registry.ts';
 import { sendJson } from '../answer.ts';
 import type { Parts } from '../app.ts';
-import { type Call, type InstanceRoute, param } from '../call.ts';
+import { type Call, type InstanceRoute, type Log, param } from '../call.ts';
 import { closed, millisOf, readObject, Time } from './admin-body.ts';
-import { boundLogs, openBound } from './admin-bound.ts';
+import { boundLogs, onLog } from './admin-bound.ts';
 
 const Source = v.pipe(
   v.string(),
@@ -94,13 +94,16 @@ export function adminGatewayRoutes(parts: Parts): readonly InstanceRoute[] {
 }
 
 async function challenge(parts: Parts, call: Call): Promise<void> {
-  const { origin } = await openBound(parts, call);
+  const origin = await onLog(parts, call, (log) => log.origin);
   const { challenge: text, expiresMs } = parts.possession.challenge(origin, call.token?.id ?? '');
   sendJson(call, { origin, challenge: text, expires: timestamp(expiresMs) }, 201);
 }
 
-async function registerGateway(parts: Parts, call: Call): Promise<void> {
-  const log = await openBound(parts, call);
+function registerGateway(parts: Parts, call: Call): Promise<void> {
+  return onLog(parts, call, (log) => registerWith(parts, call, log));
+}
+
+async function registerWith(parts: Parts, call: Call, log: Log): Promise<void> {
   const wanted = await readObject(parts, call, NewGateway);
   // A control record that gave one of these away would lock the log out of its own source.
   if (wanted.source?.startsWith('_')) {
@@ -142,37 +145,24 @@ function registrationOf(
 }
 
 async function listGateways(parts: Parts, call: Call): Promise<void> {
-  const log = await openBound(parts, call);
-  sendJson(call, { gateways: log.keys().map(describeKey) });
+  const gateways = await onLog(parts, call, (log) => log.keys().map(describeKey));
+  sendJson(call, { gateways });
 }
 
 async function revokeGateway(parts: Parts, call: Call): Promise<void> {
-  const log = await openBound(parts, call);
   const keyid = param(call, 1);
-  parseHex(keyid, 'keyid', HASH_BYTES);
-  sendJson(call, { keyid, index: await log.revokeGateway(keyid) });
+  const index = await onLog(parts, call, (log) => {
+    parseHex(keyid, 'keyid', HASH_BYTES);
+    return log.revokeGateway(keyid);
+  });
+  sendJson(call, { keyid, index });
 }
 
 async function listKeys(parts: Parts, call: Call): Promise<void> {
   const keys = [];
   for (const { name } of boundLogs(parts, call)) {
-    for (const key of (await parts.logs.get(name)).keys()) {
-      keys.push({ log: name, ...describeKey(key) });
-    }
+    const ofLog = await parts.logs.use(name, (log) => log.keys());
+    keys.push(...ofLog.map((key) => ({ log: name, ...describeKey(key) })));
   }
   sendJson(call, { keys });
-}
-
-function describeKey(key: RegisteredKey) {
-  const { keyid, alg, spki, purpose, registered, revoked, notBeforeMs, notAfterMs } = key;
-  return {
-    keyid,
-    alg,
-    spki: toBase64(spki),
-    purpose,
-    registered,
-    ...(revoked === undefined ? {} : { revoked }),
-    ...(notBeforeMs === undefined ? {} : { not_before: timestamp(notBeforeMs) }),
-    ...(notAfterMs === undefined ? {} : { not_after: timestamp(notAfterMs) }),
-  };
 }

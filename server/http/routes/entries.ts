@@ -101,9 +101,10 @@ async function getSources(call: Call, log: Log): Promise<void> {
   const sources = await log.sources(call.query.get('after'), limit);
   const last = sources.at(-1);
   sendJson(call, {
-    sources: sources.map(({ id, keyid, next, holes, moreHoles, forks }) => ({
+    sources: sources.map(({ id, keyid, begin, next, holes, moreHoles, forks }) => ({
       id,
       keyid,
+      ...(begin === 0 ? {} : { begin }),
       next,
       holes,
       ...(moreHoles ? { more_holes: true } : {}),

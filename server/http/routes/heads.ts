@@ -90,14 +90,14 @@ async function grownWithin(
 function sendNewest(call: Call, log: Log): void {
   const head = log.head();
   let body = treeHeads.get(head);
-  if (body === undefined) treeHeads.set(head, (body = tagged(formatHead(log.origin, head))));
+  if (body === undefined) treeHeads.set(head, (body = tagged(formatHead(log, head))));
   sendHead(call, JSON_TYPE, body);
 }
 
 /** Any integrated size has a root; only some sizes had a head that was kept. */
 async function getHeadAt(call: Call, log: Log): Promise<void> {
   const size = treeSize(parseDecimal(param(call, 0), 'size'));
-  sendHead(call, JSON_TYPE, tagged(formatHead(log.origin, await log.headAt(size))));
+  sendHead(call, JSON_TYPE, tagged(formatHead(log, await log.headAt(size))));
 }
 
 interface AnyHead {
@@ -107,13 +107,17 @@ interface AnyHead {
   readonly checkpoint?: string | undefined;
 }
 
-function formatHead(origin: string, { size, root, timeMs, checkpoint }: AnyHead): string {
+function formatHead(log: Log, { size, root, timeMs, checkpoint }: AnyHead): string {
+  const { origin, end } = log;
   return JSON.stringify({
     origin,
     size,
     root: toBase64(root),
     ...(timeMs === undefined ? {} : { time: timestamp(timeMs) }),
     ...(checkpoint === undefined ? {} : { checkpoint }),
+    // The entry that ends a log is its last.
+    ...(end === undefined || size <= end.index ? {} : { final: true }),
+    ...(end?.next === undefined || size <= end.index ? {} : { next: end.next }),
     cosignatures: [],
     anchors: [],
   });

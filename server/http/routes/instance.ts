@@ -3,6 +3,7 @@ import { RECORD_TYPE } from '../../core/entry.ts';
 import { DSSE_JSON_TYPE, ENVELOPE_JSON_TYPE } from '../../core/envelope.ts';
 import { SteleError } from '../../core/errors.ts';
 import { RECEIPT_TYPE } from '../../core/receipt.ts';
+import { describeListed } from '../../log/describe.ts';
 import type { Log } from '../../log/log.ts';
 import { sendJson } from '../answer.ts';
 import type { Parts } from '../app.ts';
@@ -25,20 +26,19 @@ export function instanceRoutes(parts: Parts): readonly InstanceRoute[] {
 function visibleLogs(parts: Parts, call: Call) {
   return parts.logs
     .list()
-    .filter(({ name, visibility }) => isVisible(visibility, call.token, name))
-    .map(({ name, origin, visibility }) => ({ name, origin, visibility }));
+    .filter(({ name, visibility }) => isVisible(visibility, call.token, name));
 }
 
 /** The list depends on who asks, so no cache may keep it. */
 function getLogs(parts: Parts, call: Call): void {
-  sendJson(call, { logs: visibleLogs(parts, call) });
+  sendJson(call, { logs: visibleLogs(parts, call).map(describeListed) });
   call.ctx.set('Vary', 'Authorization');
 }
 
 async function getKeys(parts: Parts, call: Call): Promise<void> {
   const keys = [];
   for (const { name, origin } of visibleLogs(parts, call)) {
-    const { identity, anchor } = (await parts.logs.get(name)).verifierKeys();
+    const { identity, anchor } = await parts.logs.use(name, (log) => log.verifierKeys());
     keys.push({ log: name, origin, purpose: 'identity', vkey: identity.text });
     keys.push({ log: name, origin, purpose: 'anchor', vkey: anchor.text });
   }

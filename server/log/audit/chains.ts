@@ -83,10 +83,13 @@ export class Chains {
     }
   }
 
-  /** Names the holes that are left, once every entry was seen. */
-  finish(): void {
+  /**
+   * Names the holes that are left, once every entry was seen. In a log that `follows` another a chain
+   * begins with its first record there.
+   */
+  finish(follows = false): void {
     for (const [name, { runs }] of this.#sources) {
-      let at = 0;
+      let at = follows ? (runs[0]?.begin ?? 0) : 0;
       for (const { begin, end } of runs) {
         if (begin > at) {
           const numbers = begin - at === 1 ? `seq ${at} is` : `seq ${at} to ${begin - 1} are`;

@@ -85,11 +85,12 @@ export class EntryCheck {
   async finish(): Promise<void> {
     await this.#send();
     await Promise.all(this.#underWay);
-    this.#chains.finish();
+    this.#chains.finish(this.#registry.previous !== undefined);
   }
 
   #take(bytes: Uint8Array, index: LeafIndex): void {
     const entry = decodeEntry(bytes);
+    this.#registry.checkOpen();
     const isRecord = entry.payloadType === RECORD_TYPE;
     const record = isRecord ? parseRecord(entry.payload, this.#registry.origin) : undefined;
     if (index === 0 || (record !== undefined && isControlKind(record.kind))) {

@@ -11,9 +11,12 @@ import {
   LOOKUP,
   type LogStore,
   type LookupKind,
+  NO_USAGE,
   type SeqRange,
   type StagedBatch,
   type StoredSource,
+  type StoreSize,
+  type Usage,
 } from '../store.ts';
 import { type Chunk, packChunks, packEntries, unpackChunk } from './chunk.ts';
 import { type Db, openForReading, storageError } from './database.ts';
@@ -51,6 +54,14 @@ export class SqliteStore implements LogStore {
 
   async readHead(): Promise<Head | undefined> {
     return this.#guard(() => toHead(this.#read.head.get()));
+  }
+
+  async readUsage(): Promise<Usage> {
+    return this.#guard(() => (this.#read.usage.get() as Usage | undefined) ?? NO_USAGE);
+  }
+
+  async readSize(): Promise<StoreSize> {
+    return this.#guard(() => this.#read.size.get() as StoreSize);
   }
 
   async readTiles(
@@ -203,6 +214,13 @@ function prepareReads(db: Db) {
       )
       .raw(),
     head: db.prepare('SELECT size, root, time_ms, checkpoint FROM head WHERE one = 1'),
+    usage: db.prepare(
+      'SELECT bytes, day, day_entries AS dayEntries, day_bytes AS dayBytes FROM head WHERE one = 1',
+    ),
+    size: db.prepare(
+      `SELECT page_count * page_size AS bytes, (SELECT count(*) FROM source) AS sources
+       FROM pragma_page_count(), pragma_page_size()`,
+    ),
     tile: db.prepare('SELECT data FROM tile WHERE id = ?').pluck(),
     chunks: db.prepare(
       `SELECT begin, count, data FROM chunk
@@ -283,6 +301,7 @@ function pack(batch: Batch, expected: Head | undefined): PackedBatch {
       records: Float64Array.from(records.flatMap(({ seq, index }) => [seq, index])),
     })),
     head: toRow(batch.head),
+    usage: batch.usage,
     expected: expected === undefined ? undefined : toRow(expected),
   };
 }

@@ -3,7 +3,7 @@
  * transaction is one fsync.
  */
 import { SteleError } from '../../core/errors.ts';
-import type { SeqRange } from '../store.ts';
+import type { SeqRange, Usage } from '../store.ts';
 import type { Chunk } from './chunk.ts';
 import { type Db, openForWriting } from './database.ts';
 
@@ -33,6 +33,7 @@ export interface PackedBatch {
   readonly control: readonly number[];
   readonly sources: readonly SourceRow[];
   readonly head: HeadRow;
+  readonly usage: Usage;
   readonly expected: HeadRow | undefined;
 }
 
@@ -92,10 +93,12 @@ function prepareCommit(db: Db): (batch: PackedBatch) => void {
   const checkHead = prepareCheckHead(db);
   const unstage = prepareUnstage(db);
   const insertHead = db.prepare(
-    'INSERT INTO head (one, size, root, time_ms, checkpoint) VALUES (1, ?, ?, ?, ?)',
+    `INSERT INTO head (one, size, root, time_ms, checkpoint, bytes, day, day_entries, day_bytes)
+     VALUES (1, @size, @root, @timeMs, @checkpoint, @bytes, @day, @dayEntries, @dayBytes)`,
   );
   const updateHead = db.prepare(
-    'UPDATE head SET size = ?, root = ?, time_ms = ?, checkpoint = ? WHERE one = 1',
+    `UPDATE head SET size = @size, root = @root, time_ms = @timeMs, checkpoint = @checkpoint,
+       bytes = @bytes, day = @day, day_entries = @dayEntries, day_bytes = @dayBytes WHERE one = 1`,
   );
   const insertChunk = db.prepare('INSERT INTO chunk (begin, count, data) VALUES (?, ?, ?)');
   const insertTile = db.prepare('INSERT INTO tile (id, data) VALUES (?, ?)');
@@ -121,8 +124,7 @@ function prepareCommit(db: Db): (batch: PackedBatch) => void {
     setIndexed.run({ indexed: batch.indexed });
     for (const index of batch.control) insertControl.run(index);
     for (const source of batch.sources) putSource(source);
-    const { size, root, timeMs, checkpoint } = batch.head;
-    (hasHead ? updateHead : insertHead).run(size, root, timeMs, checkpoint);
+    (hasHead ? updateHead : insertHead).run({ ...batch.head, ...batch.usage });
   }).immediate;
 }
 

@@ -14,7 +14,7 @@ import { leafIndex } from '../../../server/core/units.ts';
 import { anchorVerifierKey, identityVerifierKey, signNote } from '../../../server/keys/log-keys.ts';
 import type { Signer } from '../../../server/keys/signer.ts';
 import { payloadDigest } from '../../../server/log/sources.ts';
-import type { Head, LogStore } from '../../../server/storage/store.ts';
+import { type Head, type LogStore, NO_USAGE } from '../../../server/storage/store.ts';
 import { makeSigner } from '../make.ts';
 
 export const ORIGIN = 'log.example/logs/built';
@@ -166,6 +166,7 @@ export async function fill(
       control: control.map((index) => leafIndex(index)),
       sources: [],
       head,
+      usage: NO_USAGE,
     },
     undefined,
   );
