@@ -52,6 +52,9 @@ export const REASON_MAX = 500;
 /** Verifier keys that one log has at once: three purposes, each with its successor. */
 export const LOG_KEYS_MAX = 8;
 
+/** Keys of one log in a trust file: all that it ever had, where one is changed every month for decades. */
+export const TRUSTED_KEYS_MAX = 512;
+
 /** Commitments in one record, and so disclosures in one submission. */
 export const DISCLOSURES_MAX = 64;
 

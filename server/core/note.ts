@@ -36,6 +36,7 @@ export {
   NOTE_ECDSA,
   NOTE_ED25519,
   NOTE_MLDSA,
+  NOTE_TREE_HEAD,
   parseVerifierKey,
   type VerifierKey,
 } from './verifier-key.ts';

@@ -16,7 +16,7 @@ import { parseBase64, parseUtf8, toBase64, utf8 } from './bytes.ts';
 import { malformed, SteleError, shown } from './errors.ts';
 import { type JsonObject, parseJson } from './json.ts';
 import { type PublicKey, parsePublicKey } from './keys.ts';
-import { LOG_KEYS_MAX } from './limits.ts';
+import { TRUSTED_KEYS_MAX } from './limits.ts';
 import { checkWitnesses, type Policy, parsePolicy } from './policy.ts';
 import {
   anyObject,
@@ -37,6 +37,13 @@ export interface TrustedKey {
   readonly key: VerifierKey;
   /** The last tree size that the key is good for; without it there is no end. */
   readonly untilSize?: number;
+}
+
+/** The keys of a log that are good for heads of this size. */
+export function keysGoodAt(keys: readonly TrustedKey[], size: number): VerifierKey[] {
+  return keys
+    .filter(({ untilSize }) => untilSize === undefined || size <= untilSize)
+    .map(({ key }) => key);
 }
 
 export interface TrustedLog {
@@ -69,7 +76,7 @@ const SHAPE = object(
       object(
         {
           origin: text(255),
-          keys: list(object({ vkey: text(8_192) }, { until_size: int() }), 4 * LOG_KEYS_MAX, 1),
+          keys: list(object({ vkey: text(8_192) }, { until_size: int() }), TRUSTED_KEYS_MAX, 1),
         },
         {
           gateways: list(

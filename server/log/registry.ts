@@ -7,7 +7,7 @@
 
 import { parseBase64 } from '../core/bytes.ts';
 import { decodeEntry, type Entry, gatewayKeyid } from '../core/entry.ts';
-import { invariant, SteleError } from '../core/errors.ts';
+import { invariant, SteleError, unverified } from '../core/errors.ts';
 import { type PublicKey, parsePublicKey } from '../core/keys.ts';
 import {
   type GenesisRecord,
@@ -16,6 +16,7 @@ import {
   parseRecord,
 } from '../core/record.ts';
 import type { LeafIndex } from '../core/units.ts';
+import { KeyHistory } from '../verify/key-history.ts';
 import { timestamp } from './clock.ts';
 
 /** When the log's own clock admits what a key signs: milliseconds since 1970, both included. */
@@ -49,6 +50,7 @@ export class Registry {
   readonly #registrations = new Map<string, LeafIndex[]>();
   readonly #owners = new Map<string, string>();
   #operator: PublicKey | undefined;
+  #history: KeyHistory | undefined;
   #rules: Rules | undefined;
   #end: End | undefined;
   #previous: GenesisRecord['genesis']['previous'];
@@ -83,10 +85,29 @@ export class Registry {
     if (this.#end !== undefined) throw endedError(this.origin, this.#end);
   }
 
-  /** Takes the control record at `index`. Records come in order. */
+  /** The log's own keys; nothing before genesis. */
+  get history(): KeyHistory | undefined {
+    return this.#history;
+  }
+
+  /**
+   * The log's own keys once entry `index` is in the log; throws `unverified` if it is a control record that
+   * the log's records so far do not allow.
+   */
+  historyWith(entry: Entry, index: LeafIndex): KeyHistory | undefined {
+    const record = parseRecord(entry.payload, this.origin);
+    if (record.kind === 'genesis') return KeyHistory.of(record);
+    if (record.kind !== 'key') return this.#history;
+    this.#checkPurpose(record, index);
+    return this.#history?.with(record, index);
+  }
+
+  /** Takes the control record at `index`. Records come in order. Throws as `historyWith` does. */
   apply(entry: Entry, index: LeafIndex): void {
     this.checkOpen();
+    const history = this.historyWith(entry, index);
     const record = parseRecord(entry.payload, this.origin);
+    this.#history = history;
     if (record.kind === 'genesis') this.#applyGenesis(record);
     else if (record.kind === 'key') this.#applyKey(record, index);
     else if (record.kind === 'policy') this.#applyPolicy(record, index);
@@ -170,7 +191,20 @@ export class Registry {
     if (policy.end !== undefined) this.#end = { index, ...policy.end };
   }
 
+  /** Each key has one purpose: a verifier could not tell what is said for one from what is for another. */
+  #checkPurpose({ key: { keyid, purpose } }: KeyRecord, index: LeafIndex): void {
+    const own = this.#history?.all().find(({ publicKey }) => publicKey.keyid === keyid)?.purpose;
+    const gateway = this.#keys.has(keyid) ? 'gateway' : undefined;
+    const other = keyid === this.#operator?.keyid ? 'operator' : (own ?? gateway);
+    if (other === undefined || other === purpose) return;
+    throw unverified(
+      `key record at ${index}`,
+      `key ${keyid} is the log's ${other} key, and each key has one purpose`,
+    );
+  }
+
   #applyKey({ key }: KeyRecord, index: LeafIndex): void {
+    if (key.purpose !== 'gateway') return;
     const known = this.#keys.get(key.keyid);
     if (key.action === 'revoke') {
       if (known !== undefined) this.#keys.set(key.keyid, { ...known, revoked: index });

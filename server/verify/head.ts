@@ -5,9 +5,16 @@
  * of witnesses. Lines of other keys count for nothing and are listed. But a line must not become
  * unknown by being tampered with: a log's line under another name or key ID still carries the log's
  * signature, or stands where the log's own line is missing, and both are refused.
+ *
+ * Logs change their keys. While one follows another both sign, so a trust file from before, one with both
+ * and one from after all find a line that they know:
+ *
+ *     size      1 … r      r+1 … last_size      last_size+1 …
+ *     lines     old        old and new          new
  */
 import { utf8 } from '../core/bytes.ts';
 import { type Checkpoint, openCheckpoint, parseCheckpoint } from '../core/checkpoint.ts';
+import { parseEcdsaSignature } from '../core/ecdsa.ts';
 import { hasCode, unverified } from '../core/errors.ts';
 import {
   checkNoteSignature,
@@ -19,7 +26,7 @@ import {
   type VerifierKey,
 } from '../core/note.ts';
 import { checkSignature, type SignatureCheck } from '../core/signature.ts';
-import type { Trust, TrustedLog } from '../core/trust.ts';
+import { keysGoodAt, type Trust, type TrustedLog } from '../core/trust.ts';
 
 export interface OpenedHead {
   readonly checkpoint: Checkpoint;
@@ -42,15 +49,11 @@ export function openHead(
   if (origin !== log.origin) {
     throw unverified('checkpoint', `it is of ${origin} and not of the receipt's ${log.origin}`);
   }
-  const keys = log.keys
-    .filter(({ untilSize }) => untilSize === undefined || size <= untilSize)
-    .map(({ key }) => key);
-  checkStrayLines(note.text, note.signatures, keys, check);
+  const keys = keysGoodAt(log.keys, size);
   const identity = keys.find((key) => isIdentity(key) && lineOf(key, note.signatures));
-  if (identity === undefined) {
-    checkNoRetired(log, note.signatures, size);
-    return undefined;
-  }
+  if (identity === undefined) checkNoRetired(log, note.signatures, size);
+  checkStrayLines(note.text, note.signatures, keys, check);
+  if (identity === undefined) return undefined;
   const witnesses = trust.policy?.parsed.witnesses.map(({ key }) => key) ?? [];
   const known = [...keys, ...witnesses];
   const { checkpoint, verified, unknown } = openCheckpoint(bytes, log.origin, known, { check });
@@ -89,27 +92,44 @@ function checkStrayLines(
   for (const key of keys) {
     if (lineOf(key, lines) !== undefined) continue;
     for (const line of stray.filter(({ signature }) => hasForm(key, signature))) {
-      if (line.name === key.name) {
-        throw unverified(
-          'checkpoint',
-          `a line has the log's name and the unknown key ID ${line.keyId}, and trusted key ` +
-            `${nameOf(key)} has none: the line was changed, or the trust file is out of date`,
-        );
-      }
-      if (isSignedBy(key, text, line, check)) {
-        throw unverified(
-          'checkpoint',
-          `the line of ${line.name}+${line.keyId} carries the signature of key ${nameOf(key)}`,
-        );
-      }
+      if (line.name === key.name) checkFollows(key, line);
+      if (!isSignedBy(key, text, line, check)) continue;
+      throw unverified(
+        'checkpoint',
+        `the line of ${line.name}+${line.keyId} carries the signature of key ${nameOf(key)}`,
+      );
     }
   }
+}
+
+/**
+ * A line with the log's name under a key ID that is not known, where a key that is has none. An identity key
+ * signs until it ends, so either was changed, the line or the log's keys. Anchor keys change by schedule, and
+ * readers need not hear of it: a line that is a signature may be by the next one.
+ */
+function checkFollows(missing: VerifierKey, line: NoteSignature): void {
+  if (!isIdentity(missing) && isEcdsaSignature(line.signature)) return;
+  throw unverified(
+    'checkpoint',
+    `a line has the log's name and the unknown key ID ${line.keyId}, and trusted key ` +
+      `${nameOf(missing)} has none: the line was changed, or the trust file is out of date`,
+  );
 }
 
 /** Whether a signature has the length of this key's: 64 bytes for Ed25519, others for P-256 in DER. */
 function hasForm(key: VerifierKey, signature: Uint8Array): boolean {
   if (key.type === NOTE_ED25519) return signature.length === 64;
   return key.type === NOTE_ECDSA && signature.length !== 64 && signature.length <= 72;
+}
+
+function isEcdsaSignature(signature: Uint8Array): boolean {
+  try {
+    parseEcdsaSignature('ecdsa-p256', signature);
+    return true;
+  } catch (error) {
+    if (hasCode(error, 'unverified')) return false;
+    throw error;
+  }
 }
 
 function isSignedBy(

@@ -11,17 +11,19 @@ import { audit } from '../../server/log/audit/audit.ts';
 import { Reader } from '../../server/log/reader.ts';
 import { MemoryStore } from '../../server/storage/memory.ts';
 import type { Head } from '../../server/storage/store.ts';
-import { fill, IDENTITY, ORIGIN, plainLog } from '../log/audit/build.ts';
+import { fill, IDENTITY, ORIGIN, plainLog, publishedOf } from '../log/audit/build.ts';
 import { checker } from '../log/make.ts';
 
 const SIZE = 602;
 
 let reader: Reader;
 let head: Head;
+let published: Head;
 beforeAll(async () => {
   const entries = await plainLog(SIZE - 2);
   const store = new MemoryStore();
   head = await fill(store, entries);
+  published = await publishedOf(head);
   const { tree } = Tree.empty().append(entries.map((entry) => leafHash(entry)));
   reader = new Reader(store, () => tree);
 });
@@ -41,7 +43,7 @@ function serving(changes: Readonly<Record<string, Change>>): LogClient {
 }
 
 async function at(path: string): Promise<Uint8Array> {
-  if (path === 'checkpoint') return utf8(head.checkpoint);
+  if (path === 'checkpoint') return utf8(published.checkpoint);
   if (path === 'v1/tree-head') {
     const { size, root, checkpoint } = head;
     return utf8(JSON.stringify({ origin: ORIGIN, size, root: toBase64(root), checkpoint }));
@@ -53,7 +55,7 @@ async function audited(changes: Readonly<Record<string, Change>>) {
   const { signal } = new AbortController();
   const report = await audit({
     reader: new HttpReader(serving(changes), signal),
-    keys: [IDENTITY],
+    keys: [{ key: IDENTITY }],
     known: [{ from: 'a friend', ...head }],
     checker,
   });

@@ -10,7 +10,7 @@ import type { LeafIndex, TreeSize } from '../../server/core/units.ts';
 import { uuidv7 } from '../../server/core/uuid.ts';
 import { checkSignatureNative } from '../../server/keys/engine.ts';
 import { KeyObjectSigner } from '../../server/keys/key-object.ts';
-import { identityVerifierKey } from '../../server/keys/log-keys.ts';
+import { anchorVerifierKey, identityVerifierKey } from '../../server/keys/log-keys.ts';
 import type { Signer } from '../../server/keys/signer.ts';
 import type { SignatureChecker } from '../../server/log/admit.ts';
 import {
@@ -108,7 +108,10 @@ export function genesisOf({ origin, keys, operator }: LogOptions<StagedContent>,
   const { alg, spki } = operator.publicKey;
   return {
     origin,
-    log_keys: [identityVerifierKey(origin, keys.identity).text],
+    log_keys: [
+      identityVerifierKey(origin, keys.identity).text,
+      anchorVerifierKey(origin, keys.anchor).text,
+    ],
     operator: { alg, spki: toBase64(spki) },
     rules: { ...DEFAULT_RULES, ...rules },
   };

@@ -150,6 +150,19 @@ export function heartbeatRecord(log: string, seq = 0): Extract<AuditRecord, { ki
   };
 }
 
+export interface CheckpointOptions {
+  readonly size?: number;
+  readonly anchored?: boolean;
+  readonly signers?: readonly MadeKey[];
+}
+
+/** The verifier key of an identity or an anchor key. */
+export function verifierKeyOf(origin: string, { publicKey }: MadeKey): VerifierKey {
+  return publicKey.alg === 'ed25519'
+    ? makeVerifierKey(origin, NOTE_ED25519, rawEd25519(publicKey))
+    : makeVerifierKey(origin, NOTE_ECDSA, publicKey.spki);
+}
+
 export interface MadeLogOptions {
   readonly origin?: string;
   /** Algorithms of the gateway keys that are registered from entry 1 on. */
@@ -171,12 +184,8 @@ export class MadeLog {
   constructor(options: MadeLogOptions = {}) {
     this.origin = options.origin ?? 'example.org/logs/test';
     this.operator = makeKey(options.operator);
-    this.identityKey = makeVerifierKey(
-      this.origin,
-      NOTE_ED25519,
-      rawEd25519(this.identity.publicKey),
-    );
-    this.anchorKey = makeVerifierKey(this.origin, NOTE_ECDSA, this.anchor.publicKey.spki);
+    this.identityKey = verifierKeyOf(this.origin, this.identity);
+    this.anchorKey = verifierKeyOf(this.origin, this.anchor);
     this.appendSigned(formatRecord(this.genesisRecord()), [this.operator]);
     this.gateways = (options.gateways ?? ['ed25519']).map((alg) => makeKey(alg));
     for (const key of this.gateways) this.register(key);
@@ -203,6 +212,22 @@ export class MadeLog {
       kind: 'key',
       key: { action: 'register', purpose: 'gateway', alg, spki: toBase64(spki), keyid },
     };
+  }
+
+  /** Appends a record about a key of the log itself; its index is the answer. */
+  logKey(
+    action: 'rotate' | 'revoke',
+    purpose: 'identity' | 'anchor',
+    { publicKey: { alg, spki, keyid } }: MadeKey,
+  ): number {
+    const index = this.entries.length;
+    const ends = action === 'revoke' ? { last_size: index + 1 } : {};
+    const record: AuditRecord = {
+      ...commonMembers(this.origin, { id: '_log', seq: index }),
+      kind: 'key',
+      key: { action, purpose, alg, spki: toBase64(spki), keyid, ...ends },
+    };
+    return this.appendSigned(formatRecord(record), [this.operator]);
   }
 
   /** Appends the operator's key record; its index is the answer. */
@@ -241,19 +266,20 @@ export class MadeLog {
     return this.entries.slice(0, size).map(leafHash);
   }
 
-  /** A checkpoint with the identity line and, where `anchored`, the anchor line. */
-  checkpoint({ size = this.entries.length, anchored = false } = {}): string {
+  /** A checkpoint with the identity line and, where `anchored`, the anchor line; or with lines of `signers`. */
+  checkpoint({
+    size = this.entries.length,
+    anchored = false,
+    signers = anchored ? [this.identity, this.anchor] : [this.identity],
+  }: CheckpointOptions = {}): string {
     const root = treeHash(this.leaves(size));
     const text = formatCheckpoint({ origin: this.origin, size: treeSize(size), root });
-    const lines = [{ key: this.identityKey, signer: this.identity }];
-    if (anchored) lines.push({ key: this.anchorKey, signer: this.anchor });
     return formatNote({
       text,
-      signatures: lines.map(({ key, signer }) => ({
-        name: key.name,
-        keyId: key.keyId,
-        signature: signer.sign(utf8(text)),
-      })),
+      signatures: signers.map((signer) => {
+        const { name, keyId } = verifierKeyOf(this.origin, signer);
+        return { name, keyId, signature: signer.sign(utf8(text)) };
+      }),
     });
   }
 
@@ -265,24 +291,18 @@ export class MadeLog {
   /** The parts of a receipt; `keys` are the indexes of its key records. */
   receiptParts(
     index: number,
-    options: {
+    options: CheckpointOptions & {
       readonly keys?: readonly number[];
-      readonly anchored?: boolean;
       readonly anchors?: readonly Json[];
       readonly disclosures?: readonly ReceiptDisclosure[];
     } = {},
   ): Receipt {
-    const {
-      keys = index === 0 ? [] : [0, 1],
-      anchored = false,
-      anchors = [],
-      disclosures,
-    } = options;
+    const { keys = index === 0 ? [] : [0, 1], anchors = [], disclosures, ...head } = options;
     return {
       origin: this.origin,
-      ...this.included(index),
-      checkpoint: this.checkpoint({ anchored }),
-      keys: keys.map((at) => this.included(at)),
+      ...this.included(index, head.size),
+      checkpoint: this.checkpoint(head),
+      keys: keys.map((at) => this.included(at, head.size)),
       anchors,
       ...(disclosures === undefined ? {} : { disclosures }),
     };

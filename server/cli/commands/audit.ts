@@ -7,8 +7,8 @@ import { toBase64 } from '../../core/bytes.ts';
 import { openCheckpoint, parseCheckpoint } from '../../core/checkpoint.ts';
 import { SteleError } from '../../core/errors.ts';
 import { NOTE_BYTES_MAX } from '../../core/limits.ts';
-import { parseNote, type VerifierKey } from '../../core/note.ts';
-import { parseTrust, TRUST_BYTES_MAX, type TrustedKey } from '../../core/trust.ts';
+import { parseNote } from '../../core/note.ts';
+import { keysGoodAt, parseTrust, TRUST_BYTES_MAX, type TrustedKey } from '../../core/trust.ts';
 import { VerifierPool } from '../../keys/verifier-pool.ts';
 import { type AuditReport, audit } from '../../log/audit/audit.ts';
 import type { AuditReader, KnownHead } from '../../log/audit/reader.ts';
@@ -57,10 +57,7 @@ export function command(cli: Cli): Command {
         try {
           const trusted = readKeys(world, options);
           const head = parseCheckpoint(parseNote(await reader.checkpoint()).text);
-          const keys = trusted
-            ?.get(head.origin)
-            ?.filter(({ untilSize }) => untilSize === undefined || head.size <= untilSize)
-            .map(({ key }) => key);
+          const keys = trusted?.get(head.origin);
           if (trusted !== undefined && keys === undefined) {
             throw new Unusable(`the trust file does not know the log ${oneLine(head.origin)}`);
           }
@@ -143,7 +140,7 @@ async function knownHeads(
   { world, starters }: Cli,
   options: Options,
   origin: string,
-  keys: readonly VerifierKey[] | undefined,
+  keys: readonly TrustedKey[] | undefined,
 ): Promise<KnownHead[]> {
   const known: KnownHead[] = [];
   if (options.known !== undefined) {
@@ -153,7 +150,7 @@ async function knownHeads(
       const { size, root } =
         keys === undefined
           ? parseCheckpoint(parseNote(bytes).text)
-          : openCheckpoint(bytes, origin, keys).checkpoint;
+          : openCheckpoint(bytes, origin, keysGoodAt(keys, sizeOf(bytes))).checkpoint;
       known.push({ from: options.known, size, root });
     } catch (cause) {
       if (cause instanceof SteleError) throw new Unusable(`${path}: ${cause.message}`, { cause });
@@ -176,6 +173,11 @@ const MEMORY = {
   'high-water': 'the high-water file',
   signer: 'the signer',
 } as const satisfies Record<MemoryKind, string>;
+
+/** The size that a checkpoint claims. */
+function sizeOf(bytes: Uint8Array): number {
+  return parseCheckpoint(parseNote(bytes).text).size;
+}
 
 const PROGRESS_EVERY_MS = 200;
 

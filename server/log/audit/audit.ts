@@ -10,15 +10,18 @@
  * elsewhere shows it: the high-water file, or one that somebody kept.
  */
 import { equalBytes } from '../../core/bytes.ts';
-import { type Checkpoint, openCheckpoint, parseCheckpoint } from '../../core/checkpoint.ts';
+import type { Checkpoint } from '../../core/checkpoint.ts';
 import { decodeEntry } from '../../core/entry.ts';
 import { SteleError, unverified } from '../../core/errors.ts';
-import { parseNote, parseVerifierKey, type VerifierKey } from '../../core/note.ts';
+import { parseVerifierKey, type VerifierKey } from '../../core/note.ts';
 import { parseRecord } from '../../core/record.ts';
+import type { TrustedKey } from '../../core/trust.ts';
 import { leafIndex, treeSize } from '../../core/units.ts';
+import type { KeyHistory } from '../../verify/key-history.ts';
 import type { SignatureChecker } from '../admit.ts';
 import { EntryCheck } from './entries.ts';
 import { type Finding, Findings } from './findings.ts';
+import { type ClaimedHead, judgeHead, readClaim } from './heads.ts';
 import type { AuditReader, KnownHead } from './reader.ts';
 import { TreeCheck } from './tree.ts';
 
@@ -27,7 +30,7 @@ export interface AuditOptions {
   /** The log's origin, where it is known from elsewhere. */
   readonly origin?: string | undefined;
   /** The log's keys, where they are known from elsewhere; else the log's own word is taken. */
-  readonly keys?: readonly VerifierKey[] | undefined;
+  readonly keys?: readonly TrustedKey[] | undefined;
   /** Heads that the log must still contain. */
   readonly known: readonly KnownHead[];
   /** Checks signatures; nothing for the tree alone. */
@@ -61,15 +64,20 @@ export interface AuditReport {
 export async function audit(options: AuditOptions): Promise<AuditReport> {
   const { reader, known, checker } = options;
   const findings = new Findings();
-  const head = await openHead(options, findings);
+  const head = await readHead(options);
+  const origin = options.origin ?? head.origin;
   // A head that was published since ours was read is newer than this audit.
-  const others = (await openOthers(options, head, findings)).filter((h) => h.size <= head.size);
+  const others = (await readOthers(reader, findings)).filter((h) => h.size <= head.size);
   const marks = [...known, ...others];
   const tree = new TreeCheck(reader, findings);
-  const entries =
-    checker === undefined ? undefined : new EntryCheck(head.origin, checker, findings);
+  const entries = checker === undefined ? undefined : new EntryCheck(origin, checker, findings);
   const contained = await walk(options, head, { tree, entries, marks, findings });
-  await compareControl(reader, entries, tree.size === head.size, findings);
+  const isComplete = tree.size === head.size;
+  await compareControl(reader, entries, isComplete, findings);
+  await judgeHeads(options, origin, [head, ...others], {
+    history: isComplete ? entries?.history : undefined,
+    findings,
+  });
   if (checker === undefined) {
     findings.add('note', 'the tree alone was checked, without signatures and records');
   }
@@ -83,7 +91,7 @@ export async function audit(options: AuditOptions): Promise<AuditReport> {
   return {
     holds: count.fail === 0 && count.unknown === 0,
     fails: count.fail > 0,
-    origin: head.origin,
+    origin,
     size: head.size,
     root: head.root,
     firstBad: findings.firstBad(),
@@ -150,32 +158,19 @@ function compareRoots(tree: TreeCheck, marks: readonly KnownHead[], findings: Fi
   });
 }
 
-/** The head under audit, signed by a key that is trusted or that the log's genesis names. */
-async function openHead(options: AuditOptions, findings: Findings): Promise<Checkpoint> {
-  const bytes = await options.reader.checkpoint();
-  const claimed = parseCheckpoint(parseNote(bytes).text);
-  const origin = options.origin ?? claimed.origin;
-  if (claimed.size === 0)
-    throw unverified('head', 'a log has at least its genesis, this has size 0');
-  const keys = options.keys ?? (await genesisKeys(options.reader, origin, findings));
-  try {
-    return openCheckpoint(bytes, origin, keys).checkpoint;
-  } catch (error) {
-    if (!(error instanceof SteleError)) throw error;
-    findings.add('fail', `the head: ${error.message}`);
-    return claimed;
-  }
+/** The head under audit, as it claims to be: who signed it is judged once the log's records are read. */
+async function readHead({ reader }: AuditOptions): Promise<ClaimedHead> {
+  const head = readClaim(await reader.checkpoint(), 'the head', false);
+  if (head.size === 0) throw unverified('head', 'a log has at least its genesis, this has size 0');
+  return head;
 }
 
-/** Other heads that the log keeps. One whose signature fails is named and not followed. */
-async function openOthers(options: AuditOptions, head: Checkpoint, findings: Findings) {
-  const notes = await options.reader.otherHeads();
-  if (notes.length === 0) return [];
-  const keys = options.keys ?? (await genesisKeys(options.reader, head.origin, new Findings()));
-  return notes.flatMap((bytes): KnownHead[] => {
+/** Other heads that the log keeps. */
+async function readOthers(reader: AuditReader, findings: Findings): Promise<ClaimedHead[]> {
+  const notes = await reader.otherHeads();
+  return notes.flatMap((bytes) => {
     try {
-      const { size, root } = openCheckpoint(bytes, head.origin, keys).checkpoint;
-      return [{ from: 'a published head', size, root }];
+      return [readClaim(bytes, 'a published head', true)];
     } catch (error) {
       if (!(error instanceof SteleError)) throw error;
       findings.add('fail', `a published head: ${error.message}`);
@@ -184,13 +179,23 @@ async function openOthers(options: AuditOptions, head: Checkpoint, findings: Fin
   });
 }
 
-/** The keys that the log's first entry names: what it says of itself, for want of better. */
-async function genesisKeys(
-  reader: AuditReader,
+async function judgeHeads(
+  { reader, keys }: AuditOptions,
   origin: string,
-  findings: Findings,
-): Promise<VerifierKey[]> {
-  findings.add('note', 'the log’s keys are taken from its own genesis: no trust file was given');
+  heads: readonly ClaimedHead[],
+  { history, findings }: { readonly history: KeyHistory | undefined; readonly findings: Findings },
+): Promise<void> {
+  const isAlone = keys === undefined && history === undefined;
+  const genesis = isAlone ? await genesisKeys(reader, origin) : [];
+  if (keys === undefined) {
+    const what = 'the log’s keys are taken from its own records: no trust file was given';
+    findings.add('note', what);
+  }
+  for (const head of heads) judgeHead(head, { origin, history, trusted: keys, genesis }, findings);
+}
+
+/** The keys that the log's first entry names: what it says of itself, for want of better. */
+async function genesisKeys(reader: AuditReader, origin: string): Promise<VerifierKey[]> {
   for await (const [first] of reader.entries(leafIndex(0), treeSize(1))) {
     if (first === undefined) break;
     const record = parseRecord(decodeEntry(first).payload, origin);

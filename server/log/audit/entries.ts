@@ -17,6 +17,7 @@ import { type Record as AuditRecord, isControlKind, parseRecord } from '../../co
 import { type LeafIndex, leafIndex } from '../../core/units.ts';
 import { windowMessage, windowRoot } from '../../core/window.ts';
 import { checkControlEntry } from '../../verify/control.ts';
+import type { KeyHistory } from '../../verify/key-history.ts';
 import type { SignatureChecker } from '../admit.ts';
 import { Registry } from '../registry.ts';
 import { payloadDigest } from '../sources.ts';
@@ -63,6 +64,11 @@ export class EntryCheck {
   /** The control records, as the entries themselves say. */
   get control(): readonly LeafIndex[] {
     return this.#control;
+  }
+
+  /** What the entries say of the log's own keys; nothing without a genesis. */
+  get history(): KeyHistory | undefined {
+    return this.#registry.history;
   }
 
   /** Takes the entries from index `begin` on. */

@@ -37,7 +37,7 @@ function auditOf(store: LogStore, head: Head | undefined, options: Options = {})
   const known = options.known ?? (head === undefined ? [] : [{ from: 'a friend', ...head }]);
   return audit({
     reader: new StoreReader(store),
-    keys: [IDENTITY],
+    keys: [{ key: IDENTITY }],
     known,
     checker: options.treeOnly === true ? undefined : checker,
   });
@@ -146,7 +146,7 @@ describe('what was changed in the files is found', () => {
         db.prepare('UPDATE head SET checkpoint = ?').run(text);
       },
       finds:
-        /fail - the head: .*\n(.*\n)*fail - the entries do not hash to the root that was signed/,
+        /fail - the entries do not hash to the root that was signed.*\n(.*\n)*fail - the head: /,
     },
     'one bit of the head’s signature': {
       spoil: (db) => {

@@ -117,9 +117,13 @@ export class Control {
     });
   }
 
-  async key(action: 'register' | 'revoke', signer: Signer = KEYS.gateway): Promise<Uint8Array> {
+  async key(
+    action: 'register' | 'revoke' | 'rotate',
+    signer: Signer = KEYS.gateway,
+    more: { readonly purpose?: string; readonly last_size?: number } = {},
+  ): Promise<Uint8Array> {
     const { alg, spki, keyid } = signer.publicKey;
-    const key = { action, purpose: 'gateway', alg, spki: toBase64(spki), keyid };
+    const key = { action, purpose: 'gateway', alg, spki: toBase64(spki), keyid, ...more };
     return this.#next({ kind: 'key', key });
   }
 
@@ -139,13 +143,31 @@ export async function plainLog(count: number): Promise<Uint8Array[]> {
   return [...opening, ...(await new Heart().beats(count))];
 }
 
-export async function headOf(tree: Tree, signer: Signer = KEYS.identity): Promise<Head> {
+export async function headOf(
+  tree: Pick<Tree, 'size' | 'root'>,
+  ...signers: readonly Signer[]
+): Promise<Head> {
   const { size } = tree;
   const root = tree.root();
   const text = formatCheckpoint({ origin: ORIGIN, size, root });
-  const key = identityVerifierKey(ORIGIN, signer);
-  const checkpoint = formatNote(await signNote(text, [{ key, signer }]));
-  return { size, root, timeMs: 1_790_000_000_000, checkpoint };
+  const lines = (signers.length === 0 ? [KEYS.identity] : signers).map((signer) => ({
+    key:
+      signer.publicKey.alg === 'ed25519'
+        ? identityVerifierKey(ORIGIN, signer)
+        : anchorVerifierKey(ORIGIN, signer),
+    signer,
+  }));
+  return {
+    size,
+    root,
+    timeMs: 1_790_000_000_000,
+    checkpoint: formatNote(await signNote(text, lines)),
+  };
+}
+
+/** The same head as `LOG/checkpoint` serves it. */
+export function publishedOf({ size, root }: Pick<Head, 'size' | 'root'>): Promise<Head> {
+  return headOf({ size, root: () => root }, KEYS.identity, KEYS.anchor);
 }
 
 /** Writes entries into an empty store, as one batch. `control` are the indexes of control records. */
@@ -153,9 +175,10 @@ export async function fill(
   store: LogStore,
   entries: readonly Uint8Array[],
   control: readonly number[] = [0, 1],
+  ...signers: readonly Signer[]
 ): Promise<Head> {
   const { tree, tiles } = Tree.empty().append(entries.map((entry) => leafHash(entry)));
-  const head = await headOf(tree);
+  const head = await headOf(tree, ...signers);
   await store.commit(
     {
       begin: leafIndex(0),
