@@ -12,6 +12,7 @@
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import {
+  cron,
   flag,
   isLoopback,
   type Kind,
@@ -19,6 +20,7 @@ import {
   listen,
   listOf,
   type Network,
+  namesOf,
   networks,
   oneOf,
   path,
@@ -52,7 +54,8 @@ function setting<T>(kind: Kind<T>, standard: unknown, about: string, power: stri
 
 const GIB = 1_073_741_824;
 const DAY_MS = 86_400_000;
-const LOG_NAME = text('a log name: a-z, 0-9 and -, at most 63', /^[a-z0-9][a-z0-9-]{0,62}$/);
+const LOG_NAME_FORM = /^[a-z0-9][a-z0-9-]{0,62}$/;
+const LOG_NAME = text('a log name: a-z, 0-9 and -, at most 63', LOG_NAME_FORM);
 
 /** The settings that have fixed names, in the order of `stele.yaml`. */
 export const SETTINGS = {
@@ -188,6 +191,18 @@ export const SETTINGS = {
     'Milliseconds that running requests are given to end when the server stops.',
     'cut running requests at a stop',
   ),
+  'roll.schedule': setting(
+    cron,
+    '',
+    'When logs are rolled over by themselves: each ends, and one that follows it begins. "0 0 1 1 *" is\nthe beginning of each year.',
+    'end logs at will; what was logged stays',
+  ),
+  'roll.logs': setting(
+    namesOf('a list of names of logs, each once', LOG_NAME_FORM),
+    [],
+    'The series that are rolled over, each by the name of any of its logs.',
+    'the same',
+  ),
   'retire.cooling_days': setting(
     whole(0, 3_650, 'days'),
     7,
@@ -248,6 +263,8 @@ export interface Config {
   readonly guardRequire: readonly 'high-water'[];
   readonly gateways: { readonly requirePossession: boolean };
   readonly verifyThreads: number | undefined;
+  /** Without a schedule nothing is rolled over by itself. */
+  readonly roll: { readonly schedule: string | undefined; readonly logs: readonly string[] };
   readonly coolingMs: number;
   readonly limits: {
     readonly bodyBytes: number;
@@ -332,6 +349,7 @@ function build(
     guardRequire: need(values['guard.require']),
     gateways: { requirePossession: need(values['gateways.require_possession']) },
     verifyThreads: values.verify_threads,
+    roll: { schedule: values['roll.schedule'] || undefined, logs: need(values['roll.logs']) },
     coolingMs: need(values['retire.cooling_days']) * DAY_MS,
     limits: {
       bodyBytes: need(values['limits.body_bytes']),

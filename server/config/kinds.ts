@@ -3,6 +3,7 @@
  * the rule that is quoted when it is refused. `config.ts` holds the table of settings.
  */
 import { isIP } from 'node:net';
+import { validate } from 'node-cron';
 import { shown } from '../core/errors.ts';
 
 /** Reads a value of YAML, or the text of a variable. Throws an Error whose message is "is not" and the rule. */
@@ -139,6 +140,25 @@ export function url(options: { readonly withPath: boolean }): Kind<string> {
     const extra = parsed.username + parsed.password + parsed.search + parsed.hash;
     const plain = extra === '' && (options.withPath || path === '');
     return plain ? parsed.origin + path : undefined;
+  });
+}
+
+/** A schedule in cron's language, in UTC; the empty text is none. */
+export const cron = kind(
+  'a schedule such as "0 0 1 1 *", in cron’s language and in UTC, or empty',
+  (value) =>
+    typeof value === 'string' && value.length <= 100 && (value === '' || validate(value))
+      ? value
+      : undefined,
+);
+
+/** Names that fit a pattern, in a list; a variable separates them by commas. */
+export function namesOf(rule: string, pattern: RegExp): Kind<readonly string[]> {
+  return kind(rule, (value) => {
+    const items = typeof value === 'string' ? value.split(',').filter((s) => s !== '') : value;
+    if (!Array.isArray(items) || new Set(items).size !== items.length) return undefined;
+    const isNamed = items.every((item) => typeof item === 'string' && pattern.test(item));
+    return isNamed ? (items as string[]) : undefined;
   });
 }
 

@@ -153,6 +153,18 @@ export class Logs {
     return this.#row(name);
   }
 
+  /** The last log of a series: `name` itself, or whichever of those that follow it one after the other is last. */
+  newest(name: string): string {
+    const rows = this.#options.instance.logs();
+    let row = this.#row(name);
+    // No log is followed by one that was there before it, so this ends.
+    for (;;) {
+      const next = rows.find(({ origin }) => origin === row.next);
+      if (next === undefined || next.state === 'creating') return row.name;
+      row = next;
+    }
+  }
+
   /** Takes a log by its name, NAME or NAME.access, to work on; `not_found` if there is none. */
   async lease(name: string): Promise<Lease> {
     const bound = boundName(name);

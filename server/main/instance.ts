@@ -5,25 +5,24 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { schedule } from 'node-cron';
 import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
-import { hasCode, SteleError } from '../core/errors.ts';
+import { SteleError } from '../core/errors.ts';
 import { VerifierPool } from '../keys/verifier-pool.ts';
 import { systemClock } from '../log/clock.ts';
 import { acceptPlace, checkPlace, lockFolder, placeOf } from '../log/guard.ts';
-import type { Log } from '../log/log.ts';
 import { Logs } from '../log/logs.ts';
 import { InstanceStore } from '../storage/instance.ts';
-import { FsyncFailed } from '../storage/sqlite/database.ts';
 import { SqliteStore } from '../storage/sqlite/log-store.ts';
 import { WriterPool } from '../storage/sqlite/writer-pool.ts';
 import { createKek, openKek } from '../vault/keyring.ts';
-import type { RecordKey, Staging, Vault } from '../vault/vault.ts';
+import type { Staging } from '../vault/vault.ts';
 import { Vaults } from '../vault/vaults.ts';
 import { ensureFolder, lost, openKey, spaceCheck } from './files.ts';
 import { highWaterFolder, memoriesOf } from './memories.ts';
 import { removeLogFiles } from './removal.ts';
+import { rolling } from './rolling.ts';
+import { tidying } from './tidying.ts';
 
 export interface InstanceOptions {
   readonly config: Config;
@@ -133,6 +132,7 @@ async function openLogs(
   // A creation that was cut short is completed before anything else is asked of the logs.
   await logs.recover();
   closing.push(tidying(vaults, logs, { logger, fatal }));
+  closing.push(rolling(config.roll, logs, { logger, fatal }));
   return { logs, vaults };
 }
 
@@ -181,76 +181,4 @@ function isBeingCreated(store: InstanceStore, path: string): boolean {
     .slice(dirname(dirname(path)).length + 1)
     .replace(/\.access$/, '');
   return store.log(name)?.state === 'creating';
-}
-
-/** Every ten minutes: what is swept is at least an hour old. */
-const TIDY_SCHEDULE = '*/10 * * * *';
-const ORPHAN_AGE_MS = 3_600_000;
-
-/**
- * On a schedule: removes content whose entry never came, and logs whose cooling period is over. Returns
- * how to stop it.
- */
-function tidying(
-  vaults: Vaults,
-  logs: Logs,
-  { logger, fatal }: Pick<InstanceOptions, 'logger' | 'fatal'>,
-): () => Promise<void> {
-  let running: Promise<void> = Promise.resolve();
-  let next = 0;
-  const tidy = async () => {
-    await logs.removeDue();
-    next = await sweepSome(vaults, logs, next, (name, error) => {
-      if (error instanceof FsyncFailed) fatal(error);
-      logger.warn({ err: error, log: name }, 'orphaned content was not swept; it is tried again');
-    });
-  };
-  const task = schedule(
-    TIDY_SCHEDULE,
-    () => {
-      running = tidy();
-      return running;
-    },
-    { noOverlap: true },
-  );
-  return async () => {
-    await task.destroy();
-    await running;
-  };
-}
-
-/** Logs of which the vault is opened in one run, one after the other: all have their turn within hours. */
-const SWEPT_AT_ONCE = 64;
-
-/** Sweeps some vaults from the log at `begin` on; one that cannot be swept now keeps no other from it. */
-async function sweepSome(
-  vaults: Vaults,
-  logs: Logs,
-  begin: number,
-  failed: (name: string, error: unknown) => void,
-): Promise<number> {
-  const all = logs.list();
-  const some = all.slice(begin, begin + SWEPT_AT_ONCE);
-  for (const { name } of some) {
-    try {
-      await logs.use(name, async (log) => sweep(await vaults.get(name), log));
-    } catch (error) {
-      failed(name, error);
-    }
-  }
-  return begin + some.length >= all.length ? 0 : begin + some.length;
-}
-
-async function sweep(vault: Vault, log: Log): Promise<void> {
-  const isLogged = async ({ recordId, source }: RecordKey) => {
-    if (log.isStaged(recordId, source)) return true;
-    try {
-      await log.findRecord(recordId, source);
-      return true;
-    } catch (error) {
-      if (hasCode(error, 'not_found')) return false;
-      throw error;
-    }
-  };
-  await vault.sweep(isLogged, ORPHAN_AGE_MS, systemClock.now());
 }
