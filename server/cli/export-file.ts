@@ -5,22 +5,53 @@
  * is there; it is cut off, and written again.
  */
 import { closeSync, fstatSync, ftruncateSync, openSync, readSync, writeSync } from 'node:fs';
+import { parseUtf8 } from '../core/bytes.ts';
 import { SteleError } from '../core/errors.ts';
 import { FEED_LINE_BYTES_MAX, parseFeedLine } from '../core/feed.ts';
 import { Unusable } from './exit.ts';
 
 const NEWLINE = 10;
 
+/** What a line of an export looks like. */
+export interface ExportForm {
+  /** Throws if it is none. */
+  parse(line: Uint8Array): { readonly index: number; readonly text: string };
+  /** How every line begins, so that the first can be told where it was cut short. */
+  readonly head: string;
+}
+
+/** Lines of the feed. */
+export const FEED_FORM: ExportForm = {
+  parse: parseFeedLine,
+  head: '{"index":',
+};
+
+/** OCSF events: shorter than the feed's line of the same entry. */
+export const OCSF_FORM: ExportForm = {
+  parse(line) {
+    const text = parseUtf8(line, 'event');
+    const { metadata } = JSON.parse(text) as { metadata?: { sequence?: unknown } };
+    const index = metadata?.sequence;
+    if (typeof index !== 'number' || !Number.isSafeInteger(index) || index < 0) {
+      throw new SteleError('malformed', 'event: it has no sequence');
+    }
+    return { index, text };
+  },
+  head: '{"category_uid":',
+};
+
 /** An open export file, ready for its next line. */
 export class ExportFile {
   readonly path: string;
+  readonly #form: ExportForm;
   /** The index of its first line, and the text of its last; nothing of an empty file. */
   readonly begin: number | undefined;
   readonly last: { readonly index: number; readonly text: string } | undefined;
   readonly #fd: number;
 
-  constructor(path: string) {
+  constructor(path: string, form: ExportForm) {
     this.path = path;
+    this.#form = form;
     this.#fd = open(path);
     try {
       this.begin = this.#first();
@@ -48,7 +79,9 @@ export class ExportFile {
     const bytes = this.#read(0, Math.min(size, FEED_LINE_BYTES_MAX + 1));
     const end = bytes.indexOf(NEWLINE);
     if (end >= 0) return this.#parse(bytes.subarray(0, end)).index;
-    const isBegun = size <= FEED_LINE_BYTES_MAX && BEGUN.test(bytes.toString('latin1'));
+    const { head } = this.#form;
+    const begun = bytes.toString('latin1', 0, head.length);
+    const isBegun = size <= FEED_LINE_BYTES_MAX && head.startsWith(begun);
     if (!isBegun) throw this.#foreign(undefined);
     ftruncateSync(this.#fd, 0);
     return undefined;
@@ -70,7 +103,7 @@ export class ExportFile {
 
   #parse(line: Uint8Array) {
     try {
-      return parseFeedLine(line);
+      return this.#form.parse(line);
     } catch (cause) {
       throw this.#foreign(cause);
     }
@@ -91,9 +124,6 @@ export class ExportFile {
     return bytes;
   }
 }
-
-/** What a line that was cut short looks like, however short. */
-const BEGUN = /^\{("(i(n(d(e(x("(:[0-9]{0,16}(,.*)?)?)?)?)?)?)?)?)?$/;
 
 /** For reading, and for appending at the end; made for its owner alone where there is none. */
 function open(path: string): number {

@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { ExportFile } from '../../server/cli/export-file.ts';
+import { ExportFile, FEED_FORM } from '../../server/cli/export-file.ts';
 import { runCli, type Starters } from '../../server/cli/program.ts';
 import { LogClient } from '../../server/client/client.ts';
 import { decodeEntry } from '../../server/core/entry.ts';
@@ -127,7 +127,7 @@ describe('an export file', () => {
     const first = lines[0]?.length ?? 0;
     for (let length = 0; length <= text.length; length += length < 40 ? 1 : 37) {
       writeFileSync(path, text.slice(0, length));
-      const file = new ExportFile(path);
+      const file = new ExportFile(path, FEED_FORM);
       const whole = length < first ? 0 : length < text.length ? 1 : 2;
       expect(file.last?.index, `cut at ${length}`).toBe(whole === 0 ? undefined : whole - 1);
       file.append(lines.slice(whole).join(''));

@@ -1,17 +1,19 @@
 /**
  * `stele export`: all entries of a log as lines of JSON, in a file that grows or on standard output.
  *
- * With `--follow` it goes on until it is interrupted, whatever becomes of the connection: a server that
+ * With `--format ocsf` each is an OCSF event for a SIEM. With `--follow` it goes on until it is interrupted, whatever becomes of the connection: a server that
  * stops and starts again costs nothing but time.
  */
 import { resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import type { LogClient } from '../../client/client.ts';
 import { parseDecimal } from '../../core/decimal.ts';
 import { hasCode, SteleError } from '../../core/errors.ts';
+import type { FeedLine } from '../../core/feed.ts';
+import { formatOcsf } from '../../core/ocsf.ts';
 import { Unusable } from '../exit.ts';
-import { ExportFile } from '../export-file.ts';
+import { ExportFile, FEED_FORM, OCSF_FORM } from '../export-file.ts';
 import type { Cli } from '../program.ts';
 import { lineOf, type Voice, voiceOf, type World } from '../terminal.ts';
 import { addLog, addWhere, logClient, type WhereOptions } from '../where.ts';
@@ -21,6 +23,7 @@ interface Options extends WhereOptions {
   readonly from?: string;
   readonly follow?: true;
   readonly output?: string;
+  readonly format: 'feed' | 'ocsf';
 }
 
 export function command(cli: Cli): Command {
@@ -28,6 +31,11 @@ export function command(cli: Cli): Command {
     .description('Writes all entries of a log, a line of JSON each.')
     .option('--from <index>', 'the first entry; without it 0, or where the file ends')
     .option('--follow', 'go on with the entries that come, until interrupted')
+    .addOption(
+      new Option('--format <form>', 'lines of the feed, or OCSF events, which prove nothing')
+        .choices(['feed', 'ocsf'])
+        .default('feed'),
+    )
     .option('-o, --output <file>', 'add to that file, after its last whole line')
     .addHelpText('after', '\nExample:\n  $ stele export --log team-a --follow -o team-a.jsonl')
     .action(
@@ -37,16 +45,21 @@ export function command(cli: Cli): Command {
         const client = logClient(world, options, 'read');
         const from = options.from === undefined ? undefined : parseDecimal(options.from, '--from');
         const follow = options.follow === true;
+        const format = await formatterOf(options.format, client);
+        const copying = { world, client, voice, follow, format };
         if (options.output === undefined) {
           const write = (line: string) => world.out(`${line}\n`);
-          await copy({ world, client, voice, follow, write }, from ?? 0);
+          await copy({ ...copying, write }, from ?? 0);
           return undefined;
         }
-        const file = new ExportFile(resolve(world.cwd, options.output));
+        const file = new ExportFile(
+          resolve(world.cwd, options.output),
+          options.format === 'ocsf' ? OCSF_FORM : FEED_FORM,
+        );
         try {
-          const start = await startOf(file, client, from);
+          const start = await startOf(file, copying, from);
           const write = (line: string) => file.append(`${line}\n`);
-          const end = await copy({ world, client, voice, follow, write }, start);
+          const end = await copy({ ...copying, write }, start);
           voice.say(`${end - start} entries written to ${options.output}, the next is ${end}`);
           voice.json({ file: options.output, written: end - start, next: end });
         } finally {
@@ -58,13 +71,18 @@ export function command(cli: Cli): Command {
 }
 
 /** Where the file goes on. Its last line must be the log's: two logs in one file are no export of either. */
-async function startOf(file: ExportFile, client: LogClient, from: number | undefined) {
+async function startOf(
+  file: ExportFile,
+  { client, format }: Pick<Copying, 'client' | 'format'>,
+  from: number | undefined,
+) {
   const { begin, last, path } = file;
   if (last === undefined || begin === undefined) return from ?? 0;
   if (from !== undefined && from !== begin) {
     throw new Unusable(`${path}: it begins with entry ${begin}, and --from says ${from}`);
   }
-  if ((await lineAt(client, last.index)) === last.text) return last.index + 1;
+  const line = await lineAt(client, last.index);
+  if (line !== undefined && format(line) === last.text) return last.index + 1;
   throw new SteleError(
     'conflict',
     `${path}: its entry ${last.index} is not that of ${client.base}, so nothing is written to it`,
@@ -72,13 +90,21 @@ async function startOf(file: ExportFile, client: LogClient, from: number | undef
 }
 
 /** The line of one entry; nothing if the log has no such entry. */
-async function lineAt(client: LogClient, index: number): Promise<string | undefined> {
+async function lineAt(client: LogClient, index: number): Promise<FeedLine | undefined> {
   try {
-    for await (const line of client.feed(index, { limit: 1 })) return line.text;
+    for await (const line of client.feed(index, { limit: 1 })) return line;
   } catch (error) {
     if (!hasCode(error, 'not_found')) throw error;
   }
   return undefined;
+}
+
+type Formatter = (line: FeedLine) => string;
+
+async function formatterOf(format: Options['format'], client: LogClient): Promise<Formatter> {
+  if (format === 'feed') return ({ text }) => text;
+  const { origin } = await client.head();
+  return ({ index, entry }) => formatOcsf(index, entry, origin);
 }
 
 interface Copying {
@@ -86,6 +112,7 @@ interface Copying {
   readonly client: LogClient;
   readonly voice: Voice;
   readonly follow: boolean;
+  readonly format: Formatter;
   readonly write: (line: string) => void;
 }
 
@@ -96,12 +123,12 @@ const STEP = 1_000;
 
 /** Writes what comes, and returns the index that would be next. */
 async function copy(copying: Copying, start: number): Promise<number> {
-  const { world, client, voice, follow, write } = copying;
+  const { world, client, voice, follow, format, write } = copying;
   const { interrupted } = world;
   for (let next = start; ; ) {
     try {
       for await (const line of client.feed(next, { follow, signal: interrupted })) {
-        write(line.text);
+        write(format(line));
         next = line.index + 1;
         if (next % STEP === 0) voice.progress(`entry ${next}`);
       }
