@@ -13,6 +13,7 @@
 import protobuf from 'protobufjs/minimal.js';
 import { stele } from '../gen/envelope.js';
 import { equalBytes } from './bytes.ts';
+import { checkShape } from './entry-shape.ts';
 import { malformed, SteleError } from './errors.ts';
 import { ENTRY_BYTES_MAX } from './limits.ts';
 import { checkEntry, type Entry, type EntrySignature } from './statement.ts';
@@ -40,6 +41,7 @@ export function decodeEntry(bytes: Uint8Array): Entry {
   checkLength(bytes.length);
   // Every canonical entry begins so; what begins with "D" is a PAE, which must never be taken for one.
   if (bytes[0] !== 0x0a) throw malformed(WHAT, 'it does not begin with 0x0a, the tag of a payload');
+  checkShape(bytes);
   const message = decodeMessage(bytes);
   const entry: Entry = {
     payloadType: message.payloadType,
