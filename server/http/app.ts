@@ -19,6 +19,7 @@ import { RequestLog } from './request-log.ts';
 import { allRoutes } from './routes/all.ts';
 import { HTTP_DEFAULTS, type HttpSettings } from './settings.ts';
 import { Tokens } from './tokens.ts';
+import { Turns } from './turns.ts';
 import { Uploads } from './upload.ts';
 
 export interface AppDeps {
@@ -50,6 +51,8 @@ export interface Parts extends AppDeps {
   readonly held: HeldBytes;
   readonly answers: HeldBytes;
   readonly uploads: Uploads;
+  /** Of those who have long work. */
+  readonly turns: Turns;
   /** Feeds under way, and requests that wait for a head. */
   readonly feeds: Places;
   readonly headWaiters: Places;
@@ -77,6 +80,7 @@ export function createApp(deps: AppDeps): Koa {
     held: new HeldBytes(settings.heldBytesMax),
     answers: new HeldBytes(settings.answerBytesMax),
     uploads: new Uploads(settings.uploadsPerTokenMax),
+    turns: new Turns(),
     feeds,
     headWaiters,
     metrics: new Metrics({ logs: deps.logs, clock: deps.clock, rates, feeds, headWaiters }),

@@ -9,6 +9,7 @@ import { parseDecimal } from '../core/decimal.ts';
 import { malformed, SteleError, shown } from '../core/errors.ts';
 import type { Call } from './call.ts';
 import { lengthRequired, Refusal, unsupportedType } from './errors.ts';
+import type { Tokens } from './tokens.ts';
 
 /** Bytes that are held in memory now for requests, of bodies or of answers: bounded all together. */
 export class HeldBytes {
@@ -89,8 +90,27 @@ export function askForBody(req: IncomingMessage, res: ServerResponse): void {
   if (req.headers.expect !== undefined && !res.headersSent) res.writeContinue();
 }
 
-/** The whole body. Rejects with `too_large`, with `malformed` if it breaks off, or with 408. */
-export function readBody(call: Call, bounds: BodyBounds, held: HeldBytes): Promise<Uint8Array> {
+/** What reading a body needs: room for it, and who may still send one. */
+export interface BodyParts {
+  readonly held: HeldBytes;
+  readonly tokens: Pick<Tokens, 'checkStill'>;
+}
+
+/**
+ * The whole body. Rejects with `too_large`, with `malformed` if it breaks off, with 408, or with
+ * `unauthenticated` if the token ended meanwhile.
+ */
+export async function readBody(
+  call: Call,
+  bounds: BodyBounds,
+  { held, tokens }: BodyParts,
+): Promise<Uint8Array> {
+  const body = await receive(call, bounds, held);
+  tokens.checkStill(call.token);
+  return body;
+}
+
+function receive(call: Call, bounds: BodyBounds, held: HeldBytes): Promise<Uint8Array> {
   const { req, res } = call.ctx;
   askForBody(req, res);
   return new Promise((resolve, reject) => {

@@ -67,11 +67,23 @@ export class Tokens {
     if (row === undefined || !timingSafeEqual(row.hash, hash)) {
       throw unauthenticated('authorization: this token is not known here');
     }
-    if (row.revokedMs !== undefined) throw unauthenticated(`token ${row.id} has been revoked`);
-    if (row.expiresMs !== undefined && row.expiresMs <= this.#clock.now()) {
-      throw unauthenticated(`token ${row.id} expired at ${timestamp(row.expiresMs)}`);
-    }
+    this.#checkGood(row);
     return row;
+  }
+
+  /**
+   * Throws `unauthenticated` if a token that was good when its request came is so no more. To be asked by
+   * whatever goes on for long before it takes or gives something.
+   */
+  checkStill(token: TokenRow | undefined): void {
+    if (token !== undefined) this.#checkGood(this.#row(token.hash) ?? token);
+  }
+
+  #checkGood({ id, revokedMs, expiresMs }: TokenRow): void {
+    if (revokedMs !== undefined) throw unauthenticated(`token ${id} has been revoked`);
+    if (expiresMs !== undefined && expiresMs <= this.#clock.now()) {
+      throw unauthenticated(`token ${id} expired at ${timestamp(expiresMs)}`);
+    }
   }
 
   add(row: TokenRow): void {

@@ -11,17 +11,21 @@ import type { ByteSource } from './multipart.ts';
 export class RequestBytes implements ByteSource {
   readonly #req: IncomingMessage;
   readonly #idleTimeoutMs: number;
+  readonly #checkSender: () => void;
   #received = 0;
 
-  constructor(req: IncomingMessage, idleTimeoutMs: number) {
+  /** `checkSender` throws where the sender may send no more; it is asked whenever bytes have come. */
+  constructor(req: IncomingMessage, idleTimeoutMs: number, checkSender: () => void) {
     this.#req = req;
     this.#idleTimeoutMs = idleTimeoutMs;
+    this.#checkSender = checkSender;
   }
 
   async next(): Promise<Uint8Array | undefined> {
     for (;;) {
       const chunk = this.#req.read() as Buffer | null;
       if (chunk !== null) {
+        this.#checkSender();
         this.#received += chunk.length;
         return chunk;
       }

@@ -1,8 +1,8 @@
 /** The port: slow, oversized and broken senders, and letting go of connections at shutdown. */
-import { connect } from 'node:net';
 import { afterEach, describe, expect, test } from 'vitest';
 import { decodeEntry } from '../../server/core/entry.ts';
 import { SteleError } from '../../server/core/errors.ts';
+import { head as headOf, talk as talkTo } from './wire.ts';
 import { type RecordOptions, World, type WorldOptions } from './world.ts';
 
 let world: World;
@@ -17,48 +17,10 @@ async function start(options: WorldOptions = {}) {
   return { log, gateway };
 }
 
-/** Opens a connection, sends what it is given, and collects what comes until it ends. */
-function talk() {
-  const { port } = new URL(world.server.url);
-  const socket = connect(Number(port), '127.0.0.1');
-  const got: Buffer[] = [];
-  const arrivals = new Set<() => void>();
-  socket.on('data', (chunk: Buffer) => {
-    got.push(chunk);
-    for (const arrived of arrivals) arrived();
-  });
-  socket.on('end', () => socket.end());
-  socket.on('error', () => undefined);
-  const closed = new Promise<void>((resolve) => socket.on('close', () => resolve()));
-  return {
-    socket,
-    text: () => Buffer.concat(got).toString(),
-    send: (data: string | Uint8Array) =>
-      new Promise<void>((resolve) => socket.write(data, () => resolve())),
-    async end(): Promise<string> {
-      await closed;
-      return Buffer.concat(got).toString();
-    },
-    until: (part: string) =>
-      new Promise<void>((resolve) => {
-        const look = () => {
-          if (!Buffer.concat(got).toString().includes(part)) return;
-          arrivals.delete(look);
-          resolve();
-        };
-        arrivals.add(look);
-        look();
-      }),
-  };
-}
+const talk = () => talkTo(world);
 
 const head = (method: string, path: string, headers: Record<string, string> = {}) =>
-  `${method} ${path} HTTP/1.1\r\nhost: x\r\n${Object.entries({
-    authorization: `Bearer ${token}`,
-    ...headers,
-  })
-    .map(([name, value]) => `${name}: ${value}\r\n`)
-    .join('')}\r\n`;
+  headOf(method, path, { authorization: `Bearer ${token}`, ...headers });
 
 /** Commitments that make an entry large. */
 const LARGE = Object.fromEntries(

@@ -24,7 +24,7 @@ export async function readObject<S extends v.GenericSchema>(
 ): Promise<v.InferOutput<S>> {
   judgeBodyHeaders(call.ctx.req, ['application/json'], ADMIN_BYTES_MAX);
   const bounds = { bytesMax: ADMIN_BYTES_MAX, timeoutMs: parts.settings.bodyTimeoutMs };
-  const body = await readBody(call, bounds, parts.held);
+  const body = await readBody(call, bounds, parts);
   const result = v.safeParse(schema, parseJson(body, 'body'));
   if (result.success) return result.output;
   const [issue] = result.issues;

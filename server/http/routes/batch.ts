@@ -4,7 +4,6 @@
  * One bad entry does not spoil the others. All that is good goes to the log in one submission, so it
  * shares one commit; the answer waits for it.
  */
-import { setImmediate as yieldToOthers } from 'node:timers/promises';
 import { ENVELOPE_JSON_TYPE } from '../../core/envelope.ts';
 import { malformed, SteleError } from '../../core/errors.ts';
 import { leafHash } from '../../core/merkle.ts';
@@ -19,13 +18,14 @@ import { type BatchResult, delimited, type Framing, ndjson } from '../framing.ts
 import { isCallersDoing, problemOf } from '../problem.ts';
 import { priceOfBatch } from '../rates.ts';
 import { BATCH_BYTES_MAX } from '../settings.ts';
+import type { Turns } from '../turns.ts';
 import { PROTOBUF_TYPES, parseEntryBody } from './entry-body.ts';
 
 export const NDJSON_TYPE = 'application/x-ndjson';
 const TYPES = [NDJSON_TYPE, ...PROTOBUF_TYPES];
 
-/** Entries parsed and judged before other requests get a turn. */
-const STEP = 256;
+/** Entries of one batch whose signatures are checked, or wait for it, at a time. */
+const CHECKED_MAX = 512;
 
 export function batchRoutes(parts: Parts): readonly LogRoute[] {
   return [
@@ -43,13 +43,15 @@ async function postBatch(parts: Parts, call: Call, log: Log): Promise<void> {
   const type = judgeBodyHeaders(call.ctx.req, TYPES, BATCH_BYTES_MAX);
   log.checkRoom();
   const bounds = { bytesMax: BATCH_BYTES_MAX, timeoutMs: parts.settings.bodyTimeoutMs };
-  const body = await readBody(call, bounds, parts.held);
+  const body = await readBody(call, bounds, parts);
   const framing = type === NDJSON_TYPE ? ndjson : delimited;
   const frames = framing.split(body);
   if (frames.length === 0) throw malformed('batch', 'has no entry');
   call.charge.more(priceOfBatch(frames.length));
   const entryType = type === NDJSON_TYPE ? ENVELOPE_JSON_TYPE : 'application/protobuf';
-  const outcomes = await submitAll(log, await admitAll(log, frames, entryType));
+  const judged = await admitAll(parts.turns, log, frames, entryType);
+  parts.tokens.checkStill(call.token);
+  const outcomes = await submitAll(log, judged);
   checkNotAllPushedBack(outcomes);
   for (const one of outcomes) parts.metrics.refused(one);
   const notTheirs = outcomes.filter((one) => one instanceof SteleError && !isCallersDoing(one));
@@ -58,32 +60,42 @@ async function postBatch(parts: Parts, call: Call, log: Log): Promise<void> {
   sendFresh(
     call,
     type === NDJSON_TYPE ? NDJSON_TYPE : 'application/protobuf',
-    Buffer.concat(await formatAnswer(call, log, framing, head, outcomes)),
+    Buffer.concat(await formatAnswer(parts.turns, call, log, framing, head, outcomes)),
   );
 }
 
-/** Each entry judged on its own; at most two steps' worth waits for signature checks at a time. */
+/** Each entry judged on its own, in turns with everybody else's. */
 async function admitAll(
+  turns: Turns,
   log: Log,
   frames: readonly Uint8Array[],
   type: string,
 ): Promise<(Admitted | SteleError)[]> {
-  const steps: Promise<(Admitted | SteleError)[]>[] = [];
-  for (let at = 0; at < frames.length; at += STEP) {
-    steps.push(Promise.all(frames.slice(at, at + STEP).map((frame) => admitOne(log, frame, type))));
-    await steps.at(-3);
-    if (at > 0) await yieldToOthers();
+  const work = turns.begin();
+  const judged: Promise<Admitted | SteleError>[] = [];
+  for (const frame of frames) {
+    await work.step();
+    await judged.at(-CHECKED_MAX);
+    judged.push(admitOne(log, frame, type));
   }
-  return (await Promise.all(steps)).flat();
+  return Promise.all(judged);
 }
 
 async function admitOne(log: Log, frame: Uint8Array, type: string): Promise<Admitted | SteleError> {
   try {
     return await log.admit(parseEntryBody(frame, type));
   } catch (error) {
-    if (error instanceof SteleError) return error;
+    if (error instanceof SteleError) return withoutTrace(error);
     throw error;
   }
+}
+
+/**
+ * The same refusal, made here. The trace of the other keeps alive what its frames had in hand, which for a
+ * decoder is all that it had made of an entry, and in a batch there may be ten thousand.
+ */
+function withoutTrace({ code, message, retryAfterS }: SteleError): SteleError {
+  return new SteleError(code, message, retryAfterS === undefined ? {} : { retryAfterS });
 }
 
 type Outcome =
@@ -128,23 +140,22 @@ function newestHead(outcomes: readonly Outcome[]): Head | undefined {
 }
 
 async function formatAnswer(
+  turns: Turns,
   call: Call,
   log: Log,
   framing: Framing,
   head: Head,
   outcomes: readonly Outcome[],
 ): Promise<Uint8Array[]> {
+  const work = turns.begin();
   const frames = [framing.head(head)];
-  for (let at = 0; at < outcomes.length; at += STEP) {
-    if (at > 0) await yieldToOthers();
-    const step = outcomes
-      .slice(at, at + STEP)
-      .map(async (one) =>
-        one instanceof SteleError
-          ? framing.problem(problemOf(one, call.id))
-          : framing.result(await prove(log, head, one)),
-      );
-    frames.push(...(await Promise.all(step)));
+  for (const one of outcomes) {
+    await work.step();
+    frames.push(
+      one instanceof SteleError
+        ? framing.problem(problemOf(one, call.id))
+        : framing.result(await prove(log, head, one)),
+    );
   }
   return frames;
 }

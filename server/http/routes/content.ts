@@ -47,7 +47,7 @@ async function getBody(parts: Parts, call: Call, log: Log): Promise<void> {
   const { vault, key, field, digest } = await openContent(parts, call, log, true);
   const { value, chunks } = await vault.body(key, field, digest);
   const { ctx } = call;
-  const body = Readable.from(chunks, { objectMode: false });
+  const body = Readable.from(whileGood(parts, call, chunks), { objectMode: false });
   // Content that turns out damaged on the way must not look whole: the connection breaks.
   body.on('error', (error) => ctx.res.destroy(error));
   // The media type is a stranger's word: taken as such, it would run as a page of this origin.
@@ -57,6 +57,14 @@ async function getBody(parts: Parts, call: Call, log: Log): Promise<void> {
   ctx.set('Cache-Control', 'private, no-store');
   ctx.body = body;
   ctx.length = value.bytes;
+}
+
+/** A long read ends with its token. */
+async function* whileGood(parts: Parts, call: Call, chunks: AsyncIterable<Uint8Array>) {
+  for await (const chunk of chunks) {
+    parts.tokens.checkStill(call.token);
+    yield chunk;
+  }
 }
 
 interface Opened {

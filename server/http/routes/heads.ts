@@ -65,6 +65,7 @@ async function getHeadBeyond(parts: Parts, call: Call, log: Log): Promise<void> 
     } finally {
       leave();
     }
+    parts.tokens.checkStill(call.token);
   }
   sendNewest(call, log);
 }

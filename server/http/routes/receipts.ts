@@ -46,6 +46,7 @@ export function receiptRoutes(parts: Parts): readonly LogRoute[] {
         waiters += 1;
         try {
           const index = await whenLogged(call, log, find, seconds, parts.stopping);
+          parts.tokens.checkStill(call.token);
           send(call, await log.receipt(index));
         } finally {
           waiters -= 1;

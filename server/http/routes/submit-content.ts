@@ -29,7 +29,8 @@ export async function submitWithContent(parts: Parts, call: Call, log: Log): Pro
   parts.uploads.begin(holder);
   try {
     askForBody(req, res);
-    const bytes = new RequestBytes(req, parts.settings.idleTimeoutMs);
+    const checkSender = () => parts.tokens.checkStill(call.token);
+    const bytes = new RequestBytes(req, parts.settings.idleTimeoutMs, checkSender);
     await submitParts(parts, call, log, new MultipartReader(bytes, boundary));
   } finally {
     parts.uploads.end(holder);
@@ -51,6 +52,7 @@ async function submitParts(
     const { staging } = content;
     // Its fsync happens here, and not while the log's next batch waits for it.
     await staging?.seal();
+    parts.tokens.checkStill(call.token);
     const [submitted] = await log.submit([
       staging === undefined ? { admitted } : { admitted, content: staging },
     ]);

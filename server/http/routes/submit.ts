@@ -31,7 +31,7 @@ async function postEntry(parts: Parts, call: Call, log: Log): Promise<void> {
   const bytesMax = entryBytesMax(type);
   judgeBodyHeaders(req, TYPES, bytesMax);
   const { bodyTimeoutMs: timeoutMs } = parts.settings;
-  const body = await readBody(call, { bytesMax, timeoutMs }, parts.held);
+  const body = await readBody(call, { bytesMax, timeoutMs }, parts);
   const admitted = await log.admit(parseEntryBody(body, type));
   const [submitted] = await log.submit([{ admitted }]);
   await answerSubmitted(call, log, admitted, submitted);
