@@ -25,7 +25,7 @@ import { allowed, openToOrigins, preflight, routeOf } from './methods.ts';
 import { parseQuery, parseTarget, unknownPath } from './path.ts';
 import { isCallersDoing, problemHeaders, problemOf } from './problem.ts';
 import type { Charge } from './rates.ts';
-import { ACCESS_SUFFIX, boundName, checkRole, isVisible, judge } from './roles.ts';
+import { checkRole, isVisible, judge } from './roles.ts';
 import { type Match, Router } from './router.ts';
 import { DATA_POLICY, headersOfAll, setAll } from './security.ts';
 import { LARGE_ANSWER_BYTES } from './settings.ts';
@@ -169,22 +169,21 @@ export class Dispatcher {
     if (body.length >= LARGE_ANSWER_BYTES) this.#parts.answers.takeAnswer(ctx.res, body.length);
   }
 
+  /**
+   * Whoever may not know of a log hears what is said of one that does not exist, and as soon: the log is
+   * not touched for it, so neither its trouble nor the time that it takes tells anything.
+   */
   async #openLog(name: string, token: TokenRow | undefined): Promise<Lease> {
+    const { logs } = this.#parts;
+    const visibility = logs.visibilityOf(name);
+    if (visibility === undefined || !isVisible(visibility, token, name)) throw unknownLog(name);
     try {
-      return await this.#parts.logs.lease(name);
+      return await logs.lease(name);
     } catch (error) {
-      // Word for word what a stranger hears of a private log, also of one that is broken.
-      if (hasCode(error, 'not_found') || !this.#maySee(name, token)) throw unknownLog(name);
+      // It was taken away a moment ago.
+      if (hasCode(error, 'not_found')) throw unknownLog(name);
       throw error;
     }
-  }
-
-  /** Asked of the registry: the log itself could not be opened. */
-  #maySee(name: string, token: TokenRow | undefined): boolean {
-    const known = this.#parts.logs.list().find((log) => log.name === boundName(name));
-    if (known === undefined) return false;
-    const visibility = name.endsWith(ACCESS_SUFFIX) ? 'private' : known.visibility;
-    return isVisible(visibility, token, name);
   }
 
   #refuse(ctx: Koa.Context, id: string, { failure, token }: Progress): void {

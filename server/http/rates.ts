@@ -6,7 +6,8 @@
  *
  *     any request                                    1   taken before anything of it is read
  *     a batch, for each 4 entries                    1   taken when its entries are counted
- *     a page of entries, for each 64 that it may have   1
+ *     a page of entries, for each 64 that it has     1
+ *     the verifier keys, for each log                1   each is opened for it
  *
  * An entry in a batch costs the server about a quarter of one that comes alone, and so it is priced. A
  * request that waits or streams counts once, however long it lasts. What is refused for a reason that is
@@ -31,6 +32,10 @@ const PAGE_ENTRIES_PER_UNIT = 64;
 
 export function priceOfBatch(entries: number): number {
   return Math.ceil(entries / BATCH_ENTRIES_PER_UNIT);
+}
+
+export function priceOfKeys(logs: number): number {
+  return logs;
 }
 
 export function priceOfPage(entries: number): number {

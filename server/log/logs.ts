@@ -153,6 +153,14 @@ export class Logs {
     return this.#row(name);
   }
 
+  /** Who may see a log or access log that is served; nothing where there is none of that name. */
+  visibilityOf(name: string): Visibility | undefined {
+    const bound = boundName(name);
+    const row = this.#options.instance.log(bound);
+    if (row === undefined || !SERVED.includes(row.state)) return undefined;
+    return bound === name ? row.visibility : 'private';
+  }
+
   /** The last log of a series: `name` itself, or whichever of those that follow it one after the other is last. */
   newest(name: string): string {
     const rows = this.#options.instance.logs();

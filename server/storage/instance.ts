@@ -57,6 +57,7 @@ export interface Identity {
 export class InstanceStore {
   readonly path: string;
   readonly #db: Db;
+  #logs: ReadonlyMap<string, LogRow> | undefined;
 
   constructor(path: string) {
     this.path = path;
@@ -90,13 +91,25 @@ export class InstanceStore {
   }
 
   logs(): LogRow[] {
-    const rows = this.#run(() => this.#db.prepare(`${SELECT_LOG} ORDER BY name`).all());
-    return (rows as RawLog[]).map(toLog);
+    return [...this.#rows().values()];
   }
 
   log(name: string): LogRow | undefined {
-    const row = this.#run(() => this.#db.prepare(`${SELECT_LOG} WHERE name = ?`).get(name));
-    return row === undefined ? undefined : toLog(row as RawLog);
+    return this.#rows().get(name);
+  }
+
+  /**
+   * The rows by name, in order. Every request asks for one, also for names that do not exist, so they
+   * are kept: only this process writes them (`log/guard.ts`), and whatever it writes drops them.
+   */
+  #rows(): ReadonlyMap<string, LogRow> {
+    this.#logs ??= new Map(this.#selectLogs().map((row) => [row.name, row]));
+    return this.#logs;
+  }
+
+  #selectLogs(): LogRow[] {
+    const rows = this.#run(() => this.#db.prepare(`${SELECT_LOG} ORDER BY name`).all());
+    return (rows as RawLog[]).map(toLog);
   }
 
   insertLog(row: LogRow): void {
@@ -108,6 +121,7 @@ export class InstanceStore {
         )
         .run({ ...NO_LOG, ...row }),
     );
+    this.#logs = undefined;
   }
 
   /** Everything of a log that may change, in one durable write. */
@@ -120,6 +134,7 @@ export class InstanceStore {
         )
         .run({ ...NO_LOG, ...row }),
     );
+    this.#logs = undefined;
     if (changes === 0) throw new SteleError('not_found', `there is no log ${row.name}`);
   }
 

@@ -4,6 +4,8 @@ import { SteleError } from '../../server/core/errors.ts';
 import { World } from './world.ts';
 
 let world: World;
+/** The logs that were opened for somebody. */
+let leased: string[];
 let elsewhere: string;
 let own: string;
 
@@ -11,12 +13,16 @@ beforeAll(async () => {
   world = await World.start();
   await world.log('hidden', 'private');
   await world.log('team-a', 'proofs');
+  await world.log('works', 'proofs');
   elsewhere = world.token({ roles: ['read', 'admin'], logs: ['team-a'] });
   own = world.token({ roles: ['read'], logs: ['hidden'] });
-  const broken = async () => {
+  leased = [];
+  const lease = world.logs.lease.bind(world.logs);
+  world.logs.lease = async (name) => {
+    leased.push(name);
+    if (name === 'works') return lease(name);
     throw new SteleError('storage', '/data/logs/hidden.db: disk I/O error');
   };
-  world.logs.lease = broken;
 });
 
 afterAll(() => world.stop());
@@ -34,6 +40,8 @@ describe.each(['hidden', 'hidden.access'])('a private log that cannot be opened,
           detail: `log: there is no log "${name}" here`,
         });
         expect(answer.headers['retry-after']).toBeUndefined();
+        // Not even touched: what is not done takes no time that could be told.
+        expect(leased).not.toContain(name);
       }
     },
   );
@@ -46,4 +54,18 @@ describe.each(['hidden', 'hidden.access'])('a private log that cannot be opened,
 
 test('a log whose proofs are public says that it is broken', async () => {
   expect((await world.get('/logs/team-a/checkpoint')).status).toBe(503);
+});
+
+test('a log that cannot be opened keeps nobody from the keys of the others', async () => {
+  const { identity, anchor } = await world.logs.use('works', (log) => log.verifierKeys());
+  const keys = [identity, anchor].map(({ text }) => text);
+  const asked = async (token?: string) =>
+    (await world.get('/v1/keys', { token })).json<{
+      keys: { vkey: string }[];
+      unavailable: string[];
+    }>();
+  const stranger = await asked();
+  expect(stranger.keys.map(({ vkey }) => vkey)).toEqual(keys);
+  expect(stranger.unavailable).toEqual(['team-a']);
+  expect((await asked(own)).unavailable).toEqual(['hidden', 'team-a']);
 });

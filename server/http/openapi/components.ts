@@ -290,7 +290,13 @@ export const SCHEMAS = {
       'The log in numbers.',
     ),
   }),
-  VerifierKeys: object({ keys: list(object({ log: NAME, origin: ORIGIN, ...VKEY })) }),
+  VerifierKeys: object({
+    keys: list(object({ log: NAME, origin: ORIGIN, ...VKEY })),
+    'unavailable?': {
+      ...list(NAME, { minItems: 1 }),
+      description: 'Logs that cannot be opened now, so that their keys are not known.',
+    },
+  }),
   Challenge: object({
     origin: ORIGIN,
     challenge: {

@@ -9,6 +9,7 @@ import { sendJson } from '../answer.ts';
 import type { Parts } from '../app.ts';
 import type { Call, InstanceRoute } from '../call.ts';
 import { Refusal } from '../errors.ts';
+import { priceOfKeys } from '../rates.ts';
 import { isVisible } from '../roles.ts';
 
 export function instanceRoutes(parts: Parts): readonly InstanceRoute[] {
@@ -36,14 +37,31 @@ function getLogs(parts: Parts, call: Call): void {
 }
 
 async function getKeys(parts: Parts, call: Call): Promise<void> {
+  const logs = visibleLogs(parts, call);
+  call.charge.more(priceOfKeys(logs.length));
   const keys = [];
-  for (const { name, origin } of visibleLogs(parts, call)) {
-    const { identity, anchor } = await parts.logs.use(name, (log) => log.verifierKeys());
-    keys.push({ log: name, origin, purpose: 'identity', vkey: identity.text });
-    keys.push({ log: name, origin, purpose: 'anchor', vkey: anchor.text });
+  const unavailable: string[] = [];
+  for (const { name, origin } of logs) {
+    const known = await verifierKeysOf(parts, name);
+    if (known === undefined) unavailable.push(name);
+    else {
+      keys.push({ log: name, origin, purpose: 'identity', vkey: known.identity.text });
+      keys.push({ log: name, origin, purpose: 'anchor', vkey: known.anchor.text });
+    }
   }
-  sendJson(call, { keys });
+  sendJson(call, { keys, ...(unavailable.length === 0 ? {} : { unavailable }) });
   call.ctx.set('Vary', 'Authorization');
+}
+
+/** Nothing of a log that cannot be opened: the keys of the others are given all the same. */
+async function verifierKeysOf(parts: Parts, name: string) {
+  try {
+    return await parts.logs.use(name, (log) => log.verifierKeys());
+  } catch (error) {
+    if (!(error instanceof SteleError)) throw error;
+    parts.logger.debug({ err: error }, `log ${name}: its keys cannot be given`);
+    return undefined;
+  }
 }
 
 function getWellKnown(parts: Parts, call: Call): void {
