@@ -93,6 +93,10 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     about: 'look at an installation and say what is wrong with it',
     load: () => import('./commands/doctor.ts'),
   },
+  backup: {
+    about: 'copy a data folder while its server runs, and verify the copy',
+    load: () => import('./commands/backup.ts'),
+  },
   restore: {
     about: 'take over a data folder that was copied or restored',
     load: () => import('./commands/restore.ts'),

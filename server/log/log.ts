@@ -5,7 +5,6 @@ import { equalBytes, utf8 } from '../core/bytes.ts';
 import { decodeEntry, type Entry } from '../core/entry.ts';
 import { hasCode, invariant, SteleError, shown } from '../core/errors.ts';
 import type { PublicKey } from '../core/keys.ts';
-import { EMPTY_ROOT } from '../core/merkle.ts';
 import { formatNote, parseNote, type VerifierKey } from '../core/note.ts';
 import { parseRecord } from '../core/record.ts';
 import type { TilePath } from '../core/tile.ts';
@@ -49,6 +48,7 @@ import {
   restoreTree,
 } from './recover.ts';
 import { type End, type RegisteredKey, Registry, type Rules } from './registry.ts';
+import { rememberingOf } from './remembered.ts';
 import { payloadDigest, Sources } from './sources.ts';
 
 export type { LogOptions } from './options.ts';
@@ -533,12 +533,8 @@ export class Log<C extends StagedContent = StagedContent> {
     const { size } = staged ?? head;
     const largest = largestKnown(answers);
     if (largest !== undefined && largest.size > size) this.#ahead = largest;
-    const rootOf = async (at: TreeSize) => {
-      if (at <= head.size) return this.#reader.root(at);
-      // Nothing was ever signed between the two.
-      return at === staged?.size ? staged.root : EMPTY_ROOT;
-    };
-    const reason = await contradiction({ name: this.name, size, rootOf }, answers);
+    const remembering = rememberingOf(this.name, this.#reader, head, staged);
+    const reason = await contradiction(remembering, answers);
     if (reason !== undefined) {
       this.#appender.stop(
         new SteleError('split_view', `log ${this.name} ${reason}: it signs nothing more`),

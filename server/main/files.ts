@@ -1,42 +1,11 @@
 /** Small files and folders of a data folder, whole or not there at all. */
-import {
-  closeSync,
-  existsSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  renameSync,
-  statfsSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, mkdirSync, statfsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { SteleError } from '../core/errors.ts';
 import { createKeyFile, openKeyFile } from '../keys/file.ts';
 import type { Signer } from '../keys/signer.ts';
 
-/** Writes a file under a name of its own, syncs it, and gives it its real name. */
-export function writeWhole(path: string, text: string, mode: number): void {
-  const draft = `${path}.new`;
-  const file = openSync(draft, 'w', mode);
-  try {
-    writeFileSync(file, text);
-    fsyncSync(file);
-  } finally {
-    closeSync(file);
-  }
-  // A crash before this leaves a draft that the next start writes over.
-  renameSync(draft, path);
-  syncFolder(dirname(path));
-}
-
-export function syncFolder(path: string): void {
-  const folder = openSync(path, 'r');
-  try {
-    fsyncSync(folder);
-  } finally {
-    closeSync(folder);
-  }
-}
+export { syncFolder, writeWhole } from '../storage/files.ts';
 
 /** Makes a folder that only its owner can look into. */
 export function ensureFolder(path: string, advice?: string): void {

@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { existsSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Logger } from 'pino';
+import { checkRestored } from '../backup/restore.ts';
 import type { Config } from '../config.ts';
 import { SteleError } from '../core/errors.ts';
 import { VerifierPool } from '../keys/verifier-pool.ts';
@@ -138,6 +139,7 @@ async function openLogs(
 
 /** A first run on a wrong path must not begin a second history beside somebody's files. */
 function checkFolder(data: string, mustExist: boolean): void {
+  checkRestored(data);
   if (existsSync(join(data, 'stele.db'))) return;
   if (mustExist) {
     throw new SteleError(

@@ -191,6 +191,23 @@ export class InstanceStore {
   }
 }
 
+/** A log as a copy of the instance database has it. */
+export interface CopiedLog {
+  readonly name: string;
+  /** Only its access log is left. */
+  readonly isGone: boolean;
+}
+
+/** Leaves out of a copy what is not whole yet, and says which logs are in it. */
+export function settleInstanceCopy(copy: Db): CopiedLog[] {
+  copy.exec("DELETE FROM log WHERE state = 'creating'");
+  const rows = copy.prepare('SELECT name, state FROM log ORDER BY name').all();
+  return (rows as { name: string; state: string }[]).map(({ name, state }) => ({
+    name,
+    isGone: state === 'retired',
+  }));
+}
+
 const SELECT_LOG = `SELECT name, origin, visibility, rules, state, created_ms AS createdMs, previous, next,
   retire_ms AS retireMs, final FROM log`;
 

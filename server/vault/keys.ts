@@ -148,7 +148,7 @@ export class SqliteKeys implements KeyTable {
   }
 }
 
-const COLUMNS = 'seq, record, number, source, record_id, state, stored_ms, wrapped';
+export const COLUMNS = 'seq, record, number, source, record_id, state, stored_ms, wrapped';
 
 function prepare(db: Db) {
   const isErased = db.prepare('SELECT 1 FROM erased WHERE record = ?');
@@ -205,7 +205,7 @@ function prepare(db: Db) {
   };
 }
 
-function toRow(row: unknown): FileRow {
+export function toRow(row: unknown): FileRow {
   const { record_id, stored_ms, ...rest } = row as Omit<FileRow, 'recordId' | 'storedMs'> & {
     record_id: string;
     stored_ms: number;

@@ -19,6 +19,9 @@ import type { RecordKey } from './staging.ts';
 
 const FOLDER_NAMES = 4_096;
 
+/** The folder of what is being written. */
+export const STAGING = 'staging';
+
 /** What of a row makes a file's name. */
 export type FileName = Pick<FileRow, 'seq' | 'number' | 'record'>;
 
@@ -35,7 +38,7 @@ export class Layout {
   }
 
   get stagingFolder(): string {
-    return join(this.dir, 'staging');
+    return join(this.dir, STAGING);
   }
 
   staging(number: number): string {

@@ -17,7 +17,7 @@ import { ContentWriter, sectionBytes, sectionName } from './content-file.ts';
 import { type Files, FsyncFailed, nodeFiles } from './files.ts';
 import { Keyring } from './keyring.ts';
 import { type KeyTable, type KeyTableOptions, SqliteKeys, STATE } from './keys.ts';
-import { Layout, recordHash } from './layout.ts';
+import { Layout, recordHash, STAGING } from './layout.ts';
 import { all, type Disk, ensureFolder, Placer, removeFiles, type Sealed, Turns } from './place.ts';
 import { absent, Shelf } from './shelf.ts';
 import { checked, OpenStaging, type RecordKey, type Staging, type StagingFile } from './staging.ts';
@@ -52,6 +52,20 @@ interface Member {
   readonly relies: readonly number[];
 }
 
+/**
+ * A vault whose key database is missing must not begin a new one: what was stored before would never open
+ * again, and what comes now would be told apart from it by nothing.
+ */
+async function checkKeysAreThere(files: Files, layout: Layout, keysDb: string): Promise<void> {
+  if (await files.exists(keysDb)) return;
+  const stored = (await files.list(layout.dir)).filter((name) => name !== STAGING);
+  if (stored.length === 0) return;
+  throw new SteleError(
+    'storage',
+    'the vault has content and its key database is missing: bring vault-keys/ back from a backup',
+  );
+}
+
 export class Vault {
   readonly #disk: Disk;
   readonly #keyring: Keyring;
@@ -82,6 +96,7 @@ export class Vault {
     for (const folder of [dirname(keysDb), dirname(dir), dir, layout.stagingFolder]) {
       await ensureFolder(files, folder);
     }
+    await checkKeysAreThere(files, layout, keysDb);
     for (const name of await files.list(layout.stagingFolder)) {
       await files.remove(`${layout.stagingFolder}/${name}`);
     }

@@ -21,9 +21,11 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   client: ['core', 'verify', 'keys'],
   http: ['core', 'verify', 'keys', 'storage', 'log', 'vault'],
   proxy: ['core', 'keys', 'storage', 'vault', 'client'],
-  cli: ['core', 'verify', 'keys', 'storage', 'log', 'client', 'config'],
+  backup: ['core', 'storage', 'log', 'vault'],
+  cli: ['core', 'verify', 'keys', 'storage', 'log', 'client', 'config', 'backup'],
   config: ['core'],
   main: [
+    'backup',
     'core',
     'verify',
     'keys',

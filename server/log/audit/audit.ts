@@ -19,6 +19,7 @@ import type { TrustedKey } from '../../core/trust.ts';
 import { leafIndex, treeSize } from '../../core/units.ts';
 import type { KeyHistory } from '../../verify/key-history.ts';
 import type { SignatureChecker } from '../admit.ts';
+import { Registry } from '../registry.ts';
 import { EntryCheck } from './entries.ts';
 import { type Finding, Findings } from './findings.ts';
 import { type ClaimedHead, judgeHead, readClaim } from './heads.ts';
@@ -74,8 +75,10 @@ export async function audit(options: AuditOptions): Promise<AuditReport> {
   const contained = await walk(options, head, { tree, entries, marks, findings });
   const isComplete = tree.size === head.size;
   await compareControl(reader, entries, isComplete, findings);
+  const history =
+    entries === undefined ? await listedHistory(reader, origin, findings) : entries.history;
   await judgeHeads(options, origin, [head, ...others], {
-    history: isComplete ? entries?.history : undefined,
+    history: isComplete ? history : undefined,
     findings,
   });
   if (checker === undefined) {
@@ -192,6 +195,29 @@ async function judgeHeads(
     findings.add('note', what);
   }
   for (const head of heads) judgeHead(head, { origin, history, trusted: keys, genesis }, findings);
+}
+
+/**
+ * What the records that the log itself lists say of its keys, for an audit of the tree alone: they are in the
+ * tree, and one that the list lacks can only make a good line seem strange.
+ */
+async function listedHistory(
+  reader: AuditReader,
+  origin: string,
+  findings: Findings,
+): Promise<KeyHistory | undefined> {
+  const registry = new Registry(origin);
+  for (const index of (await reader.control()) ?? []) {
+    try {
+      for await (const [bytes] of reader.entries(index, treeSize(index + 1))) {
+        if (bytes !== undefined) registry.replay(bytes, index);
+      }
+    } catch (error) {
+      if (!(error instanceof SteleError)) throw error;
+      findings.add('fail', `as a control record: ${error.message}`, index);
+    }
+  }
+  return registry.history;
 }
 
 /** The keys that the log's first entry names: what it says of itself, for want of better. */

@@ -53,9 +53,7 @@ function migrate(db: Db, schema: Schema): void {
     'CREATE TABLE IF NOT EXISTS migration (number INTEGER PRIMARY KEY, name TEXT NOT NULL) STRICT',
   );
   const applied = db.prepare('SELECT number FROM migration ORDER BY number').pluck().all();
-  const files = readdirSync(join(MIGRATIONS, schema))
-    .filter((name) => /^\d{4}_[a-z0-9_]+\.sql$/.test(name))
-    .sort();
+  const files = migrationsOf(schema);
   if (applied.length > files.length) {
     throw new SteleError(
       'storage',
@@ -69,6 +67,28 @@ function migrate(db: Db, schema: Schema): void {
       db.exec(sql);
       db.prepare('INSERT INTO migration (number, name) VALUES (?, ?)').run(i + 1, name);
     }).immediate();
+  }
+}
+
+function migrationsOf(schema: Schema): string[] {
+  return readdirSync(join(MIGRATIONS, schema))
+    .filter((name) => /^\d{4}_[a-z0-9_]+\.sql$/.test(name))
+    .sort();
+}
+
+/** How many migrations a file has seen, and how many this release knows. */
+export function schemaOf(
+  path: string,
+  schema: Schema,
+): { readonly has: number; readonly known: number } {
+  const db = openForReading(path);
+  try {
+    const has = db.prepare('SELECT count(*) FROM migration').pluck().get() as number;
+    return { has, known: migrationsOf(schema).length };
+  } catch (error) {
+    throw storageError(error, path);
+  } finally {
+    db.close();
   }
 }
 

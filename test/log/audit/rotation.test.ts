@@ -5,6 +5,7 @@ import { Tree } from '../../../server/core/tree.ts';
 import type { TrustedKey } from '../../../server/core/trust.ts';
 import type { Signer } from '../../../server/keys/signer.ts';
 import { type AuditReport, audit } from '../../../server/log/audit/audit.ts';
+import type { AuditReader } from '../../../server/log/audit/reader.ts';
 import { StoreReader } from '../../../server/log/audit/store-reader.ts';
 import { MemoryStore } from '../../../server/storage/memory.ts';
 import { logVerifierKey } from '../../../server/verify/key-history.ts';
@@ -48,9 +49,12 @@ interface Signed {
   readonly published?: { readonly size: number; readonly signers: readonly Signer[] };
   readonly keys?: readonly TrustedKey[];
   readonly treeOnly?: boolean;
+  /** The reader has no list of control records, as over HTTP. */
+  readonly listless?: boolean;
 }
 
-async function audited({ entries, control, signers, published, keys, treeOnly }: Signed) {
+async function audited(signed: Signed) {
+  const { entries, control, signers, published, keys, treeOnly, listless } = signed;
   const store = new MemoryStore();
   const controls = control ?? CONTROL.filter((index) => index < entries.length);
   const head = await fill(store, entries, controls, ...signers);
@@ -59,11 +63,24 @@ async function audited({ entries, control, signers, published, keys, treeOnly }:
     await store.publish(await headOf(Tree.empty().append(leaves).tree, ...published.signers));
   }
   return audit({
-    reader: new StoreReader(store),
+    reader: listless === true ? listlessReader(store) : new StoreReader(store),
     keys,
     known: [{ from: 'a friend', ...head }],
     checker: treeOnly === true ? undefined : checker,
   });
+}
+
+/** Reads as over HTTP, where nobody says which records are control records. */
+function listlessReader(store: MemoryStore): AuditReader {
+  const reader = new StoreReader(store);
+  return {
+    hasPartialTiles: reader.hasPartialTiles,
+    checkpoint: () => reader.checkpoint(),
+    otherHeads: () => reader.otherHeads(),
+    entries: (begin, end) => reader.entries(begin, end),
+    tiles: (wanted) => reader.tiles(wanted),
+    control: async () => undefined,
+  };
 }
 
 function failuresOf({ findings }: AuditReport): string[] {
@@ -155,14 +172,27 @@ describe('a log that changed its keys', () => {
     );
   });
 
-  test('cannot be told by its tree alone, unless its keys are known from elsewhere', async () => {
+  test('cannot be told by its tree alone where nothing says which its control records are', async () => {
     const entries = await rotated(9);
-    const alone = await audited({ entries, signers: [next], treeOnly: true });
+    const alone = await audited({ entries, signers: [next], treeOnly: true, listless: true });
     expect(alone).toMatchObject({ fails: false, holds: false });
     expect(alone.findings.map(({ what }) => what).join('\n')).toMatch(/shows only in the records/);
     const keys = [trusted(old, 6), trusted(next)];
-    const told = await audited({ entries, signers: [next], keys, treeOnly: true });
+    const told = await audited({ entries, signers: [next], keys, treeOnly: true, listless: true });
     expect(told.holds).toBe(true);
+  });
+
+  test('can be told by its tree and the control records that its files list', async () => {
+    const entries = await rotated(9);
+    const told = await audited({ entries, signers: [next], treeOnly: true });
+    expect(failuresOf(told)).toEqual([]);
+    expect(told.holds).toBe(true);
+    const ended = await audited({ entries, signers: [old], treeOnly: true });
+    expect(failuresOf(ended).join()).toContain('has no line on it, and had to sign size 9');
+    // A list that lacks a record makes a good head seem strange, and never a strange one good.
+    const control = [0, 1, 5, 6, 7];
+    const lacking = await audited({ entries, control, signers: [next], treeOnly: true });
+    expect(lacking.fails).toBe(true);
   });
 });
 
