@@ -4,7 +4,7 @@
  * Every parser here has one spelling: it accepts exactly what the formatter prints, so that two texts
  * never stand for the same bytes.
  */
-import { malformed, shown } from './errors.ts';
+import { invariant, malformed, shown } from './errors.ts';
 import { primitives } from './primitives.ts';
 import type { Hash } from './units.ts';
 
@@ -39,6 +39,27 @@ export function concat(...parts: readonly Uint8Array[]): Uint8Array {
     at += part.length;
   }
   return whole;
+}
+
+/** Eight bytes, the highest first, of a whole number up to 2^53 − 1. */
+export function encodeU64(n: number): Uint8Array {
+  invariant(Number.isSafeInteger(n) && n >= 0, `${n} is a whole number from 0 to 2^53 - 1`);
+  const bytes = new Uint8Array(8);
+  let rest = n;
+  for (let i = 7; i >= 0; i--) {
+    bytes[i] = rest % 256;
+    rest = Math.floor(rest / 256);
+  }
+  return bytes;
+}
+
+/** Reads eight bytes, the highest first; throws `malformed` above 2^53 − 1. */
+export function decodeU64(bytes: Uint8Array, what: string): number {
+  invariant(bytes.length === 8, 'a u64 has eight bytes');
+  let n = 0;
+  for (const byte of bytes) n = n * 256 + byte;
+  if (!Number.isSafeInteger(n)) throw malformed(what, 'it is above 2^53 - 1');
+  return n;
 }
 
 /** Whether two byte strings are the same. Not constant in time: for public bytes only. */

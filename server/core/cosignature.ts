@@ -15,7 +15,7 @@
  * [C2SP tlog-cosignature] [FIPS 204 §5.3] pure mode, empty context.
  */
 import { ml_dsa44 } from '@noble/post-quantum/ml-dsa.js';
-import { concat, utf8 } from './bytes.ts';
+import { concat, decodeU64, encodeU64, utf8 } from './bytes.ts';
 import { invariant, malformed, unverified } from './errors.ts';
 import { checkSignature, type SignatureCheck } from './signature.ts';
 import { parseCheckpoint } from './tree-head.ts';
@@ -53,10 +53,10 @@ export function subtreeMessage(statement: SubtreeStatement): Uint8Array {
   return concat(
     utf8('subtree/v1\n\0'),
     shortText(statement.cosigner, 'cosigner'),
-    u64(statement.time),
+    encodeU64(statement.time),
     shortText(statement.origin, 'origin'),
-    u64(statement.start),
-    u64(statement.end),
+    encodeU64(statement.start),
+    encodeU64(statement.end),
     statement.root,
   );
 }
@@ -64,7 +64,7 @@ export function subtreeMessage(statement: SubtreeStatement): Uint8Array {
 /** The blob of a cosignature line: the time, then the signature. */
 export function encodeCosignature(time: number, signature: Uint8Array): Uint8Array {
   checkTime(time);
-  return concat(u64(time), signature);
+  return concat(encodeU64(time), signature);
 }
 
 /** The time of a cosignature blob in seconds. It is only worth something once the blob is checked. */
@@ -72,12 +72,7 @@ export function cosignatureTime(blob: Uint8Array): number {
   if (blob.length < TIME_BYTES) {
     throw malformed('cosignature', `${blob.length} bytes where a time has ${TIME_BYTES}`);
   }
-  let time = 0;
-  for (const byte of blob.subarray(0, TIME_BYTES)) time = time * 256 + byte;
-  if (!Number.isSafeInteger(time)) {
-    throw malformed('cosignature', 'the time is not a number of seconds up to 2^53 - 1');
-  }
-  return time;
+  return decodeU64(blob.subarray(0, TIME_BYTES), 'cosignature time');
 }
 
 /** Checks a cosignature of a checkpoint's note text by a key of type 0x04 or 0x06. */
@@ -123,13 +118,4 @@ function shortText(text: string, what: string): Uint8Array {
     throw malformed(what, `${bytes.length} bytes where 1 to 255 can be cosigned`);
   }
   return concat(Uint8Array.of(bytes.length), bytes);
-}
-
-function u64(n: number): Uint8Array {
-  const bytes = new Uint8Array(8);
-  for (let i = 7; i >= 0; i--) {
-    bytes[i] = n % 256;
-    n = Math.floor(n / 256);
-  }
-  return bytes;
 }
