@@ -2,9 +2,10 @@
  * A log store in memory, for tests and for what need not survive. It keeps the contract, except that
  * "durable" means "until the process ends".
  */
-import { equalBytes } from '../core/bytes.ts';
+import { equalBytes, toHex } from '../core/bytes.ts';
+import type { SignedTreeHead } from '../core/ct.ts';
 import { SteleError } from '../core/errors.ts';
-import type { LeafIndex, TreeSize } from '../core/units.ts';
+import type { Hash, LeafIndex, TreeSize } from '../core/units.ts';
 import {
   type Batch,
   CANDIDATES_MAX,
@@ -16,6 +17,7 @@ import {
   type StagedBatch,
   type StoredSource,
   type StoreSize,
+  treeHeadGoesBack,
   type UnsignedHead,
   type Usage,
 } from './store.ts';
@@ -38,6 +40,7 @@ export class MemoryStore implements LogStore {
   readonly #control: LeafIndex[] = [];
   readonly #sources = new Map<string, MemorySource>();
   readonly #published = new Map<number, Head>();
+  readonly #treeHeads = new Map<string, SignedTreeHead>();
 
   async readHead(): Promise<Head | undefined> {
     return this.#head;
@@ -167,6 +170,18 @@ export class MemoryStore implements LogStore {
       (a, b) => (a !== undefined && a.size > b.size ? a : b),
       undefined,
     );
+  }
+
+  async keepTreeHead(logId: Hash, head: SignedTreeHead): Promise<void> {
+    const kept = this.#treeHeads.get(toHex(logId));
+    if (kept !== undefined && (head.timeMs <= kept.timeMs || head.size < kept.size)) {
+      throw treeHeadGoesBack(head);
+    }
+    this.#treeHeads.set(toHex(logId), head);
+  }
+
+  async readTreeHead(logId: Hash): Promise<SignedTreeHead | undefined> {
+    return this.#treeHeads.get(toHex(logId));
   }
 
   async close(): Promise<void> {}

@@ -5,6 +5,8 @@
  * Stored data is not trusted on the way back: callers hash what they read into a signed root. A bad
  * store can stop a log, not forge one.
  */
+import type { SignedTreeHead } from '../core/ct.ts';
+import { SteleError } from '../core/errors.ts';
 import type { Hash, LeafIndex, TreeSize } from '../core/units.ts';
 
 /** A signed tree head. */
@@ -157,6 +159,15 @@ export interface LogStore {
   /** The published head of the largest size, or the one of exactly `size`. */
   readPublished(size?: TreeSize): Promise<Head | undefined>;
 
+  /**
+   * Keeps the newest tree head of an RFC 6962 log ID, in place of the one before. Durable when it resolves.
+   * Rejects with `conflict` and changes nothing unless it is later than the one that is kept, and not smaller.
+   * If it rejects with `storage` the outcome is unknown.
+   */
+  keepTreeHead(logId: Hash, head: SignedTreeHead): Promise<void>;
+  /** The tree head that was kept last under this log ID. */
+  readTreeHead(logId: Hash): Promise<SignedTreeHead | undefined>;
+
   close(): Promise<void>;
 }
 
@@ -164,3 +175,10 @@ export const NO_USAGE: Usage = { bytes: 0, day: 0, dayEntries: 0, dayBytes: 0 };
 
 /** Candidates under one prefix beyond which a store refuses to answer. */
 export const CANDIDATES_MAX = 64;
+
+export function treeHeadGoesBack({ timeMs, size }: { timeMs: number; size: number }): SteleError {
+  return new SteleError(
+    'conflict',
+    `a tree head of time ${timeMs} and size ${size} is not later than the one that is kept`,
+  );
+}

@@ -1,5 +1,6 @@
 /** What every log store must do, run against each implementation. */
 import { describe, expect, test } from 'vitest';
+import type { SignedTreeHead } from '../../server/core/ct.ts';
 import { type Hash, leafIndex, treeSize } from '../../server/core/units.ts';
 import type {
   Batch,
@@ -369,6 +370,53 @@ export function storeContract(make: () => Promise<Harness>): void {
         });
       }
       expect((await store.readStaged())?.entries).toHaveLength(1);
+    });
+  });
+
+  describe('tree heads of RFC 6962', () => {
+    const treeHead = (timeMs: number, size = 1, fill = 0): SignedTreeHead => ({
+      timeMs,
+      size: treeSize(size),
+      root: new Uint8Array(32).fill(fill) as Hash,
+      signature: new Uint8Array(75).fill(fill),
+    });
+    const logId = new Uint8Array(32).fill(1) as Hash;
+    const other = new Uint8Array(32).fill(2) as Hash;
+
+    test('there is none before one is kept', async () => {
+      const { store } = await make();
+      expect(await store.readTreeHead(logId)).toBeUndefined();
+    });
+
+    test('the newest of each log ID is kept, also after reopening', async () => {
+      const { store, reopen } = await make();
+      await store.keepTreeHead(logId, treeHead(0));
+      await store.keepTreeHead(logId, treeHead(1_000, 5, 7));
+      await store.keepTreeHead(other, treeHead(500));
+      for (const again of [async () => store, reopen]) {
+        const from = await again();
+        expect(await from.readTreeHead(logId)).toEqual(treeHead(1_000, 5, 7));
+        expect(await from.readTreeHead(other)).toEqual(treeHead(500));
+      }
+    });
+
+    test.each([
+      ['an earlier time', treeHead(999, 6)],
+      ['the same time', treeHead(1_000, 6)],
+      ['a smaller size', treeHead(2_000, 4)],
+    ])('one of %s is refused, and the one before stays', async (_, late) => {
+      const { store } = await make();
+      await store.keepTreeHead(logId, treeHead(1_000, 5, 7));
+      await expect(store.keepTreeHead(logId, late)).rejects.toMatchObject({ code: 'conflict' });
+      expect(await store.readTreeHead(logId)).toEqual(treeHead(1_000, 5, 7));
+    });
+
+    test('says nothing about the head of the log', async () => {
+      const { store } = await make();
+      await store.commit(batch(0, 3), undefined);
+      await store.keepTreeHead(logId, treeHead(1_000, 3));
+      expect(await store.readHead()).toEqual(head(3));
+      await store.commit(batch(3, 1), head(3));
     });
   });
 

@@ -31,6 +31,8 @@ describe('the file', () => {
     const store = await SqliteStore.open(path, writers);
     const tiles = [{ level: 0, index: 0, bytes: new Uint8Array(8_192) }];
     await store.commit(batch(0, 3, { tiles, control: [leafIndex(0)] }), undefined);
+    const { root } = head(3);
+    await store.keepTreeHead(root, { timeMs: 5, size: treeSize(3), root, signature: root });
     await store.close();
     return { path, db: new Database(path) };
   }
@@ -44,6 +46,9 @@ describe('the file', () => {
     'DELETE FROM head',
     'UPDATE head SET size = 2',
     'UPDATE head SET root = zeroblob(32)',
+    'DELETE FROM tree_head',
+    'UPDATE tree_head SET time_ms = 5',
+    'UPDATE tree_head SET time_ms = 6, size = 2',
   ])('refuses: %s', async (sql) => {
     const { db } = await written();
     expect(() => db.exec(sql)).toThrow(/append-only|never/);
@@ -110,6 +115,10 @@ describe.skipIf(straceMissing)('under strace (skipped where strace is missing)',
 
   test('every commit is followed by an fsync before it resolves', () => {
     expect(syncs()).toBeGreaterThanOrEqual(50);
+  });
+
+  test('so is every tree head that is kept', () => {
+    expect(syncs('tree-heads')).toBeGreaterThanOrEqual(100);
   });
 
   test('so is every batch that is staged', () => {

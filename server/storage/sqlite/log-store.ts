@@ -2,6 +2,7 @@
  * A log in one SQLite file: reads on this thread from a read-only connection, commits through a writer
  * thread. A read that begins after a commit resolved sees that commit.
  */
+import type { SignedTreeHead } from '../../core/ct.ts';
 import { SteleError } from '../../core/errors.ts';
 import type { Hash, LeafIndex, TreeSize } from '../../core/units.ts';
 import {
@@ -172,6 +173,17 @@ export class SqliteStore implements LogStore {
     );
   }
 
+  async keepTreeHead(logId: Hash, head: SignedTreeHead): Promise<void> {
+    const { timeMs, size, root, signature } = head;
+    const row = { logId, timeMs, size, root, signature };
+    await this.#writer().keepTreeHead(this.#path, row);
+  }
+
+  async readTreeHead(logId: Hash): Promise<SignedTreeHead | undefined> {
+    // Prepared when it is asked for: who opens a file for reading only may open one without this table.
+    return this.#guard(() => toTreeHead(this.#db.prepare(SELECT_TREE_HEAD).get(logId)));
+  }
+
   async close(): Promise<void> {
     this.#db.close();
     await this.#writers?.closeLog(this.#path);
@@ -198,6 +210,8 @@ export class SqliteStore implements LogStore {
     }
   }
 }
+
+const SELECT_TREE_HEAD = 'SELECT time_ms, size, root, signature FROM tree_head WHERE log_id = ?';
 
 /** The last run ends where the next record goes. */
 const SELECT_SOURCE = `SELECT name, keyid, forks, coalesce(
@@ -272,6 +286,17 @@ function toStaged(row: unknown): StagedBatch {
     begin,
     entries: unpackChunk({ begin, count: size - begin, data: entries }),
     head: { size, root: new Uint8Array(root) as Hash, timeMs: time_ms },
+  };
+}
+
+function toTreeHead(row: unknown): SignedTreeHead | undefined {
+  if (row === undefined) return undefined;
+  const head = row as { time_ms: number; size: number; root: Uint8Array; signature: Uint8Array };
+  return {
+    timeMs: head.time_ms,
+    size: head.size as TreeSize,
+    root: new Uint8Array(head.root) as Hash,
+    signature: new Uint8Array(head.signature),
   };
 }
 

@@ -6,13 +6,14 @@ import { Worker } from 'node:worker_threads';
 import { sha256, utf8 } from '../../core/bytes.ts';
 import { Bug, type Code, SteleError } from '../../core/errors.ts';
 import { FsyncFailed } from './database.ts';
-import type { HeadRow, PackedBatch, PackedStage } from './writer.ts';
+import type { HeadRow, PackedBatch, PackedStage, TreeHeadRow } from './writer.ts';
 import type { WriterError, WriterReply, WriterRequest } from './writer-worker.ts';
 
 type Writing =
   | { readonly op: 'commit'; readonly path: string; readonly batch: PackedBatch }
   | { readonly op: 'stage'; readonly path: string; readonly stage: PackedStage }
-  | { readonly op: 'publish'; readonly path: string; readonly head: HeadRow };
+  | { readonly op: 'publish'; readonly path: string; readonly head: HeadRow }
+  | { readonly op: 'tree-head'; readonly path: string; readonly head: TreeHeadRow };
 
 type Work = Writing | { readonly op: 'open' | 'close'; readonly path: string };
 
@@ -134,6 +135,10 @@ export class WriterPool {
 
   publish(path: string, head: HeadRow): Promise<void> {
     return this.#of(path).write({ op: 'publish', path, head }, []);
+  }
+
+  keepTreeHead(path: string, head: TreeHeadRow): Promise<void> {
+    return this.#of(path).write({ op: 'tree-head', path, head }, []);
   }
 
   closeLog(path: string): Promise<void> {

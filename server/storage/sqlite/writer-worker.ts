@@ -5,7 +5,13 @@
 import { parentPort } from 'node:worker_threads';
 import { invariant, SteleError } from '../../core/errors.ts';
 import { FsyncFailed, storageError } from './database.ts';
-import { type HeadRow, LogWriter, type PackedBatch, type PackedStage } from './writer.ts';
+import {
+  type HeadRow,
+  LogWriter,
+  type PackedBatch,
+  type PackedStage,
+  type TreeHeadRow,
+} from './writer.ts';
 
 export type WriterRequest =
   | { readonly id: number; readonly op: 'open' | 'close'; readonly path: string }
@@ -21,7 +27,13 @@ export type WriterRequest =
       readonly path: string;
       readonly stage: PackedStage;
     }
-  | { readonly id: number; readonly op: 'publish'; readonly path: string; readonly head: HeadRow };
+  | { readonly id: number; readonly op: 'publish'; readonly path: string; readonly head: HeadRow }
+  | {
+      readonly id: number;
+      readonly op: 'tree-head';
+      readonly path: string;
+      readonly head: TreeHeadRow;
+    };
 
 export type WriterReply =
   | { readonly id: number; readonly ok: true }
@@ -47,6 +59,7 @@ function perform(request: WriterRequest): void {
   if (request.op === 'commit') writer.commit(request.batch);
   else if (request.op === 'stage') writer.stage(request.stage);
   else if (request.op === 'publish') writer.publish(request.head);
+  else if (request.op === 'tree-head') writer.keepTreeHead(request.head);
   else {
     writer.close();
     writers.delete(request.path);

@@ -3,7 +3,7 @@
  * transaction is one fsync.
  */
 import { SteleError } from '../../core/errors.ts';
-import type { SeqRange, Usage } from '../store.ts';
+import { type SeqRange, treeHeadGoesBack, type Usage } from '../store.ts';
 import type { Chunk } from './chunk.ts';
 import { type Db, openForWriting } from './database.ts';
 
@@ -13,6 +13,15 @@ export interface HeadRow {
   readonly root: Uint8Array;
   readonly timeMs: number;
   readonly checkpoint: string;
+}
+
+/** A tree head of RFC 6962 as it crosses between threads and into rows. */
+export interface TreeHeadRow {
+  readonly logId: Uint8Array;
+  readonly timeMs: number;
+  readonly size: number;
+  readonly root: Uint8Array;
+  readonly signature: Uint8Array;
 }
 
 export interface SourceRow {
@@ -50,12 +59,14 @@ export class LogWriter {
   readonly #commit: (batch: PackedBatch) => void;
   readonly #stage: (stage: PackedStage) => void;
   readonly #publish: (head: HeadRow) => void;
+  readonly #keepTreeHead: (head: TreeHeadRow) => void;
 
   constructor(path: string) {
     this.#db = openForWriting(path, 'sqlite');
     this.#commit = prepareCommit(this.#db);
     this.#stage = prepareStage(this.#db);
     this.#publish = preparePublish(this.#db);
+    this.#keepTreeHead = prepareTreeHead(this.#db);
   }
 
   /** All of the batch, or nothing and a `conflict` where the stored head is not the expected one. */
@@ -69,6 +80,11 @@ export class LogWriter {
 
   publish(head: HeadRow): void {
     this.#publish(head);
+  }
+
+  /** `conflict` unless it is later than the one of the same log ID. */
+  keepTreeHead(head: TreeHeadRow): void {
+    this.#keepTreeHead(head);
   }
 
   close(): void {
@@ -225,5 +241,18 @@ function preparePublish(db: Db): (head: HeadRow) => void {
   return (head) => {
     const hour = Math.floor(head.timeMs / 3_600_000);
     upsert.run(hour, head.size, head.root, head.timeMs, head.checkpoint);
+  };
+}
+
+function prepareTreeHead(db: Db): (head: TreeHeadRow) => void {
+  const upsert = db.prepare(
+    `INSERT INTO tree_head (log_id, time_ms, size, root, signature)
+     VALUES (@logId, @timeMs, @size, @root, @signature)
+     ON CONFLICT (log_id) DO UPDATE SET time_ms = excluded.time_ms, size = excluded.size,
+       root = excluded.root, signature = excluded.signature
+     WHERE excluded.time_ms > tree_head.time_ms AND excluded.size >= tree_head.size`,
+  );
+  return (head) => {
+    if (upsert.run(head).changes === 0) throw treeHeadGoesBack(head);
   };
 }
