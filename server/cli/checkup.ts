@@ -8,6 +8,7 @@ import { InstanceClient } from '../client/instance.ts';
 import type { Config } from '../config.ts';
 import { utf8 } from '../core/bytes.ts';
 import { openCheckpoint, parseCheckpoint } from '../core/checkpoint.ts';
+import { logIdOf } from '../core/ct.ts';
 import { hasCode, SteleError } from '../core/errors.ts';
 import { parseNote } from '../core/note.ts';
 import { parseTrust, TRUST_BYTES_MAX } from '../core/trust.ts';
@@ -16,6 +17,7 @@ import { anchorVerifierKey, identityVerifierKey } from '../keys/log-keys.ts';
 import { openTlsPair } from '../keys/tls-pair.ts';
 import { checkPlace, lockFolder } from '../log/guard.ts';
 import { largestKnown, type Memories } from '../log/memories.ts';
+import { findTreeHeadKey } from '../log/recover.ts';
 import { InstanceStore } from '../storage/instance.ts';
 import { SqliteStore } from '../storage/sqlite/log-store.ts';
 import type { Head } from '../storage/store.ts';
@@ -121,8 +123,9 @@ async function oneLog({ config, memories, now }: Subject, name: string): Promise
       return warn(check, 'it is empty: its creation was cut short; start the server');
     const { origin } = parseCheckpoint(parseNote(utf8(head.checkpoint)).text);
     await checkKeys(config.data, name, origin, head);
-    if (head.timeMs > now + 60_000) {
-      const time = new Date(head.timeMs).toISOString();
+    const signedMs = Math.max(head.timeMs, await treeHeadMs(config.data, name, origin, store));
+    if (signedMs > now + 60_000) {
+      const time = new Date(signedMs).toISOString();
       return fail(check, `its head is of ${time}, ahead of this clock: set the clock (NTP)`);
     }
     const answers = await memories.ask(origin);
@@ -157,6 +160,26 @@ async function checkKeys(data: string, name: string, origin: string, head: Head)
   openCheckpoint(utf8(head.checkpoint), origin, [identityVerifierKey(origin, identity)]);
   anchorVerifierKey(origin, anchor);
   await openKeyFile(join(data, 'keys', 'operator.pem'));
+}
+
+/** The time of the newest tree head of `ct/v1`, 0 where there is none; throws unless its key is the announced one. */
+async function treeHeadMs(
+  data: string,
+  name: string,
+  origin: string,
+  store: SqliteStore,
+): Promise<number> {
+  const keyid = await findTreeHeadKey(store, origin);
+  // A log of an earlier build, which gets its key when it is opened.
+  if (keyid === undefined) return 0;
+  const { publicKey } = await openKeyFile(join(data, 'keys', 'logs', name, 'sth.pem'));
+  if (publicKey.keyid !== keyid) {
+    throw new SteleError(
+      'storage',
+      `sth.pem is key ${publicKey.keyid}, and the log announced ${keyid}: bring that one back`,
+    );
+  }
+  return (await store.readTreeHead(logIdOf(publicKey)))?.timeMs ?? 0;
 }
 
 function trust({ data }: Config): Finding {

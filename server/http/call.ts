@@ -35,6 +35,11 @@ interface RouteBase {
   readonly access: Access;
   /** Parameters of the query string that the route knows. */
   readonly query?: readonly string[];
+  /**
+   * Whose rules it follows where they differ from ours: RFC 6962 has parameters that are not known ignored,
+   * and its clients look for the reason of a refusal in `error_message`.
+   */
+  readonly rules?: 'rfc6962';
 }
 
 /** A route under `/logs/{log}`; its own pattern begins after that. */

@@ -23,7 +23,7 @@ import type { Call, Route } from './call.ts';
 import { methodNotAllowed, unknownLog } from './errors.ts';
 import { allowed, openToOrigins, preflight, routeOf } from './methods.ts';
 import { parseQuery, parseTarget, unknownPath } from './path.ts';
-import { isCallersDoing, problemHeaders, problemOf } from './problem.ts';
+import { isCallersDoing, problemHeaders, problemOf, withMessage } from './problem.ts';
 import type { Charge } from './rates.ts';
 import { checkRole, isVisible, judge } from './roles.ts';
 import { type Match, Router } from './router.ts';
@@ -142,11 +142,12 @@ export class Dispatcher {
   async #handle(asked: Asked, progress: Progress): Promise<void> {
     const { ctx, id, route, params, token, charge } = asked;
     const known = route.query ?? [];
+    const others = route.rules === 'rfc6962' ? 'ignored' : 'refused';
     if (route.on === 'log') {
       const { log, release } = await this.#openLog(params[0] ?? '', token);
       progress.release = release;
       const { shared } = judge(route.access, log, token);
-      const query = parseQuery(asked.query, known);
+      const query = parseQuery(asked.query, known, others);
       const inLog = params.slice(1);
       const call = { ctx, id, params: inLog, query, token, shared, charge, heldBytes: 0 };
       progress.call = call;
@@ -154,7 +155,7 @@ export class Dispatcher {
     } else {
       if (route.access !== 'open') checkRole(route.access, token, undefined);
       const shared = route.access === 'open' && token === undefined;
-      const query = parseQuery(asked.query, known);
+      const query = parseQuery(asked.query, known, others);
       const call = { ctx, id, params, query, token, shared, charge, heldBytes: 0 };
       progress.call = call;
       await route.handle(call);
@@ -186,14 +187,15 @@ export class Dispatcher {
     }
   }
 
-  #refuse(ctx: Koa.Context, id: string, { failure, token }: Progress): void {
+  #refuse(ctx: Koa.Context, id: string, { failure, token, route }: Progress): void {
     if (failure instanceof FsyncFailed) this.#parts.fatal(failure);
     if (ctx.res.headersSent) {
       // Half an answer must not look like a whole one.
       ctx.res.destroy();
       return;
     }
-    const problem = problemOf(token === undefined ? forStranger(failure) : failure, id);
+    const said = problemOf(token === undefined ? forStranger(failure) : failure, id);
+    const problem = route?.rules === 'rfc6962' ? withMessage(said) : said;
     for (const name of ctx.res.getHeaderNames()) if (!KEPT.has(name)) ctx.remove(name);
     ctx.status = problem.status;
     ctx.set('Content-Security-Policy', DATA_POLICY);

@@ -39,14 +39,19 @@ export type Query = ReadonlyMap<string, string>;
 
 const NO_QUERY: Query = new Map();
 
-/** The parameters, each known to the route and given at most once. */
-export function parseQuery(text: string, known: readonly string[]): Query {
+/** The parameters, each known to the route and given at most once. Others are refused, or not looked at. */
+export function parseQuery(
+  text: string,
+  known: readonly string[],
+  others: 'refused' | 'ignored' = 'refused',
+): Query {
   if (text === '') return NO_QUERY;
   const query = new Map<string, string>();
   for (const pair of text.split('&')) {
     const equals = pair.indexOf('=');
     const name = equals < 0 ? pair : pair.slice(0, equals);
     if (!known.includes(name)) {
+      if (others === 'ignored') continue;
       const rule = known.length === 0 ? 'none' : known.join(', ');
       throw malformed('query', `parameter ${shown(name)} where the route knows ${rule}`);
     }

@@ -24,6 +24,8 @@ export interface Problem {
   readonly code?: string;
   readonly retry_after?: number;
   readonly request_id?: string;
+  /** What RFC 6962 clients show: the detail, or the title where there is none. */
+  readonly error_message?: string;
 }
 
 /** Characters of a `detail`: a message quotes its input briefly, and nothing longer leaves anyway. */
@@ -59,6 +61,11 @@ export function problemOf(error: unknown, requestId: string): Problem {
     code: error.code,
     ...(retry === undefined ? {} : { retry_after: retry }),
   };
+}
+
+/** The same for RFC 6962 clients, which know no problem documents. */
+export function withMessage(problem: Problem): Problem {
+  return { ...problem, error_message: problem.detail ?? problem.title };
 }
 
 /** The headers of a problem's answer: never cached, whatever the route had set. */

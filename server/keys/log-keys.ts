@@ -3,25 +3,36 @@
  *
  * Each key has one purpose: the identity key (Ed25519) signs every head, the anchor key (ECDSA P-256)
  * the published ones, over the same note text; that signature is what goes to Rekor, which refuses
- * plain Ed25519. Both lines bear the log's origin as their name.
+ * plain Ed25519. Both lines bear the log's origin as their name. The sth key (ECDSA P-256) signs tree heads
+ * of RFC 6962 and nothing else: those name no origin, so another statement by it could be taken for one.
  */
 import { toBase64, utf8 } from '../core/bytes.ts';
-import { invariant } from '../core/errors.ts';
+import {
+  checkTreeHead,
+  encodeDigitallySigned,
+  encodeTreeHead,
+  type SignedTreeHead,
+  type TreeHead,
+} from '../core/ct.ts';
+import { invariant, SteleError } from '../core/errors.ts';
 import { rawEd25519 } from '../core/keys.ts';
 import {
   makeVerifierKey,
   NOTE_ECDSA,
   NOTE_ED25519,
+  NOTE_TREE_HEAD,
   type Note,
   type VerifierKey,
 } from '../core/note.ts';
 import { checkOrigin } from '../core/tree-head.ts';
 import type { Hash, TreeSize } from '../core/units.ts';
+import { checkSignatureNative } from './engine.ts';
 import type { Signer } from './signer.ts';
 
 export interface LogKeys {
   readonly identity: Signer;
   readonly anchor: Signer;
+  readonly sth: Signer;
 }
 
 /** A head without its signatures. */
@@ -68,6 +79,13 @@ export function anchorVerifierKey(origin: string, signer: Signer): VerifierKey {
   return makeVerifierKey(origin, NOTE_ECDSA, signer.publicKey.spki);
 }
 
+/** The verifier key (0x05) under which readers know the key of RFC 6962 tree heads. */
+export function sthVerifierKey(origin: string, signer: Signer): VerifierKey {
+  checkOrigin(origin);
+  invariant(signer.publicKey.alg === 'ecdsa-p256', 'an sth key is ECDSA P-256');
+  return makeVerifierKey(origin, NOTE_TREE_HEAD, signer.publicKey.spki);
+}
+
 /**
  * Signs a note text with each of `signers`, in their order. Rejects with `storage` if any of them
  * cannot sign: a note with a line missing is never made. Whoever calls has made sure that this text
@@ -89,4 +107,23 @@ export async function signNote(text: string, signers: readonly NoteSigner[]): Pr
     }),
   );
   return { text, signatures };
+}
+
+/**
+ * Signs a tree head, and is the only place that signs with an sth key: the message is a TreeHeadSignature
+ * structure and never anything else. Whoever calls has made sure of the head (P2) and of its time. Rejects
+ * with `storage` if the key's holder cannot sign, or if what it made does not hold.
+ */
+export async function signTreeHead(head: TreeHead, signer: Signer): Promise<SignedTreeHead> {
+  const { publicKey } = signer;
+  const signature = encodeDigitallySigned(await signer.sign(encodeTreeHead(head)));
+  const signed = { ...head, signature };
+  try {
+    checkTreeHead(signed, publicKey, checkSignatureNative);
+  } catch (cause) {
+    throw new SteleError('storage', `signer ${publicKey.keyid}: its signature does not hold`, {
+      cause,
+    });
+  }
+  return signed;
 }

@@ -2,6 +2,7 @@
  * One open log: the parts of this folder put together, and nothing else.
  */
 import { equalBytes, utf8 } from '../core/bytes.ts';
+import type { SignedTreeHead } from '../core/ct.ts';
 import { decodeEntry, type Entry } from '../core/entry.ts';
 import { hasCode, invariant, SteleError, shown } from '../core/errors.ts';
 import type { PublicKey } from '../core/keys.ts';
@@ -14,8 +15,10 @@ import {
   anchorVerifierKey,
   type HeadRoot,
   identityVerifierKey,
+  type LogKeys,
   type NoteSigner,
   signNote,
+  sthVerifierKey,
 } from '../keys/log-keys.ts';
 import type { Signer } from '../keys/signer.ts';
 import type { Visibility } from '../storage/instance.ts';
@@ -50,6 +53,7 @@ import {
 import { type End, type RegisteredKey, Registry, type Rules } from './registry.ts';
 import { rememberingOf } from './remembered.ts';
 import { payloadDigest, Sources } from './sources.ts';
+import { TreeHeads } from './tree-heads.ts';
 
 export type { LogOptions } from './options.ts';
 
@@ -82,6 +86,7 @@ export class Log<C extends StagedContent = StagedContent> {
   readonly #options: LogOptions<C>;
   readonly #identity: NoteSigner;
   readonly #anchor: NoteSigner;
+  readonly #sth: VerifierKey;
   readonly #registry: Registry;
   readonly #admission: Admission;
   readonly #sources: Sources;
@@ -95,6 +100,7 @@ export class Log<C extends StagedContent = StagedContent> {
   readonly #stopListening: (() => void) | undefined;
   readonly #finder: Finder;
   readonly #ownRecords: OwnRecords;
+  readonly #treeHeads: TreeHeads;
   readonly #growth: Growth;
 
   /**
@@ -124,6 +130,7 @@ export class Log<C extends StagedContent = StagedContent> {
     const registry = new Registry(origin);
     const tree = await restoreTree(store, head);
     await replayControl(store, registry, tree);
+    checkTreeHeadKey(registry, options.keys.sth);
     const lookups = await restoreLookups(store, head.size);
     const published = await restorePublished(store, tree, identity, options.warn);
     const usage = await store.readUsage();
@@ -136,6 +143,7 @@ export class Log<C extends StagedContent = StagedContent> {
       options.warn(`log ${log.name}: a batch that was staged is not in the log yet`, reason);
     }
     log.#publisher.grown(log.head());
+    await log.#announceSoon();
     return log;
   }
 
@@ -192,9 +200,10 @@ export class Log<C extends StagedContent = StagedContent> {
     this.visibility = options.visibility;
     this.#options = options;
     this.#growth = new Growth(options.name);
-    const { identity, anchor } = options.keys;
+    const { identity, anchor, sth } = options.keys;
     this.#identity = { key: identityVerifierKey(origin, identity), signer: identity };
     this.#anchor = { key: anchorVerifierKey(origin, anchor), signer: anchor };
+    this.#sth = sthVerifierKey(origin, sth);
     this.#registry = state.registry;
     this.#admission = new Admission(state.registry, options.checker, clock);
     this.#quota = new Quota(clock, state.usage);
@@ -269,6 +278,18 @@ export class Log<C extends StagedContent = StagedContent> {
         return submitted;
       },
     });
+    this.#treeHeads = new TreeHeads({
+      store,
+      signer: sth,
+      clock,
+      head: () => {
+        this.#checkMaySign();
+        return this.head();
+      },
+      rootOf: (size) => this.#reader.root(size),
+      announce: () => this.#announce(),
+      warn: (message, error) => options.warn(`log ${this.name}: ${message}`, error),
+    });
   }
 
   get rules(): Rules {
@@ -305,8 +326,9 @@ export class Log<C extends StagedContent = StagedContent> {
     return this.#ahead;
   }
 
-  verifierKeys(): { readonly identity: VerifierKey; readonly anchor: VerifierKey } {
-    return { identity: this.#identity.key, anchor: this.#anchor.key };
+  /** The public halves of the log's own keys, by their purposes. */
+  verifierKeys(): { readonly [purpose in keyof LogKeys]: VerifierKey } {
+    return { identity: this.#identity.key, anchor: this.#anchor.key, sth: this.#sth };
   }
 
   /** Every key that was ever registered, with the entries that did and undid it. */
@@ -350,6 +372,21 @@ export class Log<C extends StagedContent = StagedContent> {
     this.#reader.checkSize(size);
     const kept = await this.#options.store.readPublished(size);
     return kept ?? { size, root: await this.#reader.root(size) };
+  }
+
+  /**
+   * The newest tree head for RFC 6962 clients, signed for whoever asks and at most once a second. Rejects
+   * where the log may not sign, and while the clock is behind a time that was signed before.
+   */
+  async treeHead(): Promise<SignedTreeHead> {
+    this.#checkMaySign();
+    try {
+      return await this.#treeHeads.newest();
+    } catch (error) {
+      // As with a head that is published (P9).
+      if (!(error instanceof SteleError)) this.#options.fatal(error as Error);
+      throw error;
+    }
   }
 
   tile(path: TilePath): Promise<Uint8Array> {
@@ -476,6 +513,7 @@ export class Log<C extends StagedContent = StagedContent> {
     await this.#appender.idle();
     this.#appender.stop(new SteleError('storage', `log ${this.name} is closed`));
     await this.#publisher.close();
+    await this.#treeHeads.close();
     this.#options.memories.release(this.origin);
     await this.#options.store.close();
     this.#growth.close();
@@ -487,6 +525,31 @@ export class Log<C extends StagedContent = StagedContent> {
     const note = parseNote(utf8(head.checkpoint));
     const { signatures } = await signNote(note.text, [this.#anchor]);
     return formatNote({ text: note.text, signatures: [...note.signatures, ...signatures] });
+  }
+
+  /** A log that has ended may still say what it is; one whose history is in doubt says nothing. */
+  #checkMaySign(): void {
+    const { stopped } = this;
+    if (stopped !== undefined) throw stopped;
+  }
+
+  /** The key of tree heads is one that the log itself names: in its genesis, or by a record of its own. */
+  async #announce(): Promise<void> {
+    const { publicKey } = this.#options.keys.sth;
+    if (this.#registry.treeHeadKeyid === publicKey.keyid) return;
+    await this.#ownRecords.announceTreeHeadKey(publicKey);
+  }
+
+  /** A log that cannot take the record now is open all the same: whoever asks for a tree head tries again. */
+  async #announceSoon(): Promise<void> {
+    // What has ended takes no record: it has no tree heads, or had its key before.
+    if (this.#registry.end !== undefined) return;
+    try {
+      await this.#announce();
+    } catch (error) {
+      if (!(error instanceof SteleError)) throw error;
+      this.#options.warn(`log ${this.name}: its sth key is not announced yet`, error);
+    }
   }
 
   async #readNeighbor(index: LeafIndex) {
@@ -553,4 +616,13 @@ export class Log<C extends StagedContent = StagedContent> {
 
 function isSameHead(a: HeadRoot, b: HeadRoot): boolean {
   return a.size === b.size && equalBytes(a.root, b.root);
+}
+
+/** Another key would sign under another log ID, and clients would see another log. */
+function checkTreeHeadKey({ treeHeadKeyid }: Registry, { publicKey }: Signer): void {
+  if (treeHeadKeyid === undefined || treeHeadKeyid === publicKey.keyid) return;
+  throw new SteleError(
+    'storage',
+    `its sth key is ${publicKey.keyid}, and the log announced ${treeHeadKeyid}: bring that one back`,
+  );
 }

@@ -12,7 +12,7 @@
  *
  *     DATA/stele.db               which logs there are
  *     DATA/logs/NAME.db           entries, tiles, head
- *     DATA/keys/logs/NAME/        identity.pem, anchor.pem
+ *     DATA/keys/logs/NAME/        identity.pem, anchor.pem, sth.pem
  */
 import { join } from 'node:path';
 import { toBase64 } from '../core/bytes.ts';
@@ -20,7 +20,12 @@ import { RECORD_TYPE } from '../core/entry.ts';
 import { malformed, SteleError, shown } from '../core/errors.ts';
 import type { GenesisRecord } from '../core/record.ts';
 import { checkOrigin } from '../core/tree-head.ts';
-import { anchorVerifierKey, identityVerifierKey, type LogKeys } from '../keys/log-keys.ts';
+import {
+  anchorVerifierKey,
+  identityVerifierKey,
+  type LogKeys,
+  sthVerifierKey,
+} from '../keys/log-keys.ts';
 import type { Signer } from '../keys/signer.ts';
 import type { InstanceStore, LogRow, Visibility } from '../storage/instance.ts';
 import type { LogStore } from '../storage/store.ts';
@@ -31,6 +36,8 @@ import { Log } from './log.ts';
 import { largestKnown, type Memories } from './memories.ts';
 import { Meter } from './meter.ts';
 import { type Lease, OpenLogs } from './open-logs.ts';
+import { orClosed } from './or-closed.ts';
+import { findTreeHeadKey } from './recover.ts';
 import { type End, endedError, type Rules } from './registry.ts';
 import { TileCache } from './tile-cache.ts';
 
@@ -42,8 +49,12 @@ export interface LogsOptions {
   readonly originBase: string;
   readonly instance: InstanceStore;
   readonly openStore: (path: string) => Promise<LogStore>;
-  /** Opens a key file, or creates it where it is missing. */
-  readonly openKey: (path: string, alg: 'ed25519' | 'ecdsa-p256') => Promise<Signer>;
+  /** Opens a key file, or creates it where it is missing; `isNew` finds out whether there never was one. */
+  readonly openKey: (
+    path: string,
+    alg: 'ed25519' | 'ecdsa-p256',
+    isNew?: () => Promise<boolean>,
+  ) => Promise<Signer>;
   readonly operator: Signer;
   /** The server's own gateway key, which signs access entries. */
   readonly access: Signer;
@@ -482,6 +493,7 @@ export class Logs {
         log_keys: [
           identityVerifierKey(origin, keys.identity).text,
           anchorVerifierKey(origin, keys.anchor).text,
+          sthVerifierKey(origin, keys.sth).text,
         ],
         operator: { alg, spki: toBase64(spki) },
         ...genesis,
@@ -501,23 +513,31 @@ export class Logs {
 
   async #logOptions(row: LogRow, name: string) {
     const { data, openStore, openKey, instanceId, commitContent, ...shared } = this.#options;
-    const folder = join(data, 'keys', 'logs', name);
-    const keys: LogKeys = {
-      identity: await openKey(join(folder, 'identity.pem'), 'ed25519'),
-      anchor: await openKey(join(folder, 'anchor.pem'), 'ecdsa-p256'),
-    };
+    const origin = row.origin + name.slice(row.name.length);
+    const store = await openStore(join(data, 'logs', `${name}.db`));
+    const keys = await orClosed(store, () => this.#openKeys(name, origin, store));
     return {
       ...shared,
       meter: this.meter,
       tiles: this.#tiles,
       instance: instanceId,
       name,
-      origin: row.origin + name.slice(row.name.length),
+      origin,
       visibility: name === row.name ? row.visibility : ('private' as const),
       keys,
-      store: await openStore(join(data, 'logs', `${name}.db`)),
+      store,
       commitContent: (contents: readonly StagedContent[]) => commitContent(row.name, contents),
     };
+  }
+
+  async #openKeys(name: string, origin: string, store: LogStore): Promise<LogKeys> {
+    const { data, openKey } = this.#options;
+    const folder = join(data, 'keys', 'logs', name);
+    const identity = await openKey(join(folder, 'identity.pem'), 'ed25519');
+    const anchor = await openKey(join(folder, 'anchor.pem'), 'ecdsa-p256');
+    // A log of an earlier build gets this key when it is opened; one that was announced must be there.
+    const isNew = async () => (await findTreeHeadKey(store, origin)) === undefined;
+    return { identity, anchor, sth: await openKey(join(folder, 'sth.pem'), 'ecdsa-p256', isNew) };
   }
 }
 

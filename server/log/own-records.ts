@@ -101,6 +101,14 @@ export class OwnRecords {
     return owned && isPeriodOf(known, wanted) ? known.registered : undefined;
   }
 
+  /** Announces the key for RFC 6962 tree heads, where genesis does not list one. Done twice, it is done once. */
+  announceTreeHeadKey(key: PublicKey): Promise<void> {
+    return this.#oneAtATime(async () => {
+      if (this.#ports.registry.treeHeadKeyid === key.keyid) return;
+      await this.#key('rotate', key, {}, 'sth');
+    });
+  }
+
   /** Revokes a gateway key from here on; what it signed before stays good. */
   revoke(keyid: string): Promise<LeafIndex> {
     return this.#oneAtATime(async () => {
@@ -145,9 +153,10 @@ export class OwnRecords {
   }
 
   async #key(
-    action: 'register' | 'revoke' | 'hand-over',
+    action: 'register' | 'revoke' | 'hand-over' | 'rotate',
     { alg, spki, keyid }: PublicKey,
     { source, notBeforeMs, notAfterMs }: Registration,
+    purpose: 'gateway' | 'sth' = 'gateway',
   ): Promise<LeafIndex> {
     const more = {
       ...(source === undefined ? {} : { source }),
@@ -156,7 +165,7 @@ export class OwnRecords {
     };
     const { index } = await this.#control({
       kind: 'key',
-      key: { action, purpose: 'gateway', alg, spki: toBase64(spki), keyid, ...more },
+      key: { action, purpose, alg, spki: toBase64(spki), keyid, ...more },
     });
     return index;
   }

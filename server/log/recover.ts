@@ -8,7 +8,7 @@
 import { equalBytes, utf8 } from '../core/bytes.ts';
 import { openCheckpoint } from '../core/checkpoint.ts';
 import { decodeEntry, RECORD_TYPE, statementDigest } from '../core/entry.ts';
-import { SteleError } from '../core/errors.ts';
+import { invariant, SteleError } from '../core/errors.ts';
 import { leafHash } from '../core/merkle.ts';
 import type { VerifierKey } from '../core/note.ts';
 import { checkInclusion } from '../core/proof.ts';
@@ -17,9 +17,10 @@ import { ExpandedTile } from '../core/tile.ts';
 import { edgeTiles, Tree } from '../core/tree.ts';
 import { type Hash, leafIndex, type TreeSize, treeSize } from '../core/units.ts';
 import type { Head, LogStore } from '../storage/store.ts';
+import { readStored } from './damaged.ts';
 import { Lookups } from './lookups.ts';
 import { PAGE_ENTRIES_MAX, Reader } from './reader.ts';
-import type { Registry } from './registry.ts';
+import { Registry } from './registry.ts';
 
 /** Checks that the stored head is one that this log signed, and that it is what it says. */
 export function checkHead(head: Head, origin: string, key: VerifierKey): void {
@@ -107,6 +108,23 @@ export async function replayControl(
     });
     registry.replay(bytes, index);
   }
+}
+
+/**
+ * The ID of the key that the log announced for RFC 6962 tree heads. Asked of entries that nobody has hashed yet,
+ * since it decides whether a missing key may be made, before the log is opened.
+ */
+export async function findTreeHeadKey(
+  store: LogStore,
+  origin: string,
+): Promise<string | undefined> {
+  const registry = new Registry(origin);
+  for (const index of await store.readControl()) {
+    const [bytes] = await store.readEntries(index, treeSize(index + 1));
+    invariant(bytes !== undefined, 'a store never gives a short answer');
+    readStored(index, () => registry.replay(bytes, index));
+  }
+  return registry.treeHeadKeyid;
 }
 
 /** The look-ups, with those of the newest entries made again: they are written behind. */

@@ -27,10 +27,10 @@ export function ensureFolder(path: string, advice?: string): void {
 export async function openKey(
   path: string,
   alg: 'ed25519' | 'ecdsa-p256',
-  mayCreate: boolean,
+  mayCreate: boolean | (() => Promise<boolean>),
 ): Promise<Signer> {
   if (existsSync(path)) return openKeyFile(path);
-  if (!mayCreate) throw lost(path);
+  if (!(typeof mayCreate === 'boolean' ? mayCreate : await mayCreate())) throw lost(path);
   ensureFolder(dirname(path));
   return createKeyFile(path, alg);
 }

@@ -110,7 +110,8 @@ async function openLogs(
       ensureFolder(dirname(path));
       return SqliteStore.open(path, writers);
     },
-    openKey: (path, alg) => openKey(path, alg, isBeingCreated(store, path)),
+    openKey: (path, alg, isNew = async () => false) =>
+      openKey(path, alg, async () => isBeingCreated(store, path) || (await isNew())),
     operator,
     access,
     // Every staging of this process comes from these vaults.

@@ -116,12 +116,11 @@ function isToken(token: string, hash: Uint8Array): boolean {
 
 /** What a verifier needs to know of a log, for the operator to hand out. */
 export function trustOf(log: Log, gateway: Signer | undefined): string {
-  const { identity, anchor } = log.verifierKeys();
   return formatTrust({
     logs: [
       {
         origin: log.origin,
-        keys: [{ key: identity }, { key: anchor }],
+        keys: Object.values(log.verifierKeys()).map((key) => ({ key })),
         gateways: gateway === undefined ? [] : [gateway.publicKey],
       },
     ],

@@ -1,11 +1,13 @@
 /** What docs/formats.md shows is what the code takes, and it names everything that the code knows. */
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { parseHex, parseUtf8, toHex, utf8 } from '../../server/core/bytes.ts';
+import { parseBase64, parseHex, parseUtf8, toHex, utf8 } from '../../server/core/bytes.ts';
 import { canonicalize } from '../../server/core/canonical.ts';
+import { checkTreeHead, decodeTreeHead } from '../../server/core/ct.ts';
 import { parseDisclosure } from '../../server/core/disclosure.ts';
 import { decodeEntry, RECORD_TYPE } from '../../server/core/entry.ts';
 import { type Json, parseJson } from '../../server/core/json.ts';
+import { parsePublicKey } from '../../server/core/keys.ts';
 import { pae } from '../../server/core/pae.ts';
 import { CONTINUITIES, KEY_ACTIONS, KEY_PURPOSES } from '../../server/core/record/control.ts';
 import {
@@ -69,6 +71,17 @@ describe('docs/formats.md', () => {
   it('shows a disclosure and its digest', () => {
     const [, text = '', digest = ''] = /^ {4}(WyJ\S+) .*\n {4}(\S{43}) /m.exec(doc) ?? [];
     expect(parseDisclosure(text)).toMatchObject({ name: 'principal.id', digest });
+  });
+
+  it('shows a tree head of RFC 6962, which its key signed', () => {
+    const [, message = '', signature = '', key = ''] =
+      /^ {4}(00 01 [0-9a-f ]+)\n {4}(04 03 [0-9a-f ]+)\n {4}(MFkw\S+)$/m.exec(doc) ?? [];
+    const bytes = (hex: string) => parseHex(hex.replaceAll(' ', ''), 'example');
+    const head = decodeTreeHead(bytes(message));
+    expect(head.size).toBe(70_000);
+    expect(new Date(head.timeMs).toISOString()).toBe('2026-01-01T00:00:00.123Z');
+    const spki = parsePublicKey('ecdsa-p256', parseBase64(key, 'example'));
+    checkTreeHead({ ...head, signature: bytes(signature) }, spki);
   });
 
   it('shows what a window of three signs', () => {

@@ -34,7 +34,7 @@ describe('logs', () => {
     const answer = await post('/v1/admin/logs', { name: 'team', visibility: 'private', rules });
     expect(answer.status).toBe(201);
     const log = (await world.logs.lease('team')).log;
-    const { identity, anchor } = log.verifierKeys();
+    const { identity, anchor, sth } = log.verifierKeys();
     expect(answer.json()).toMatchObject({
       name: 'team',
       origin: 'log.example/logs/team',
@@ -44,6 +44,7 @@ describe('logs', () => {
       keys: [
         { purpose: 'identity', vkey: identity.text },
         { purpose: 'anchor', vkey: anchor.text },
+        { purpose: 'sth', vkey: sth.text },
       ],
     });
     expect((await get('/v1/admin/logs/team')).json()).toEqual(answer.json());

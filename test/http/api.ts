@@ -78,7 +78,7 @@ export function call(world: World, place: Place, wanted: Wanted = {}): Promise<A
     else if (where === 'query') query.push(`${name}=${encodeURIComponent(value)}`);
     else headers[name] = Buffer.from(String(value)).toString('latin1');
   }
-  if (query.length > 0) path += `?${query.join('&')}`;
+  if (query.length > 0) path += `${path.includes('?') ? '&' : '?'}${query.join('&')}`;
   const type = wanted.type ?? Object.keys(requestBody?.content ?? {})[0];
   const body = wanted.body ?? (type && requestBody && exampleBody(requestBody.content[type]));
   return world.ask(place.method, path, {

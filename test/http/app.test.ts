@@ -223,11 +223,12 @@ test('the well-known document names what there is', async () => {
   expect((await world.get(known.logs)).json()).toEqual({
     logs: [{ name: 'a', origin: 'log.example/logs/a', visibility: 'proofs', state: 'active' }],
   });
-  const { identity, anchor } = log.verifierKeys();
+  const { identity, anchor, sth } = log.verifierKeys();
   expect((await world.get(known.keys)).json()).toEqual({
     keys: [
       { log: 'a', origin: log.origin, purpose: 'identity', vkey: identity.text },
       { log: 'a', origin: log.origin, purpose: 'anchor', vkey: anchor.text },
+      { log: 'a', origin: log.origin, purpose: 'sth', vkey: sth.text },
     ],
   });
 });

@@ -200,9 +200,12 @@ describe('what breaks a rule', () => {
   test.each(named)('%s with a parameter that it does not know, or one twice', async (_, place) => {
     const names = (place.operation.parameters ?? []).filter((one) => one.in === 'query');
     const twice = names.map(({ name, example }) => `${name}=${example}&${name}=${example}`);
+    // As RFC 6962 has it for its own routes.
+    const ignores = place.path.includes('/ct/v1/');
     for (const query of ['unknown=1', ...twice]) {
       const path = `${place.path}?${query}`;
-      expect((await held({ ...place, path })).status, query).toBe(400);
+      const isTaken = ignores && query === 'unknown=1';
+      expect((await held({ ...place, path })).status, query).toBe(isTaken ? 200 : 400);
     }
   });
 

@@ -88,6 +88,7 @@ function makeCases(leaf: string, recordId: string): Case[] {
     type: 'application/json',
   });
   const spki = Buffer.from(newSigner('ed25519').publicKey.spki).toString('base64');
+  const hash = Buffer.from(leaf, 'hex').toString('base64');
   const L = '/logs/{log}';
   return [
     get(`${L}/checkpoint`, `${L}/checkpoint`, 'anyone'),
@@ -97,6 +98,24 @@ function makeCases(leaf: string, recordId: string): Case[] {
     get(`${L}/v1/tree-head/{size}`, `${L}/v1/tree-head/1`, 'anyone'),
     get(`${L}/v1/proofs/inclusion/{index}/{size}`, `${L}/v1/proofs/inclusion/0/2`, 'anyone'),
     get(`${L}/v1/proofs/consistency/{from}/{to}`, `${L}/v1/proofs/consistency/1/2`, 'anyone'),
+    get(`${L}/ct/v1/get-sth`, `${L}/ct/v1/get-sth`, 'anyone'),
+    get(
+      `${L}/ct/v1/get-sth-consistency`,
+      `${L}/ct/v1/get-sth-consistency?first=1&second=2`,
+      'anyone',
+    ),
+    get(
+      `${L}/ct/v1/get-proof-by-hash`,
+      `${L}/ct/v1/get-proof-by-hash?hash=${encodeURIComponent(hash)}&tree_size=3`,
+      'anyone',
+    ),
+    get(`${L}/ct/v1/get-entries`, `${L}/ct/v1/get-entries?start=0&end=0`, 'readers', 'anyone'),
+    get(
+      `${L}/ct/v1/get-entry-and-proof`,
+      `${L}/ct/v1/get-entry-and-proof?leaf_index=0&tree_size=2`,
+      'readers',
+      'anyone',
+    ),
     get(`${L}/v1/entries`, `${L}/v1/entries?start=0&limit=1`, 'readers', 'anyone'),
     get(`${L}/v1/entries/{index}`, `${L}/v1/entries/0`, 'readers', 'anyone'),
     get(`${L}/v1/feed`, `${L}/v1/feed?limit=1`, 'readers', 'anyone'),

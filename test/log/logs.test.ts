@@ -1,15 +1,21 @@
 /** All logs of an instance: creation that survives being cut short, and the guard at the door. */
-import { copyFileSync, cpSync, renameSync, rmSync } from 'node:fs';
+import { copyFileSync, cpSync, existsSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { hasCode } from '../../server/core/errors.ts';
+import { toHex } from '../../server/core/bytes.ts';
+import { decodeEntry } from '../../server/core/entry.ts';
+import { hasCode, SteleError } from '../../server/core/errors.ts';
+import { parseRecord } from '../../server/core/record.ts';
+import { leafIndex, treeSize } from '../../server/core/units.ts';
+import { createKeyFile } from '../../server/keys/file.ts';
 import { acceptPlace, checkPlace, lockFolder, placeOf } from '../../server/log/guard.ts';
+import { Log } from '../../server/log/log.ts';
 import type { Logs, LogsOptions } from '../../server/log/logs.ts';
 import { InstanceStore } from '../../server/storage/instance.ts';
 import { SqliteStore } from '../../server/storage/sqlite/log-store.ts';
 import { temporaryFolder } from '../temporary.ts';
 import { leased, openInstance, openKey, writers } from './instance.ts';
-import { append, checkWhole, Gateway, submit } from './make.ts';
+import { append, checkWhole, Gateway, genesisOf, logOptions, makeSigner, submit } from './make.ts';
 
 function openLogs(folder: string, more: Partial<LogsOptions> = {}): Logs {
   return openInstance(folder, more).logs;
@@ -111,6 +117,96 @@ describe('a log whose database vanished', () => {
     const again = openLogs(folder);
     await again.recover();
     await expect(leased(again, 'a')).rejects.toMatchObject({ code: 'split_view' });
+    await again.close();
+  });
+});
+
+describe('a log that an earlier build made, without a key for tree heads', () => {
+  /** As the server does it: a key is made only for a log that is being created, or that never had it. */
+  const openOnly: LogsOptions['openKey'] = async (path, alg, isNew) => {
+    if (!existsSync(path) && (await isNew?.()) !== true) {
+      throw new SteleError('not_found', `${path}: it is missing`);
+    }
+    return openKey(path, alg);
+  };
+
+  /** Makes the log, and says how to open it. */
+  async function earlier(folder: string): Promise<Partial<LogsOptions>> {
+    const keyFolder = join(folder, 'data', 'keys', 'logs', 'old');
+    const logs = openLogs(folder);
+    const base = logOptions({ stateFolder: join(folder, 'state') });
+    const options = {
+      ...base,
+      name: 'old',
+      origin: 'log.example/logs/old',
+      store: await SqliteStore.open(join(folder, 'data', 'logs', 'old.db'), writers),
+      keys: {
+        identity: await openKey(join(keyFolder, 'identity.pem'), 'ed25519'),
+        anchor: await openKey(join(keyFolder, 'anchor.pem'), 'ecdsa-p256'),
+        sth: makeSigner('ecdsa-p256'),
+      },
+    };
+    const { log_keys, ...genesis } = genesisOf(options);
+    await (await Log.create(options, { ...genesis, log_keys: log_keys.slice(0, 1) })).close();
+    const instance = new InstanceStore(join(folder, 'data', 'stele.db'));
+    instance.insertLog({
+      name: 'old',
+      origin: options.origin,
+      visibility: 'proofs',
+      rules: JSON.stringify(genesis.rules),
+      state: 'active',
+      createdMs: 0,
+    });
+    instance.close();
+    await logs.close();
+    return { operator: base.operator };
+  }
+
+  test('gets one when it is opened, says so in a record, and keeps it', async () => {
+    const folder = temporaryFolder();
+    const own = await earlier(folder);
+    const keys = [];
+    for (let i = 0; i < 2; i++) {
+      const logs = openLogs(folder, { ...own, openKey: openOnly });
+      const log = await leased(logs, 'old');
+      expect(log.head().size).toBe(2);
+      const [entry] = await log.entries(leafIndex(1), treeSize(2));
+      expect(parseRecord(decodeEntry(entry!).payload)).toMatchObject({
+        key: { action: 'rotate', purpose: 'sth' },
+      });
+      keys.push(log.verifierKeys().sth.text);
+      expect((await log.treeHead()).size).toBe(2);
+      await checkWhole(log);
+      await logs.close();
+    }
+    expect(keys[1]).toBe(keys[0]);
+  });
+
+  test('cut short after the key was made, announces that key with the next start', async () => {
+    const folder = temporaryFolder();
+    const own = await earlier(folder);
+    const path = join(folder, 'data', 'keys', 'logs', 'old', 'sth.pem');
+    const { publicKey } = await createKeyFile(path, 'ecdsa-p256');
+    const logs = openLogs(folder, { ...own, openKey: openOnly });
+    const log = await leased(logs, 'old');
+    expect(log.head().size).toBe(2);
+    expect(toHex((await log.treeHead()).root)).toBe(toHex(log.head().root));
+    expect(Buffer.from(log.verifierKeys().sth.key)).toEqual(Buffer.from(publicKey.spki));
+    await logs.close();
+  });
+
+  test('is not opened with a new one where the one that it announced is missing', async () => {
+    const folder = temporaryFolder();
+    const own = await earlier(folder);
+    const logs = openLogs(folder, own);
+    await leased(logs, 'old');
+    await logs.create({ name: 'new' });
+    await logs.close();
+    const again = openLogs(folder, { ...own, openKey: openOnly });
+    for (const name of ['old', 'new']) {
+      rmSync(join(folder, 'data', 'keys', 'logs', name, 'sth.pem'));
+      await expect(leased(again, name)).rejects.toThrow('sth.pem: it is missing');
+    }
     await again.close();
   });
 });

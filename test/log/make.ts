@@ -10,7 +10,11 @@ import type { LeafIndex, TreeSize } from '../../server/core/units.ts';
 import { uuidv7 } from '../../server/core/uuid.ts';
 import { checkSignatureNative } from '../../server/keys/engine.ts';
 import { KeyObjectSigner } from '../../server/keys/key-object.ts';
-import { anchorVerifierKey, identityVerifierKey } from '../../server/keys/log-keys.ts';
+import {
+  anchorVerifierKey,
+  identityVerifierKey,
+  sthVerifierKey,
+} from '../../server/keys/log-keys.ts';
 import type { Signer } from '../../server/keys/signer.ts';
 import type { SignatureChecker } from '../../server/log/admit.ts';
 import {
@@ -66,7 +70,11 @@ export class TestClock {
 /** The keys of one log; they stay the same when it is opened again. */
 export function makeKeys() {
   return {
-    keys: { identity: makeSigner(), anchor: makeSigner('ecdsa-p256') },
+    keys: {
+      identity: makeSigner(),
+      anchor: makeSigner('ecdsa-p256'),
+      sth: makeSigner('ecdsa-p256'),
+    },
     operator: makeSigner(),
   };
 }
@@ -111,6 +119,7 @@ export function genesisOf({ origin, keys, operator }: LogOptions<StagedContent>,
     log_keys: [
       identityVerifierKey(origin, keys.identity).text,
       anchorVerifierKey(origin, keys.anchor).text,
+      sthVerifierKey(origin, keys.sth).text,
     ],
     operator: { alg, spki: toBase64(spki) },
     rules: { ...DEFAULT_RULES, ...rules },

@@ -13,6 +13,7 @@ import {
   createLog,
   Gateway,
   logOptions,
+  makeKeys,
   makeSigner,
   startLog,
   submit,
@@ -65,11 +66,11 @@ describe('a gateway key', () => {
   });
 
   test('is none of the log’s own: each of those has one purpose', async () => {
-    const keys = { identity: makeSigner(), anchor: makeSigner('ecdsa-p256') };
+    const { keys } = makeKeys();
     const operator = makeSigner();
     const options = logOptions({ stateFolder: temporaryFolder(), keys, operator });
     const { log } = await startLog(options);
-    for (const { publicKey } of [operator, keys.identity, keys.anchor]) {
+    for (const { publicKey } of [operator, ...Object.values(keys)]) {
       await expect(log.registerGateway(publicKey)).rejects.toMatchObject({ code: 'forbidden' });
     }
     await log.registerGateway(makeSigner().publicKey);

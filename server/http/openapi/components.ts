@@ -26,6 +26,7 @@ import { LOG_STATES, ROLES, VISIBILITIES } from '../../storage/instance.ts';
 import { TITLE } from '../errors.ts';
 import { DETAIL_CHARS_MAX } from '../problem.ts';
 import { RECORD_ID } from '../routes/entries.ts';
+import { PAGE_ENTRIES_MAX } from '../settings.ts';
 import { TOKEN, TOKEN_ID } from '../tokens.ts';
 import { list, object, type Schema } from './schema.ts';
 
@@ -81,7 +82,7 @@ const VISIBILITY: Schema = {
   description:
     'What a stranger may have: `public` entries too, `proofs` heads and proofs, `private` nothing.',
 };
-const PURPOSE: Schema = { type: 'string', enum: ['identity', 'anchor'] };
+const PURPOSE: Schema = { type: 'string', enum: ['identity', 'anchor', 'sth'] };
 
 /** The value of another schema of the document. */
 export function ref(name: keyof typeof SCHEMAS): Schema {
@@ -123,6 +124,17 @@ const INCLUDED = {
   proof: PROOF,
 } as const satisfies Record<string, Schema>;
 
+/** A signature of P-256 in DER has at most 72 bytes. */
+const TREE_HEAD_SIGNATURE_BYTES_MAX = 4 + 72;
+
+const LEAF_ENTRY = {
+  leaf_input: {
+    ...base64(ENTRY_BYTES_MAX),
+    description: 'The entry. Its leaf hash is SHA-256 of a zero byte and these bytes.',
+  },
+  extra_data: { type: 'string', const: '' },
+} as const satisfies Record<string, Schema>;
+
 const LOG_ROW = {
   name: NAME,
   origin: ORIGIN,
@@ -156,6 +168,11 @@ export const SCHEMAS = {
           minimum: 1,
           description: 'Seconds after which asking again makes sense.',
         },
+        'error_message?': {
+          type: 'string',
+          maxLength: DETAIL_CHARS_MAX,
+          description: 'The detail once more, for clients of RFC 6962; on their routes only.',
+        },
         'request_id?': {
           type: 'string',
           description: 'Of a fault of the server: its log has more.',
@@ -184,6 +201,24 @@ export const SCHEMAS = {
   ),
   InclusionProof: object({ index: COUNT, size: COUNT, proof: PROOF }),
   ConsistencyProof: object({ from: COUNT, to: COUNT, proof: PROOF }),
+  SignedTreeHead: object(
+    {
+      tree_size: COUNT,
+      timestamp: { ...COUNT, description: 'Milliseconds since 1970.' },
+      sha256_root_hash: HASH_BASE64,
+      tree_head_signature: {
+        ...base64(TREE_HEAD_SIGNATURE_BYTES_MAX),
+        description: 'A DigitallySigned structure [RFC 5246 §4.7] over a TreeHeadSignature.',
+      },
+    },
+    'Signed with the log’s key of purpose `sth`, whose SHA-256 is the log ID.',
+  ),
+  SthConsistency: object({ consistency: PROOF }),
+  ProofByHash: object({ leaf_index: COUNT, audit_path: PROOF }),
+  LeafEntries: object({
+    entries: list(object(LEAF_ENTRY), { minItems: 1, maxItems: PAGE_ENTRIES_MAX }),
+  }),
+  EntryAndProof: object({ ...LEAF_ENTRY, audit_path: PROOF }),
   EntryPage: object({
     start: COUNT,
     entries: list(base64(ENTRY_BYTES_MAX)),

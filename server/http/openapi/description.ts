@@ -14,6 +14,8 @@ export const TAGS = {
   Reading: 'Entries, where they are, and receipts.',
   Content:
     'What lies sealed beside the log. Every read leaves an entry in the log’s access log first.',
+  'RFC 6962':
+    'The same log for clients of Certificate Transparency’s first version. A leaf’s input is the entry’s bytes. Parameters that are not known are ignored, and a refusal has its reason in `error_message` too.',
   Instance: 'What runs here, and how it is.',
   Administration:
     'Logs, gateways, keys and tokens. Bodies are closed: an unknown member is refused.',

@@ -10,6 +10,7 @@ import type { Route } from '../call.ts';
 import { type Access, OPENED_BY } from '../roles.ts';
 import { administrationDescriptions } from './administration.ts';
 import { SCHEMAS } from './components.ts';
+import { ctDescriptions } from './ct.ts';
 import {
   type Answer,
   type Body,
@@ -39,6 +40,7 @@ const DESCRIPTIONS: Descriptions = {
   ...headDescriptions,
   ...submittingDescriptions,
   ...readingDescriptions,
+  ...ctDescriptions,
   ...instanceDescriptions,
   ...administrationDescriptions,
 };

@@ -6,6 +6,7 @@ import { adminLogRoutes } from './admin-logs.ts';
 import { adminTokenRoutes } from './admin-tokens.ts';
 import { batchRoutes } from './batch.ts';
 import { contentRoutes } from './content.ts';
+import { ctRoutes } from './ct.ts';
 import { entryRoutes } from './entries.ts';
 import { feedRoutes } from './feed.ts';
 import { headRoutes } from './heads.ts';
@@ -22,6 +23,7 @@ export function allRoutes(parts: Parts): readonly Route[] {
     ...headRoutes(parts),
     ...tileRoutes,
     ...proofRoutes,
+    ...ctRoutes,
     ...entryRoutes,
     ...feedRoutes(parts),
     ...receiptRoutes(parts),

@@ -56,24 +56,31 @@ async function getPage(call: Call, log: Log): Promise<void> {
   const limit = parseLimit(call);
   const { size } = log.head();
   if (start > size) throw new SteleError('not_found', `start ${start} is beyond the log's ${size}`);
-  const end = Math.min(size, start + limit);
-  call.charge.more(priceOfPage(end - start));
-  const entries: string[] = [];
-  let bytes = 0;
-  for (let at = start; at < end && bytes < PAGE_BYTES_MAX; at += STEP) {
-    for (const entry of await log.entries(leafIndex(at), treeSize(Math.min(end, at + STEP)))) {
-      // A page has at least one entry, however large.
-      if (bytes > 0 && bytes + entry.length > PAGE_BYTES_MAX) {
-        bytes = PAGE_BYTES_MAX;
-        break;
-      }
-      entries.push(toBase64(entry));
-      bytes += entry.length;
-    }
-  }
+  const page = await readPage(call, log, { start, end: Math.min(size, start + limit) });
+  const entries = page.map(toBase64);
   const next = start + entries.length;
   // The answer depends on the query string, which a careless cache may ignore.
   sendFresh(call, JSON_TYPE, JSON.stringify({ start, entries, ...(next < size ? { next } : {}) }));
+}
+
+/** The entries [start, end), at most `PAGE_ENTRIES_MAX` of them, or as many as have room on a page. */
+export async function readPage(
+  call: Call,
+  log: Log,
+  { start, end }: { readonly start: number; readonly end: number },
+): Promise<Uint8Array[]> {
+  call.charge.more(priceOfPage(end - start));
+  const page: Uint8Array[] = [];
+  let bytes = 0;
+  for (let at = start; at < end; at += STEP) {
+    for (const entry of await log.entries(leafIndex(at), treeSize(Math.min(end, at + STEP)))) {
+      bytes += entry.length;
+      // A page has at least one entry, however large.
+      if (page.length > 0 && bytes > PAGE_BYTES_MAX) return page;
+      page.push(entry);
+    }
+  }
+  return page;
 }
 
 function parseLimit(call: Call): number {

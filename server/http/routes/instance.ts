@@ -44,9 +44,8 @@ async function getKeys(parts: Parts, call: Call): Promise<void> {
   for (const { name, origin } of logs) {
     const known = await verifierKeysOf(parts, name);
     if (known === undefined) unavailable.push(name);
-    else {
-      keys.push({ log: name, origin, purpose: 'identity', vkey: known.identity.text });
-      keys.push({ log: name, origin, purpose: 'anchor', vkey: known.anchor.text });
+    for (const [purpose, { text }] of Object.entries(known ?? {})) {
+      keys.push({ log: name, origin, purpose, vkey: text });
     }
   }
   sendJson(call, { keys, ...(unavailable.length === 0 ? {} : { unavailable }) });
