@@ -68,7 +68,7 @@ export class Tokens {
       throw unauthenticated('authorization: this token is not known here');
     }
     this.#checkGood(row);
-    return row;
+    return this.#followed(row);
   }
 
   /**
@@ -118,6 +118,12 @@ export class Tokens {
       watchers.delete(revoked);
       if (watchers.size === 0) this.#watchers.delete(id);
     };
+  }
+
+  /** A token for a log is one for those that follow it: whoever may write here goes on there. */
+  #followed(row: TokenRow): TokenRow {
+    const logs = row.logs.flatMap((name) => [name, ...this.#store.followers(name)]);
+    return logs.length === row.logs.length ? row : { ...row, logs };
   }
 
   #row(hash: Uint8Array): TokenRow | undefined {

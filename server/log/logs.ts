@@ -172,6 +172,11 @@ export class Logs {
     return bound === name ? row.visibility : 'private';
   }
 
+  /** The row of an origin, in whatever state; nothing if it was never given here. */
+  ofOrigin(origin: string): ListedLog | undefined {
+    return this.#options.instance.logs().find((row) => row.origin === origin);
+  }
+
   /** The last log of a series: `name` itself, or whichever of those that follow it one after the other is last. */
   newest(name: string): string {
     const rows = this.#options.instance.logs();

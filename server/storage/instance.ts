@@ -58,6 +58,8 @@ export class InstanceStore {
   readonly path: string;
   readonly #db: Db;
   #logs: ReadonlyMap<string, LogRow> | undefined;
+  /** Made once for as long as no log comes or changes. */
+  #followers: ReadonlyMap<string, string> | undefined;
 
   constructor(path: string) {
     this.path = path;
@@ -112,7 +114,19 @@ export class InstanceStore {
     return (rows as RawLog[]).map(toLog);
   }
 
+  /** The logs that go on where this one ends, one after the other: those that a roll began. */
+  followers(name: string): readonly string[] {
+    this.#followers ??= followersOf(this.logs());
+    const names: string[] = [];
+    // No log is followed by one that was there before it, so this ends.
+    for (let at = this.#followers.get(name); at !== undefined; at = this.#followers.get(at)) {
+      names.push(at);
+    }
+    return names;
+  }
+
   insertLog(row: LogRow): void {
+    this.#followers = undefined;
     this.#run(() =>
       this.#db
         .prepare(
@@ -126,6 +140,7 @@ export class InstanceStore {
 
   /** Everything of a log that may change, in one durable write. */
   updateLog(row: LogRow): void {
+    this.#followers = undefined;
     const { changes } = this.#run(() =>
       this.#db
         .prepare(
@@ -221,6 +236,18 @@ function toLog(row: RawLog): LogRow {
   const known = Object.entries(row).filter(([, value]) => value !== null);
   // The columns are the members, and those that must be there are NOT NULL.
   return Object.fromEntries(known) as unknown as LogRow;
+}
+
+/** By the name of each log that was rolled over, the name of the next. One that was given a head follows elsewhere. */
+function followersOf(rows: readonly LogRow[]): ReadonlyMap<string, string> {
+  const names = new Map(rows.map(({ origin, name }) => [origin, name]));
+  const followers = new Map<string, string>();
+  for (const { name, previous } of rows) {
+    const followed: { origin?: string; size?: number } = JSON.parse(previous ?? '{}');
+    const old = names.get(followed.origin ?? '');
+    if (old !== undefined && followed.size === undefined) followers.set(old, name);
+  }
+  return followers;
 }
 
 const SELECT_TOKEN =

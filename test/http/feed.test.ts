@@ -188,6 +188,18 @@ describe('a follower', () => {
     expect(feed.text().endsWith('\n')).toBe(true);
   });
 
+  test('gets a whole answer when the log ends, with the entry that ends it', async () => {
+    await start();
+    const { until, ended, text } = await follow('from=0&follow=1');
+    await until(2);
+    await world.logs.freeze('a');
+    expect(await ended).toBe('whole');
+    expect(linesOf(text()).map(({ record }) => record?.kind)).toEqual(['genesis', 'key', 'policy']);
+    const again = await follow('from=3&follow=1');
+    expect(await again.ended).toBe('whole');
+    expect(again.text()).toBe('');
+  });
+
   test('gets a whole answer, and nothing more, when its token is revoked', async () => {
     await start();
     const admin = world.token({ roles: ['admin'] });

@@ -51,7 +51,7 @@ async function valuesFor(place: Place): Promise<Record<string, string>> {
 }
 
 /** What was done once for all, and is tried again further down. */
-const once = ['createLog', 'rollLog'];
+const once = ['createLog', 'rollLog', 'getNext'];
 
 /** The gateway's key is revoked at the very end. */
 const last = 'revokeGateway';
@@ -67,10 +67,13 @@ describe('the examples', () => {
     }
   });
 
-  test('a log that has ended is not rolled over again', async () => {
+  test('a log that has ended is not rolled over again, and says where it goes on', async () => {
     const place = places.find(({ id }) => id === 'rollLog')!;
+    const next = places.find(({ id }) => id === 'getNext')!;
+    expect((await held(next)).json()).toMatchObject({ status: 404, code: 'not_yet' });
     expect((await held(place)).status).toBe(201);
     expect((await held(place)).status).toBe(423);
+    expect((await held(next)).json()).toMatchObject({ name: 'team-c-2027' });
   });
 
   test('a log of a name that is taken is a conflict', async () => {

@@ -135,6 +135,9 @@ const LEAF_ENTRY = {
   extra_data: { type: 'string', const: '' },
 } as const satisfies Record<string, Schema>;
 
+/** A receipt of the operator's own: an entry, genesis, their proofs and a checkpoint. */
+const SEAM_RECEIPT_BYTES_MAX = 524_288;
+
 const LOG_ROW = {
   name: NAME,
   origin: ORIGIN,
@@ -198,6 +201,21 @@ export const SCHEMAS = {
       anchors: list({ type: 'object' }),
     },
     'The tree at one size. `time` and `checkpoint` only of a head that was kept.',
+  ),
+  Next: object(
+    {
+      name: NAME,
+      origin: ORIGIN,
+      last: {
+        ...base64(SEAM_RECEIPT_BYTES_MAX),
+        description: 'The receipt of the entry that ends this log.',
+      },
+      genesis: {
+        ...base64(SEAM_RECEIPT_BYTES_MAX),
+        description: 'The receipt of entry 0 of the next one.',
+      },
+    },
+    'The log that goes on where this one ended, and what proves it to whoever trusts this log’s keys.',
   ),
   InclusionProof: object({ index: COUNT, size: COUNT, proof: PROOF }),
   ConsistencyProof: object({ from: COUNT, to: COUNT, proof: PROOF }),

@@ -157,7 +157,8 @@ function securityOf(access: Access): Record<string, readonly string[]>[] {
 }
 
 function parametersOf(route: Route, { parameters = [] }: Description): readonly Parameter[] {
-  const all = route.on === 'log' ? [LOG, ...parameters] : parameters;
+  const isNamed = route.on !== 'log' || parameters.some(({ name }) => name === 'log');
+  const all = isNamed ? parameters : [LOG, ...parameters];
   const names = (place: string) => all.filter((one) => one.in === place).map(({ name }) => name);
   const inPath = [...pathOf(route).matchAll(/\{(\w+)\}/g)].map(([, name]) => name);
   const rule = `the description of ${route.method} ${route.pattern} has its parameters`;

@@ -12,6 +12,7 @@ import {
   HEAD_WAIT,
   IF_NONE_MATCH,
   INDEX,
+  LOG,
   SIZE,
   TO,
 } from './parameters.ts';
@@ -60,6 +61,15 @@ export const headDescriptions: Descriptions = {
       200: { text: 'The head.', types: { [JSON_TYPE]: ref('Head') }, headers: ['etag'] },
       304: UNCHANGED,
     },
+  },
+  'GET LOG/v1/next': {
+    id: 'getNext',
+    tag: 'Heads',
+    summary: 'Where a log goes on that has ended',
+    text: 'With the receipts that prove it: of this log’s last entry, and of the next one’s genesis. `not_yet` while this log takes entries, or while the next one is still being made; `not_found` where none follows.',
+    parameters: [{ ...LOG, example: 'team-c' }],
+    answers: { 200: { text: 'The log that follows.', types: { [JSON_TYPE]: ref('Next') } } },
+    refusals: ['not_yet'],
   },
   'GET LOG/tile/{path*}': {
     id: 'getTile',

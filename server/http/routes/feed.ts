@@ -91,7 +91,7 @@ async function* piecesOf(
       const { text, next } = await readPiece(log, at, Math.min(end, size));
       yield* taken(call, settings.feedStallMs, text);
       at = next;
-    } else if (!follow) return;
+    } else if (!follow || log.end !== undefined) return;
     else if (!(await hasGrown(log, at, settings.feedQuietMs, over))) {
       if (over.aborted) return;
       // Shows both ends that the other is there. A reader of lines of JSON passes over an empty one.

@@ -1,5 +1,5 @@
 /**
- * Routes of a log's heads: `checkpoint`, `v1/tree-head`.
+ * Routes of a log's heads: `checkpoint`, `v1/tree-head`; and `v1/next`, where it goes on that has ended.
  *
  * `tree-head?wait=20&beyond=SIZE` is held until the log has more than SIZE entries. Whoever waits is one
  * of a bounded number, in the log's own list (`log/growth.ts`), and costs nothing until the log grows.
@@ -8,11 +8,14 @@ import { toBase64 } from '../../core/bytes.ts';
 import { parseDecimal } from '../../core/decimal.ts';
 import { type Hash, type TreeSize, treeSize } from '../../core/units.ts';
 import { timestamp } from '../../log/clock.ts';
+import { nextOf, seamOf } from '../../log/goes-on.ts';
 import type { Head } from '../../storage/store.ts';
-import { JSON_TYPE, sendHead, type TaggedBody, TEXT_TYPE, tagged } from '../answer.ts';
+import { JSON_TYPE, sendHead, sendJson, type TaggedBody, TEXT_TYPE, tagged } from '../answer.ts';
 import type { Parts } from '../app.ts';
 import { type Call, type Log, type LogRoute, param } from '../call.ts';
+import { unknownLog } from '../errors.ts';
 import { hold } from '../hold.ts';
+import { isVisible } from '../roles.ts';
 import { parseWait } from './receipts.ts';
 
 /** A head's body is made once: many more ask than heads are signed. */
@@ -36,6 +39,13 @@ export function headRoutes(parts: Parts): readonly LogRoute[] {
       pattern: '/v1/tree-head/{size}',
       access: 'heads',
       handle: getHeadAt,
+    },
+    {
+      on: 'log',
+      method: 'GET',
+      pattern: '/v1/next',
+      access: 'heads',
+      handle: (call, log) => getNext(parts, call, log),
     },
   ];
 }
@@ -99,6 +109,15 @@ function sendNewest(call: Call, log: Log): void {
 async function getHeadAt(call: Call, log: Log): Promise<void> {
   const size = treeSize(parseDecimal(param(call, 0), 'size'));
   sendHead(call, JSON_TYPE, tagged(formatHead(log, await log.headAt(size))));
+}
+
+/** Proven by receipts of control entries alone: whoever may see heads may see who signs the next ones. */
+async function getNext({ logs }: Parts, call: Call, log: Log): Promise<void> {
+  const { name, origin, visibility } = await nextOf(logs, log.name);
+  // What its log says in its end is known; that it is served here is not for everybody.
+  if (!isVisible(visibility, call.token, name)) throw unknownLog(name);
+  const { last, genesis } = await seamOf(logs, log.name, name);
+  sendJson(call, { name, origin, last: toBase64(last), genesis: toBase64(genesis) });
 }
 
 interface AnyHead {
