@@ -57,8 +57,8 @@ test('a log whose proofs are public says that it is broken', async () => {
 });
 
 test('a log that cannot be opened keeps nobody from the keys of the others', async () => {
-  const { identity, anchor } = await world.logs.use('works', (log) => log.verifierKeys());
-  const keys = [identity, anchor].map(({ text }) => text);
+  const known = await world.logs.use('works', (log) => log.verifierKeys());
+  const keys = Object.values(known).map(({ text }) => text);
   const asked = async (token?: string) =>
     (await world.get('/v1/keys', { token })).json<{
       keys: { vkey: string }[];
