@@ -152,7 +152,7 @@ export const SETTINGS = {
   'limits.connections': setting(
     whole(1, 1_000_000, 'connections'),
     10_000,
-    'Connections open at one time.',
+    'Connections open at one time, of the log and of the proxy each. More are closed at once.',
     'use up file descriptors, or shut callers out',
   ),
   'limits.open_logs': setting(

@@ -144,7 +144,11 @@ async function start(program: Program, parts: Parts): Promise<Service> {
       sourceId,
       software: `stele-proxy/${program.version}`,
       timeouts: { closeMs: limits.shutdownMs },
-      limits: { requestBytes: limits.bodyBytes, floorBytes: limits.diskFloorBytes },
+      limits: {
+        requestBytes: limits.bodyBytes,
+        floorBytes: limits.diskFloorBytes,
+        connections: limits.connections,
+      },
       logger,
       onFatal: program.fatal,
     }),

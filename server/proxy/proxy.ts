@@ -70,6 +70,8 @@ export interface ProxyOptions {
 export interface ProxyTimeouts {
   /** Silence between two bytes, either way: the official clients wait as long. */
   readonly idleMs: number;
+  /** For the headers of a request, and for a connection that says nothing. */
+  readonly headersMs: number;
   /** What calls in progress get when the proxy stops. */
   readonly closeMs: number;
   readonly heartbeatMs: number;
@@ -94,12 +96,15 @@ export interface ProxyLimits {
   /** Bytes of calls on disk that are not logged yet, beyond which calls are refused. */
   readonly spoolBytes: number;
   readonly calls: number;
+  /** Connections at once, with a call or without. */
+  readonly connections: number;
   /** Records on their way to one log at once. */
   readonly inFlight: number;
 }
 
 const TIMEOUTS: ProxyTimeouts = {
   idleMs: 600_000,
+  headersMs: 20_000,
   closeMs: 10_000,
   heartbeatMs: 60_000,
   retryMs: 500,
@@ -120,6 +125,7 @@ const LIMITS: ProxyLimits = {
   floorBytes: 64 * MIB,
   spoolBytes: 16_384 * MIB,
   calls: 10_000,
+  connections: 10_000,
   inFlight: 16,
 };
 
@@ -191,6 +197,8 @@ export async function startProxy(options: ProxyOptions): Promise<RunningProxy> {
       memoryBytes: limits.memoryBytes,
       budget: new Budget(limits.memoryBytesTotal),
       callsMax: limits.calls,
+      connectionsMax: limits.connections,
+      headersMs: timeouts.headersMs,
       onClientAbort: options.onClientAbort ?? 'cancel',
     });
     return {

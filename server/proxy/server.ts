@@ -25,13 +25,15 @@ export interface ServerOptions extends ForwardOptions {
   readonly sources: ReadonlyMap<string, Source>;
   /** Calls at once, beyond which a new one gets `pushback`. */
   readonly callsMax: number;
+  /** Connections at once, with a call or without; more are closed at once. */
+  readonly connectionsMax: number;
+  /** Milliseconds for the headers of a request, and for the first byte of a connection. */
+  readonly headersMs: number;
   readonly logger: ProxyLogger;
 }
 
 /** Cookies, long keys and many beta flags fit; Node's default is 16 KiB. */
 const HEADER_BYTES_MAX = 65_536;
-
-const HEADERS_TIMEOUT_MS = 60_000;
 
 /** Longer than a client's pool keeps a connection, so that the client closes first. */
 const KEEP_ALIVE_MS = 75_000;
@@ -44,7 +46,8 @@ export class ProxyServer {
 
   private constructor(options: ServerOptions) {
     this.#options = options;
-    this.#server = serverOf(options.tls);
+    this.#server = serverOf(options);
+    this.#server.maxConnections = options.connectionsMax;
     this.#server.on('request', (req, res) => this.#handle(req, res, false));
     this.#server.on('checkContinue', (req, res) => this.#handle(req, res, true));
     this.#server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
@@ -158,10 +161,12 @@ export class ProxyServer {
   }
 }
 
-function serverOf(tls: TlsFiles | undefined): Server {
+function serverOf({ tls, headersMs }: ServerOptions): Server {
   const options = {
     maxHeaderSize: HEADER_BYTES_MAX,
-    headersTimeout: HEADERS_TIMEOUT_MS,
+    headersTimeout: headersMs,
+    // How late a connection that says nothing may be noticed.
+    connectionsCheckingInterval: Math.max(50, Math.floor(headersMs / 4)),
     requestTimeout: 0,
     keepAliveTimeout: KEEP_ALIVE_MS,
   };
