@@ -3,7 +3,7 @@
  * a problem document.
  *
  *     take the request's price from the caller's bucket ── 429
- *     parse the target ── 400, 404, 405
+ *     check the head, parse the target ── 400, 404, 405, and a few of HTTP's own
  *     identify the token ── 401
  *     open the log and judge the caller ── 404, 401, 403
  *     parse the query ── 400
@@ -25,6 +25,7 @@ import { allowed, openToOrigins, preflight, routeOf } from './methods.ts';
 import { parseQuery, parseTarget, unknownPath } from './path.ts';
 import { isCallersDoing, problemHeaders, problemOf, withMessage } from './problem.ts';
 import type { Charge } from './rates.ts';
+import { checkHead } from './request-head.ts';
 import { checkRole, isVisible, judge } from './roles.ts';
 import { type Match, Router } from './router.ts';
 import { DATA_POLICY, headersOfAll, setAll } from './security.ts';
@@ -129,6 +130,7 @@ export class Dispatcher {
   }
 
   #find({ req }: Koa.Context): Found {
+    checkHead(req);
     const { path, segments, query } = parseTarget(req.url ?? '');
     const match = this.#router.match(segments);
     if (match === undefined) throw unknownPath(path);

@@ -84,6 +84,10 @@ export async function listen(app: Koa, options: ListenOptions): Promise<Listenin
   server.setTimeout(settings.stallMs);
   // A body is asked for only once its headers and its sender have been judged.
   server.on('checkContinue', onRequest);
+  // Node would answer this by itself; `request-head.ts` does.
+  server.on('checkExpectation', onRequest);
+  // All of them are read, or the one that a proxy has added might be among those that are not.
+  server.maxHeadersCount = 0;
   server.on('clientError', (error, socket: Socket) =>
     refuseClient(error, socket, tls !== undefined),
   );

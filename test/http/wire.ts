@@ -55,7 +55,7 @@ export function talk(world: World): Wire {
 
 /** The statuses of the answers in a text, 100 among them. */
 export function statusesOf(text: string): readonly number[] {
-  return [...text.matchAll(/^HTTP\/1\.1 (\d{3}) /gm)].map(([, status]) => Number(status));
+  return [...text.matchAll(/HTTP\/1\.1 (\d{3}) [A-Z]/g)].map(([, status]) => Number(status));
 }
 
 /** The head of a request, ended. */
