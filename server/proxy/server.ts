@@ -48,6 +48,8 @@ export class ProxyServer {
     this.#options = options;
     this.#server = serverOf(options);
     this.#server.maxConnections = options.connectionsMax;
+    // All pass or none: Node would drop those after the thousandth without a word.
+    this.#server.maxHeadersCount = 0;
     this.#server.on('request', (req, res) => this.#handle(req, res, false));
     this.#server.on('checkContinue', (req, res) => this.#handle(req, res, true));
     this.#server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {

@@ -1,5 +1,8 @@
 /** Connections to the proxy that make no call: bounded in number and in time. */
-import { describe, expect, test } from 'vitest';
+import { once } from 'node:events';
+import { createServer, type IncomingMessage } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { ask, RawClient, setUp } from './harness.ts';
 
 const NOWHERE = { upstream: 'http://127.0.0.1:9' };
@@ -38,4 +41,26 @@ describe('a connection without a call', () => {
       );
     }
   });
+});
+
+test('a request of more headers than Node counts to passes with all of them', async () => {
+  const provider = createServer({ maxHeaderSize: 65_536 });
+  provider.maxHeadersCount = 0;
+  let seen: IncomingMessage['rawHeaders'] = [];
+  provider.on('request', (req, res) => {
+    seen = req.rawHeaders;
+    res.end('{}');
+  });
+  provider.listen(0, '127.0.0.1');
+  await once(provider, 'listening');
+  onTestFinished(() => void provider.close());
+  const { port } = provider.address() as AddressInfo;
+  const { proxy } = await setUp({ upstream: `http://127.0.0.1:${port}` });
+  const many = Array.from({ length: 1_500 }, (_, i) => [`a${i}`, '1']).flat();
+  const begin = ['host', 'proxy', 'content-type', 'application/json', 'content-length', '2'];
+  const headers = [...begin, ...many, 'x-last', 'here'];
+  const answer = await ask(`${proxy.url}/openai/v1/chat/completions`, { headers, body: '{}' });
+  expect(answer.status).toBe(200);
+  expect(seen.filter((_, i) => i % 2 === 0 && /^a\d+$/.test(seen[i] ?? ''))).toHaveLength(1_500);
+  expect(seen).toContain('x-last');
 });
