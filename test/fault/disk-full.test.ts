@@ -10,11 +10,12 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { parseReceipt } from '../../server/core/receipt.ts';
 import { leafIndex, treeSize } from '../../server/core/units.ts';
+import type { TreeHead } from '../http/ct-client.ts';
 import type { Replay } from '../replay/replay.ts';
 import { Author, type Draft } from './author.ts';
 import { digest, drained, Evidence, recordsOf } from './evidence.ts';
 import { Ledger } from './ledger.ts';
-import { call, type ProxyCall } from './load.ts';
+import { call, type ProxyCall, treeHeadClient } from './load.ts';
 import { mountMissing, SmallDisk } from './mount.ts';
 import { Place } from './process.ts';
 import { KINDS, startProvider, upstreams } from './provider.ts';
@@ -32,14 +33,19 @@ describe.skipIf(mountMissing !== undefined)(title, () => {
     const world = await World.of(place);
     const before = world.author.next([{ field: 'request.body', bytes: Buffer.from('before') }]);
     await world.submit(before);
+    const last = await world.treeHead();
 
     disk.fill();
     const refused = await world.untilRefused();
     await expectReadable(place);
+    // Whether or not there is room to keep a new one.
+    await world.treeHead();
     await expectContentRefused(place, before);
     await expectCallRefused(place, provider);
+    await world.treeHead();
 
     disk.empty();
+    while ((await world.treeHead()).timestamp === last.timestamp) await pause(100);
     await world.untilTaken(refused);
     await untilCallTaken(place);
     expect(place.running!.pid, 'it resumed by itself').toBe(pid);
@@ -179,6 +185,13 @@ class World {
       })),
     });
     this.#ledger.receipt(receipt);
+  }
+
+  /** What a client of RFC 6962 gets: always a tree head, and never one that goes back. */
+  async treeHead(): Promise<TreeHead> {
+    const head = await treeHeadClient(this.#place).getSth();
+    this.#ledger.treeHead(head);
+    return head;
   }
 
   async post(draft: Draft): Promise<Response> {

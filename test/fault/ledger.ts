@@ -15,9 +15,10 @@ import { checkConsistency, checkInclusion } from '../../server/core/proof.ts';
 import { parseReceipt } from '../../server/core/receipt.ts';
 import { Tree } from '../../server/core/tree.ts';
 import type { Trust } from '../../server/core/trust.ts';
-import { type Hash, leafIndex, treeSize } from '../../server/core/units.ts';
+import { type Hash, hash, leafIndex, treeSize } from '../../server/core/units.ts';
 import { checkSignatureNative } from '../../server/keys/engine.ts';
 import { verifyReceipt } from '../../server/verify/verify.ts';
+import type { TreeHead } from '../http/ct-client.ts';
 
 /** An answer without the entry's bytes: a place in a batch. */
 export interface Placed {
@@ -40,6 +41,9 @@ export class Ledger {
   readonly #leaves = new Map<number, string>();
   readonly #indexes = new Map<string, number>();
   #unchecked: number[] = [];
+  /** The tree head that a client of RFC 6962 got last, and how many there were. */
+  #treeHead: TreeHead | undefined;
+  #treeHeads = 0;
   #receipts = 0;
 
   constructor(trust: Trust) {
@@ -54,6 +58,10 @@ export class Ledger {
     return this.#heads.size;
   }
 
+  get treeHeads(): number {
+    return this.#treeHeads;
+  }
+
   /** The size of the largest head that was seen. */
   get largest(): number {
     return Math.max(0, ...this.#heads.keys());
@@ -65,12 +73,28 @@ export class Ledger {
     if (log === undefined) throw new Error('the trust file knows no log');
     const keys = log.keys.map(({ key }) => key);
     const { checkpoint } = openCheckpoint(utf8(note), log.origin, keys);
-    const known = this.#heads.get(checkpoint.size);
-    if (known !== undefined && !equalBytes(known, checkpoint.root)) {
-      throw new Error(`two heads of size ${checkpoint.size}`);
-    }
-    this.#heads.set(checkpoint.size, checkpoint.root);
+    this.#noteRoot(checkpoint.size, checkpoint.root);
     return checkpoint;
+  }
+
+  /**
+   * Notes a tree head of RFC 6962, whose signature was verified: of the root that every head of its size has, and
+   * a second or more later than the one before, if it is not that very one.
+   */
+  treeHead(head: TreeHead): void {
+    const { tree_size: size, timestamp, root } = head;
+    const last = this.#treeHead;
+    if (last !== undefined && timestamp === last.timestamp) {
+      if (size === last.tree_size && equalBytes(root, last.root)) return;
+      throw new Error(`two tree heads of time ${timestamp}`);
+    }
+    if (last !== undefined && timestamp < last.timestamp + 1_000) {
+      throw new Error(`a tree head of time ${timestamp} after one of ${last.timestamp}`);
+    }
+    if (size < (last?.tree_size ?? 0)) throw new Error(`a tree head of size ${size} goes back`);
+    this.#noteRoot(size, hash(root));
+    this.#treeHead = head;
+    this.#treeHeads++;
   }
 
   /** Notes an answered receipt, which must verify offline. Returns the index. */
@@ -151,6 +175,14 @@ export class Ledger {
       if (i % step === 0) await this.#checkConsistent(log, size, head);
     }
     return entries;
+  }
+
+  #noteRoot(size: number, root: Hash): void {
+    const known = this.#heads.get(size);
+    if (known !== undefined && !equalBytes(known, root)) {
+      throw new Error(`two heads of size ${size}`);
+    }
+    this.#heads.set(size, root);
   }
 
   #note(index: number, sent: Uint8Array, leaf: Hash): void {

@@ -12,7 +12,9 @@ import { parseBase64, parseHex, utf8 } from '../../server/core/bytes.ts';
 import { decodeEntry } from '../../server/core/entry.ts';
 import { formatEnvelopeJson } from '../../server/core/envelope.ts';
 import { hasCode, SteleError } from '../../server/core/errors.ts';
+import { NOTE_TREE_HEAD } from '../../server/core/note.ts';
 import { hash } from '../../server/core/units.ts';
+import { CtClient } from '../http/ct-client.ts';
 import type { Author, Draft } from './author.ts';
 import type { Ledger } from './ledger.ts';
 import type { Place } from './process.ts';
@@ -185,6 +187,31 @@ export async function poll(load: Load): Promise<void> {
       load.ledger.head(Buffer.from(await log.checkpoint()).toString());
       const { checkpoint } = await log.head();
       if (checkpoint !== undefined) load.ledger.head(checkpoint);
+    } catch (error) {
+      if (!hasCode(error, 'storage')) throw error;
+    }
+    await pause(load.random.int(1, 3 * PAUSE_MS));
+  }
+}
+
+/** A client of RFC 6962, with the key that the trust file has. It rejects with `storage` like the others. */
+export function treeHeadClient(place: Place): CtClient {
+  const [log] = place.trust().logs;
+  const key = log?.keys.map((trusted) => trusted.key).find(({ type }) => type === NOTE_TREE_HEAD);
+  if (key === undefined) throw new Error('the trust file knows no key of tree heads');
+  return new CtClient(async (path) => {
+    const { server } = place.addresses();
+    return { status: 200, text: await answered(`${server}/logs/default${path}`, {}) };
+  }, key.key);
+}
+
+/** One that polls for tree heads of RFC 6962. */
+export async function pollTreeHeads(load: Load): Promise<void> {
+  const client = treeHeadClient(load.place);
+  while (!load.ending) {
+    await load.gate.passed();
+    try {
+      load.ledger.treeHead(await client.getSth());
     } catch (error) {
       if (!hasCode(error, 'storage')) throw error;
     }

@@ -10,6 +10,7 @@ import {
   type Load,
   type ProxyCall,
   poll,
+  pollTreeHeads,
   submitContent,
   submitInBatches,
   submitSingly,
@@ -41,13 +42,15 @@ export async function underLoad(
   await drained(load.proxy.place.addresses().proxy);
   const entries = await load.ledger.checkAll(load.place.log('read'));
   const complete = await checkEvidence(load, provider, entries, remembered);
-  const { answered, heads } = load.ledger;
+  const { answered, heads, treeHeads } = load.ledger;
   console.log(
-    `${entries.length} entries, ${answered} answered, ${heads} heads, ${load.unanswered} sent again, ` +
+    `${entries.length} entries, ${answered} answered, ${heads} heads, ${treeHeads} of them for RFC 6962, ` +
+      `${load.unanswered} sent again, ` +
       `${remembered.calls.length} calls, ${complete} complete`,
   );
   expect(load.unanswered).toBeGreaterThan(0);
   expect(complete).toBeGreaterThan(0);
+  expect(treeHeads).toBeGreaterThan(0);
   await checkSources(load);
 }
 
@@ -69,6 +72,7 @@ async function startClients(load: Load) {
     submitSingly(load, other),
     submitInBatches(load, batches),
     poll(load),
+    pollTreeHeads(load),
   ]);
   return {
     done: running.then(([drafts, called]) => ({ contents: drafts, calls: called.flat() })),
