@@ -18,6 +18,7 @@ import { openTlsPair } from '../keys/tls-pair.ts';
 import { checkPlace, lockFolder } from '../log/guard.ts';
 import { largestKnown, type Memories } from '../log/memories.ts';
 import { findTreeHeadKey } from '../log/recover.ts';
+import { compareWithMemories } from '../log/remembered.ts';
 import { InstanceStore } from '../storage/instance.ts';
 import { SqliteStore } from '../storage/sqlite/log-store.ts';
 import type { Head } from '../storage/store.ts';
@@ -128,18 +129,12 @@ async function oneLog({ config, memories, now }: Subject, name: string): Promise
       const time = new Date(signedMs).toISOString();
       return fail(check, `its head is of ${time}, ahead of this clock: set the clock (NTP)`);
     }
-    const answers = await memories.ask(origin);
-    const failure = answers.find((answer) => answer.failure !== undefined)?.failure;
-    if (failure !== undefined) return fail(check, failure.message);
-    const known = largestKnown(answers);
-    if (known !== undefined && known.size > head.size) {
-      return fail(
-        check,
-        `it has ${head.size} entries, and ${known.size} were signed: bring back newer data`,
-      );
-    }
+    const { answers, reason } = await compareWithMemories(store, { name, origin }, memories);
+    if (reason !== undefined) return fail(check, `it ${reason}`);
     const size = `${head.size} entries, keys and head fit`;
-    return known === undefined
+    const failure = answers.find((answer) => answer.failure !== undefined)?.failure;
+    if (failure !== undefined) return warn(check, `${size}; ${failure.message}`);
+    return largestKnown(answers) === undefined
       ? warn(
           check,
           `${size}; no high-water file in ${config.state}: is STELE_STATE set for the server only?`,

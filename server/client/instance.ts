@@ -10,6 +10,8 @@ export interface NewLog {
   readonly name: string;
   readonly visibility?: string;
   readonly rules?: NewRules;
+  /** The log that it follows, which has ended or signs nothing more. */
+  readonly previous?: string;
 }
 
 export interface NewRules {

@@ -34,6 +34,7 @@ import { Appender, type Item, type Logged, type StagedContent, type Submitted } 
 import { openingError, readStored } from './damaged.ts';
 import { Finder, type SourceInfo } from './find.ts';
 import { Growth } from './growth.ts';
+import { largestProven } from './last-head.ts';
 import type { Lookups } from './lookups.ts';
 import { contradiction, type Known, largestKnown } from './memories.ts';
 import type { LogOptions } from './options.ts';
@@ -321,7 +322,7 @@ export class Log<C extends StagedContent = StagedContent> {
     return this.#memory;
   }
 
-  /** The head that a memory knows beyond this log's newest one: its data is older than what it signed. */
+  /** The head that a memory proves beyond this log's newest one: its data is older than what it signed. */
   get ahead(): Known | undefined {
     return this.#ahead;
   }
@@ -369,6 +370,8 @@ export class Log<C extends StagedContent = StagedContent> {
     const newest = this.head();
     if (size === this.published().size) return this.published();
     if (size === newest.size) return newest;
+    // It was signed, and a log that follows may name it: what was lost is not hidden.
+    if (size === this.#ahead?.size) return headOf(this.#ahead);
     this.#reader.checkSize(size);
     const kept = await this.#options.store.readPublished(size);
     return kept ?? { size, root: await this.#reader.root(size) };
@@ -594,8 +597,8 @@ export class Log<C extends StagedContent = StagedContent> {
     const knew = answers.filter(({ known }) => known !== undefined).length;
     this.#memory = { asked: answers.length, knew };
     const { size } = staged ?? head;
-    const largest = largestKnown(answers);
-    if (largest !== undefined && largest.size > size) this.#ahead = largest;
+    const own = this.#registry.history?.all().map(({ key }) => key);
+    this.#ahead = largestProven(answers, size, own ?? [this.#identity.key]);
     const remembering = rememberingOf(this.name, this.#reader, head, staged);
     const reason = await contradiction(remembering, answers);
     if (reason !== undefined) {
@@ -612,6 +615,10 @@ export class Log<C extends StagedContent = StagedContent> {
       undefined,
     );
   }
+}
+
+function headOf({ size, root, note }: Known): HeadInfo {
+  return note === undefined ? { size, root } : { size, root, checkpoint: note };
 }
 
 function isSameHead(a: HeadRoot, b: HeadRoot): boolean {

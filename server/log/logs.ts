@@ -18,7 +18,6 @@ import { join } from 'node:path';
 import { toBase64 } from '../core/bytes.ts';
 import { RECORD_TYPE } from '../core/entry.ts';
 import { malformed, SteleError, shown } from '../core/errors.ts';
-import type { GenesisRecord } from '../core/record.ts';
 import { checkOrigin } from '../core/tree-head.ts';
 import {
   anchorVerifierKey,
@@ -32,6 +31,7 @@ import type { LogStore } from '../storage/store.ts';
 import type { SignatureChecker } from './admit.ts';
 import type { AppendLimits, Logged, StagedContent } from './append.ts';
 import type { Clock } from './clock.ts';
+import { largestProven, lastHeadOf, type Previous, previousOf } from './last-head.ts';
 import { Log } from './log.ts';
 import { largestKnown, type Memories } from './memories.ts';
 import { Meter } from './meter.ts';
@@ -87,8 +87,6 @@ export interface NewLog {
   /** The last head of the log that it follows, wherever that is. */
   readonly previous?: Previous;
 }
-
-export type Previous = NonNullable<GenesisRecord['genesis']['previous']>;
 
 /** What a row says of the log that its log follows: without a size, that one has still to be ended. */
 type Followed = Previous | Pick<Previous, 'origin'>;
@@ -284,6 +282,30 @@ export class Logs {
       await this.#complete(row);
     } finally {
       this.#creating.delete(name);
+    }
+  }
+
+  /**
+   * The last head of a log that has ended, or that signs nothing more, for the genesis of the one that
+   * follows it: see `last-head.ts`. Of one that cannot even be opened it is what a memory proves.
+   */
+  async lastHead(name: string): Promise<Previous> {
+    const { origin } = this.#row(name);
+    const answers = await this.#options.memories.ask(origin);
+    let lease: Lease;
+    try {
+      lease = await this.lease(name);
+    } catch (error) {
+      const path = join(this.#options.data, 'keys', 'logs', name, 'identity.pem');
+      const key = identityVerifierKey(origin, await this.#options.openKey(path, 'ed25519'));
+      const proven = largestProven(answers, 0, [key]);
+      if (proven === undefined) throw error;
+      return previousOf(proven);
+    }
+    try {
+      return await lastHeadOf(lease.log, answers);
+    } finally {
+      lease.release();
     }
   }
 

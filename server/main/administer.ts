@@ -29,11 +29,13 @@ export class FileAdministration implements Administration {
     this.#instance = instance;
   }
 
-  async createLog({ name, visibility, rules = {} }: NewLog): Promise<JsonObject> {
-    const wanted = { name, rules };
-    await this.#logs.create(
-      visibility === undefined ? wanted : { ...wanted, visibility: visibilityOf(visibility) },
-    );
+  async createLog({ name, visibility, rules = {}, previous }: NewLog): Promise<JsonObject> {
+    await this.#logs.create({
+      name,
+      rules,
+      ...(visibility === undefined ? {} : { visibility: visibilityOf(visibility) }),
+      ...(previous === undefined ? {} : { previous: await this.#logs.lastHead(previous) }),
+    });
     return this.showLog(name);
   }
 

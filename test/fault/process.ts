@@ -185,10 +185,10 @@ export class Place {
     return new InstanceClient({ base: this.addresses().server, token: this.token('admin') });
   }
 
-  async register(signer: Signer): Promise<void> {
+  async register(signer: Signer, log = 'default'): Promise<void> {
     const admin = this.admin();
     const key = toBase64(signer.publicKey.spki);
-    await admin.registerGateway('default', { key, ...(await proofFor(admin, 'default', signer)) });
+    await admin.registerGateway(log, { key, ...(await proofFor(admin, log, signer)) });
   }
 
   trust(): Trust {

@@ -63,6 +63,28 @@ describe('logs', () => {
     });
   });
 
+  test('follow one that has ended, and their genesis names its last head', async () => {
+    const follow = (name: string, previous: string, token = admin) =>
+      post('/v1/admin/logs', { name, previous }, token);
+    expect((await post('/v1/admin/logs', { name: 'ends' })).status).toBe(201);
+    expect((await follow('next', 'ends')).json()).toMatchObject({ code: 'conflict' });
+    await world.logs.freeze('ends');
+    const { size, root } = (await get('/v1/admin/logs/ends')).json<{
+      size: number;
+      root: string;
+    }>();
+    const answer = await follow('next', 'ends');
+    expect(answer.status).toBe(201);
+    expect(answer.json()).toMatchObject({
+      previous: { origin: 'log.example/logs/ends', size, root },
+    });
+    expect((await follow('more', 'nothing')).status).toBe(404);
+    expect((await follow('team-2', 'A')).json()).toMatchObject({ code: 'malformed' });
+    // What a token is not bound to it can neither name nor learn of.
+    expect((await follow('team', 'ends', teamAdmin)).status).toBe(403);
+    expect((await follow('team', 'nothing', teamAdmin)).status).toBe(403);
+  });
+
   test('asked for many times at once are created once', async () => {
     const answers = await Promise.all(
       Array.from({ length: 6 }, () => post('/v1/admin/logs', { name: 'at-once' })),

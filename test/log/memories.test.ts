@@ -2,9 +2,11 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { toHex, utf8 } from '../../server/core/bytes.ts';
-import { openCheckpoint } from '../../server/core/checkpoint.ts';
+import { formatCheckpoint, openCheckpoint } from '../../server/core/checkpoint.ts';
 import { SteleError } from '../../server/core/errors.ts';
+import { formatNote } from '../../server/core/note.ts';
 import { type Hash, hash, treeSize } from '../../server/core/units.ts';
+import { identityVerifierKey, signNote } from '../../server/keys/log-keys.ts';
 import { HighWater } from '../../server/log/high-water.ts';
 import { Log } from '../../server/log/log.ts';
 import {
@@ -15,7 +17,7 @@ import {
   type Memory,
 } from '../../server/log/memories.ts';
 import { temporaryFolder } from '../temporary.ts';
-import { append, logOptions, ORIGIN, startLog, submit } from './make.ts';
+import { append, logOptions, makeSigner, ORIGIN, startLog, submit } from './make.ts';
 
 const rootAt = (size: number): Hash => hash(new Uint8Array(32).fill(size));
 const known = (size: number, root = rootAt(size)): Known => ({
@@ -155,15 +157,36 @@ test('a log whose high-water file is damaged is read, and signs nothing', async 
   await opened.close();
 });
 
-test('a log knows the head that a memory knows beyond its own', async () => {
+test('a log serves the head that a memory proves beyond its own, and not what one claims', async () => {
   const options = logOptions({ stateFolder: temporaryFolder() });
   const { log } = await startLog(options);
   await log.close();
-  const newer = known(9);
-  const behind = await Log.open({ ...options, memories: new Memories([memory(newer)]) });
-  expect(behind.ahead).toBe(newer);
+  const noteOf = async (size: number, signer = options.keys.identity) => {
+    const text = formatCheckpoint(known(size));
+    const key = identityVerifierKey(ORIGIN, signer);
+    return formatNote(await signNote(text, [{ key, signer }]));
+  };
+  const signed = { ...known(9), note: await noteOf(9) };
+  const open = (...answers: Known[]) =>
+    Log.open({ ...options, memories: new Memories(answers.map((answer) => memory(answer))) });
+  const behind = await open(known(12), signed, { ...known(5), note: await noteOf(5) });
+  expect(behind.ahead).toBe(signed);
   expect(behind.stopped).toMatchObject({ code: 'split_view' });
+  expect(await behind.headAt(treeSize(9))).toMatchObject({ size: 9, checkpoint: signed.note });
+  await expect(behind.headAt(treeSize(12))).rejects.toMatchObject({ code: 'not_found' });
   await behind.close();
+  for (const claimed of [
+    known(9),
+    { ...known(9), note: 'x' },
+    { ...known(9), note: await noteOf(8) },
+    { ...known(9), note: await noteOf(9, makeSigner()) },
+    { ...known(9, rootAt(1)), note: await noteOf(9) },
+  ]) {
+    const claiming = await open(claimed);
+    expect(claiming.ahead).toBeUndefined();
+    expect(claiming.stopped).toMatchObject({ code: 'split_view' });
+    await claiming.close();
+  }
   const fine = await Log.open(options);
   expect(fine.ahead).toBeUndefined();
   await fine.close();

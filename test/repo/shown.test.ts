@@ -171,8 +171,24 @@ describe('what is shown', () => {
     for (const path of SHOWN) {
       for (const { info, line } of blocksOf(page(path))) {
         expect(info, `${path}:${line}`).toMatch(
-          /^(sh( run(=start)?)?|text( output)?|(js|ts) file=[a-z.]+|ini|yaml|nginx|json)$/,
+          /^(sh( run(=start)?| script=[a-z-]+)?|text( output)?|(js|ts) file=[a-z.]+|ini|yaml|nginx|json)$/,
         );
+      }
+    }
+  });
+
+  test('as a script of test/scripts is that script, with nothing left out of it that is shown', () => {
+    const blocks = SHOWN.flatMap((path) => blocksOf(page(path)));
+    const walks = blocks.filter(({ info }) => info.startsWith('sh script='));
+    expect(walks.length).toBeGreaterThan(0);
+    for (const { info, text } of walks) {
+      const script = page(`test/scripts/${info.slice('sh script='.length)}.txt`);
+      const typed = script.split('\n').filter((line) => line.startsWith('$ '));
+      let at = 0;
+      for (const line of text.trimEnd().split('\n')) {
+        const next = typed.findIndex((one, i) => i >= at && one.replace(/ &$/, '') === `$ ${line}`);
+        expect(next, `${info}: ${line}`).toBeGreaterThanOrEqual(at);
+        at = next + 1;
       }
     }
   });

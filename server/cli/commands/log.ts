@@ -29,6 +29,7 @@ export function command(cli: Cli): Command {
 
 interface CreateOptions extends WhereOptions {
   readonly visibility: string;
+  readonly previous?: string;
   readonly also?: readonly string[];
   readonly continuity: 'flag' | 'require';
   readonly entriesPerSecond?: number;
@@ -46,6 +47,7 @@ function create(cli: Cli): Command {
         .choices(['public', 'proofs', 'private'])
         .default('proofs'),
     )
+    .option('--previous <log>', 'it follows that log, which has ended or signs nothing more')
     .option('--also <media-type...>', 'payloads that it takes beside audit records')
     .addOption(
       new Option('--continuity <rule>', 'flag holes in a source’s chain, or refuse them')
@@ -54,19 +56,23 @@ function create(cli: Cli): Command {
     )
     .option('--entries-per-second <n>', 'what all gateways together may log', whole)
     .option('--bytes-per-day <n>', 'the same in bytes of entries, by days of UTC', whole)
-    .addHelpText('after', '\nExample:\n  $ stele log create team-a --visibility private')
+    .addHelpText(
+      'after',
+      '\nExample:\n  $ stele log create team-a --visibility private\n  $ stele log create team-b --previous team-a',
+    )
     .action(
       cli.action((name: string, options: CreateOptions) =>
         administer(cli, options, async (admin, voice) => {
           const { visibility, continuity, also = [] } = options;
-          const { entriesPerSecond, bytesPerDay } = options;
+          const { previous, entriesPerSecond, bytesPerDay } = options;
           const rules = {
             payload_types: [RECORD_TYPE, ...also],
             continuity,
             ...(entriesPerSecond === undefined ? {} : { entries_per_second: entriesPerSecond }),
             ...(bytesPerDay === undefined ? {} : { bytes_per_day: bytesPerDay }),
           };
-          const log = await admin.createLog({ name, visibility, rules });
+          const follows = previous === undefined ? {} : { previous };
+          const log = await admin.createLog({ name, visibility, rules, ...follows });
           voice.say(...lines(log));
           voice.json(log);
         }),

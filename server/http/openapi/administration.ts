@@ -50,7 +50,7 @@ const logs: Descriptions = {
     text: 'With its keys, its genesis entry, and its access log.',
     body: body(NewLog, 'log'),
     answers: { 201: answer('Log', 'Created.') },
-    refusals: ['conflict', 'split_view'],
+    refusals: ['not_found', 'conflict', 'split_view'],
   },
   'GET /v1/admin/logs': {
     id: 'listAdminLogs',

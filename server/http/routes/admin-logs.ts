@@ -45,6 +45,15 @@ const RULES = {
 export const NewLog = closed({
   name: v.pipe(v.string(), v.regex(LOG_NAME, `not a name of the form ${LOG_NAME.source}`)),
   visibility: v.exactOptional(v.picklist(VISIBILITIES)),
+  previous: v.exactOptional(
+    v.pipe(
+      v.string(),
+      v.regex(LOG_NAME, `not a name of the form ${LOG_NAME.source}`),
+      v.description(
+        'The log that this one follows, which has ended or signs nothing more: the genesis names its last head.',
+      ),
+    ),
+  ),
   rules: v.exactOptional(
     closed({
       payload_types: v.exactOptional(RULES.payload_types),
@@ -153,9 +162,13 @@ export function adminLogRoutes(parts: Parts): readonly InstanceRoute[] {
 }
 
 async function createLog(parts: Parts, call: Call): Promise<void> {
-  const wanted = await readObject(parts, call, NewLog);
+  const { previous, ...wanted } = await readObject(parts, call, NewLog);
   checkBound(call, wanted.name);
-  await parts.logs.create(wanted);
+  if (previous === undefined) await parts.logs.create(wanted);
+  else {
+    checkBound(call, previous);
+    await parts.logs.create({ ...wanted, previous: await parts.logs.lastHead(previous) });
+  }
   await sendLog(parts, call, wanted.name, 201);
 }
 
