@@ -32,8 +32,11 @@ import {
   type TreeSize,
   treeSize,
 } from '../core/units.ts';
+import { type Outcome, submitMany } from './batches.ts';
 import { feedLines, untilSilent } from './feed.ts';
 import { type Content, encodeMultipart } from './multipart.ts';
+import { believed } from './problem.ts';
+import type { RetryOptions } from './retrying.ts';
 import { type Question, Transport, type TransportOptions } from './transport.ts';
 
 /** What a log's head says of itself. */
@@ -99,8 +102,20 @@ export class LogClient {
       signal,
       ...(plain ? ofEntry(entry) : ofContent(entry, content)),
     });
-    checkReceiptOf(bytes, entry);
+    believed(() => checkReceiptOf(bytes, entry));
     return { receipt: bytes, repeat: status === 200 };
+  }
+
+  /**
+   * Sends entries in as few requests as their number and bytes allow. Each has its result, in order: what
+   * proves its place, checked, or the error that keeps it out. What may pass is sent again, alone, as often
+   * as `retry` says; one whose request had no answer, or one that is not to be believed, may have been
+   * logged all the same. Never rejects for what a server does.
+   */
+  submitBatch(entries: readonly Uint8Array[], retry: RetryOptions = {}): Promise<Outcome[]> {
+    const submit = (entry: Uint8Array, signal: AbortSignal | undefined) =>
+      this.submit(entry, undefined, signal);
+    return submitMany({ http: this.#http, submit }, entries, retry);
   }
 
   async checkpoint(): Promise<Uint8Array> {

@@ -24,6 +24,11 @@ const FIRST_WAIT_MS = 100;
 /** Codes of refusals that pass. */
 const PASSING = new Set<string>(['pushback', 'storage', 'not_yet']);
 
+/** Whether the same may succeed in a moment. */
+export function isPassing(error: unknown): error is SteleError {
+  return error instanceof SteleError && PASSING.has(error.code);
+}
+
 /**
  * Runs `work` until it succeeds, fails for good, or has had its attempts. Waits twice as long each
  * time, at random within that (or a crowd that was refused together comes back together), and never
@@ -37,8 +42,7 @@ export async function retrying<T>(work: () => Promise<T>, options: RetryOptions 
     try {
       return await work();
     } catch (error) {
-      const passes = error instanceof SteleError && PASSING.has(error.code);
-      if (!passes || attempt >= attempts || signal?.aborted) throw error;
+      if (!isPassing(error) || attempt >= attempts || signal?.aborted) throw error;
       if ((error.retryAfterS ?? 0) > maxAskedS) throw error;
       const backOff = FIRST_WAIT_MS * 2 ** (attempt - 1) * (0.5 + random());
       const asked = (error.retryAfterS ?? 0) * 1000;

@@ -5,8 +5,8 @@
  * Whatever comes back is a stranger's. Redirects are refused: following one would take the token, or
  * the question, to whoever the answer names (P8, P10).
  */
-import { parseUtf8 } from '../core/bytes.ts';
-import { CODES, type Code, malformed, SteleError, shown } from '../core/errors.ts';
+import { type Code, malformed, SteleError, shown } from '../core/errors.ts';
+import { parseProblem, secondsOf } from './problem.ts';
 
 export interface TransportOptions {
   /** An http or https address, without a slash at its end. */
@@ -179,24 +179,9 @@ async function problemOf(response: Response): Promise<SteleError> {
   const retryAfterS = retryAfterOf(response.headers.get('retry-after'));
   const options = retryAfterS === undefined ? {} : { retryAfterS };
   const problem = parseProblem(bytes);
-  if (problem !== undefined) return new SteleError(problem.code, problem.detail, options);
+  if (problem !== undefined) return new SteleError(problem.code, problem.message, options);
   const { status } = response;
   return new SteleError(codeOf(status), `the server answered ${status}`, options);
-}
-
-function parseProblem(bytes: Uint8Array): { code: Code; detail: string } | undefined {
-  let document: unknown;
-  try {
-    document = JSON.parse(parseUtf8(bytes, 'problem'));
-  } catch {
-    // Not a problem document: something between us and the server answered. Its status speaks.
-    return undefined;
-  }
-  if (typeof document !== 'object' || document === null) return undefined;
-  const { code, detail } = document as { code?: unknown; detail?: unknown };
-  const known = CODES.find((c) => c === code);
-  if (known === undefined) return undefined;
-  return { code: known, detail: typeof detail === 'string' ? detail.slice(0, 1_000) : known };
 }
 
 function codeOf(status: number): Code {
@@ -208,8 +193,7 @@ function codeOf(status: number): Code {
   return status >= 300 && status < 500 ? 'malformed' : 'storage';
 }
 
-/** Whole seconds, at most an hour: a date, or a longer time, is somebody else's business. */
+/** A number of seconds; a date is somebody else's business. */
 function retryAfterOf(header: string | null): number | undefined {
-  if (header === null || !/^[0-9]{1,6}$/.test(header)) return undefined;
-  return Math.min(Number(header), 3_600);
+  return header !== null && /^[0-9]{1,6}$/.test(header) ? secondsOf(Number(header)) : undefined;
 }

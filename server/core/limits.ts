@@ -7,6 +7,12 @@
 /** An entry's bytes: the entry bundle's length prefix is a u16 [C2SP tlog-tiles]. */
 export const ENTRY_BYTES_MAX = 65_535;
 
+/** Entries in one batch: a page of work that a gateway can hold and send again as a whole. */
+export const BATCH_ENTRIES_MAX = 10_000;
+
+/** Bytes of a batch: its entries, each with its length before it. */
+export const BATCH_BYTES_MAX = 16_777_216;
+
 /** Signatures on one entry: enough for a gateway, a second scheme and countersigners. */
 export const ENTRY_SIGNATURES_MAX = 8;
 

@@ -7,10 +7,8 @@
 
 import type { RateOptions } from './rates.ts';
 
-/** Entries in one batch: a page of work that a gateway can hold and retry as a whole. */
-export const BATCH_ENTRIES_MAX = 10_000;
-/** Bytes of a batch body. */
-export const BATCH_BYTES_MAX = 16 * 1024 * 1024;
+export { BATCH_BYTES_MAX, BATCH_ENTRIES_MAX } from '../core/limits.ts';
+
 /**
  * Bytes of one envelope as JSON: base64 of an entry's 65,535 bytes is 87,380, and escapes and space
  * around it are the sender's business up to here.

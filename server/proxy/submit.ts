@@ -8,6 +8,7 @@
  * is then set aside and the line goes on. `forbidden` may pass too, when somebody registers the key, so
  * it counts as final only after `patienceMs`.
  */
+import { BadAnswer } from '../client/problem.ts';
 import { type Code, SteleError } from '../core/errors.ts';
 import type { Backlog } from './backlog.ts';
 import type { ProxyLogger } from './logger.ts';
@@ -142,6 +143,9 @@ export class Submitter {
 
   #isFinal(error: unknown): error is SteleError {
     if (!(error instanceof SteleError) || !FOR_GOOD.has(error.code)) return false;
+    // What the log answered is no refusal, but nothing that can be believed: whether it has the record
+    // is not known.
+    if (error instanceof BadAnswer) return false;
     if (error.code !== 'forbidden') return true;
     const now = this.#options.nowMs();
     // Once it is final, it is final for all that waited meanwhile.

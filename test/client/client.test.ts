@@ -3,72 +3,27 @@
  * about something else is refused.
  */
 import { randomBytes } from 'node:crypto';
-import { join } from 'node:path';
-import { pino } from 'pino';
-import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
 import { checkReceiptOf, LogClient } from '../../server/client/client.ts';
 import { InstanceClient } from '../../server/client/instance.ts';
 import { proofFor } from '../../server/client/possession.ts';
+import { BadAnswer } from '../../server/client/problem.ts';
 import { signEntry, signWindow } from '../../server/client/sign.ts';
-import { loadConfig } from '../../server/config.ts';
-import { sha256, toBase64, toBase64url, utf8 } from '../../server/core/bytes.ts';
+import { sha256, toBase64, toBase64url } from '../../server/core/bytes.ts';
 import { makeDisclosure } from '../../server/core/disclosure.ts';
 import { decodeEntry, RECORD_TYPE } from '../../server/core/entry.ts';
 import { leafHash } from '../../server/core/merkle.ts';
 import { checkConsistency, checkInclusion } from '../../server/core/proof.ts';
 import { formatReceipt, parseReceipt } from '../../server/core/receipt.ts';
 import { type Record as AuditRecord, formatRecord } from '../../server/core/record.ts';
-import { parseTrust } from '../../server/core/trust.ts';
 import { leafIndex, treeSize } from '../../server/core/units.ts';
-import { uuidv7 } from '../../server/core/uuid.ts';
-import { mintToken } from '../../server/http/tokens.ts';
 import type { Signer } from '../../server/keys/signer.ts';
-import { openInstance } from '../../server/main/instance.ts';
-import { setUp, trustOf } from '../../server/main/setup.ts';
-import { startServer } from '../../server/main/start.ts';
 import { useNativePrimitives } from '../../server/native.ts';
-import type { Role } from '../../server/storage/instance.ts';
 import { verifyReceipt } from '../../server/verify/verify.ts';
 import { makeSigner } from '../log/make.ts';
-import { temporaryFolder } from '../temporary.ts';
+import { common, heartbeat, lying, note, start } from './served.ts';
 
 beforeAll(() => useNativePrimitives());
-
-/** A server on a folder of its own, with a log that takes text too and a registered gateway. */
-async function start(roles: readonly Role[] = ['submit', 'read', 'content', 'admin']) {
-  const dir = temporaryFolder();
-  const env = {
-    STELE_STATE: join(dir, 'state'),
-    STELE_LISTEN: '127.0.0.1:0',
-    STELE_VERIFY_THREADS: '1',
-  };
-  const config = loadConfig({ env, cwd: dir, data: join(dir, 'data') });
-  const logger = pino({ level: 'silent' });
-  const fatal = (error: Error) => {
-    throw error;
-  };
-  const instance = await openInstance({ config, version: '0', logger, fatal });
-  await setUp(instance, config, { proxy: false });
-  const rules = { payload_types: [RECORD_TYPE, 'text/plain'] };
-  await instance.logs.create({ name: 'notes', rules });
-  const { log } = await instance.logs.lease('notes');
-  const gateway = makeSigner();
-  await log.registerGateway(gateway.publicKey);
-  const server = await startServer(instance, config, logger, { version: '0', fatal });
-  onTestFinished(async () => {
-    await server.close();
-    await instance.close();
-  });
-  const wanted = { holder: 'test', roles, logs: ['*'] };
-  const { token, row } = mintToken(wanted, Date.now(), (n) => new Uint8Array(randomBytes(n)));
-  instance.store.insertToken(row);
-  const client = new LogClient({ base: `${server.url}/logs/notes`, token });
-  return { client, gateway, log, server, token, trust: parseTrust(utf8(trustOf(log, gateway))) };
-}
-
-function note(text: string, gateway: Signer): Promise<Uint8Array> {
-  return signEntry(gateway, 'text/plain', utf8(text));
-}
 
 describe('one entry', () => {
   test('is submitted, found, read and proven', async () => {
@@ -139,29 +94,6 @@ test('records under one window are all logged, and each verifies alone', async (
   );
 });
 
-function common(log: string, seq: number, prev: string | null) {
-  return {
-    schema: 'stele.record/1',
-    log,
-    record_id: uuidv7(Date.now(), new Uint8Array(randomBytes(10))),
-    source: {
-      id: 'heart',
-      instance: 'test',
-      seq,
-      prev,
-      provenance: 'observed',
-      completeness: 'full',
-      software: 'test/1',
-    },
-    time: { received: '2026-11-01T00:00:00.000000Z' },
-  };
-}
-
-function heartbeat(log: string, seq: number, prev: string | null): Uint8Array {
-  const record = { ...common(log, seq, prev), kind: 'heartbeat', heartbeat: { seq } };
-  return formatRecord(record as unknown as AuditRecord);
-}
-
 describe('content', () => {
   /** An annotation that commits to its reason, with the disclosure of it. */
   async function annotated(gateway: Signer, log: string, reason: string) {
@@ -215,7 +147,7 @@ describe('content', () => {
 
 describe('a receipt is believed only if it fits', () => {
   test('to the entry that was sent, and to its own checkpoint', async () => {
-    const { client, gateway } = await start();
+    const { client, gateway, token } = await start();
     const one = await note('one', gateway);
     const two = await note('two', gateway);
     const { receipt } = await client.submit(one);
@@ -231,6 +163,9 @@ describe('a receipt is believed only if it fits', () => {
     ];
     for (const [i, wrong] of spoiled.entries()) {
       expect(() => checkReceiptOf(formatReceipt(wrong), one), `spoiled ${i}`).toThrow();
+      const fetch = lying(() => formatReceipt(wrong));
+      const liar = new LogClient({ base: client.base, token, fetch });
+      await expect(liar.submit(one), `spoiled ${i}`).rejects.toBeInstanceOf(BadAnswer);
     }
   });
 

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { BadAnswer } from '../../server/client/problem.ts';
 import { type BodyValue, bodyValueOf } from '../../server/core/disclosure.ts';
 import { FRAME } from '../../server/proxy/journal/frame.ts';
 import type { SyncFailed } from '../../server/proxy/journal/journal.ts';
@@ -357,6 +358,19 @@ describe('a refusal', () => {
     expect(disk.everything().includes('a question nobody else')).toBe(false);
     expect(lines.join()).toContain('refused an entry for good');
     await expect.poll(() => proxy.state().logs.get('default')?.backlog).toBe(0);
+  });
+
+  test('is not what an answer is that cannot be believed: the record is sent again', async () => {
+    const provider = await chatProvider();
+    const { proxy, log } = await setUp({ upstream: provider.url });
+    let lies = 3;
+    log.refuse = () => {
+      if (lies-- > 0) throw new BadAnswer('it is about another entry');
+    };
+    await chat(proxy);
+    await log.untilCalls(1);
+    expect(log.attempts.length).toBe(4);
+    expect(log.gaps).toEqual([]);
   });
 
   test('for want of a registered key waits until it is registered', async () => {
