@@ -32,15 +32,16 @@ test(
       `http://${listen}`,
     ]);
     await proxy.start();
-    const key = join(proxy.data, 'proxy.pub');
-    const registered = await log.stele('gateway', 'register', key, '--data', log.data);
+    const own = join(proxy.data, 'keys', 'proxy.pem');
+    const argv = [join(proxy.data, 'proxy.pub'), '--key', own, '--data', log.data];
+    const registered = await log.stele('gateway', 'register', ...argv);
     expect(registered.code, registered.output).toBe(0);
-    const own = { place: proxy, gate: new Gate() };
-    const load = newLoad(random, log, new Gate(), own);
+    const apart = { place: proxy, gate: new Gate() };
+    const load = newLoad(random, log, new Gate(), apart);
     await underLoad(load, provider, async () => {
       for (let kill = 0; kill < 2 * APART; kill++) {
         await pause(random.int(0, 500));
-        const [killed, gate] = kill % 2 === 0 ? [log, load.gate] : [proxy, own.gate];
+        const [killed, gate] = kill % 2 === 0 ? [log, load.gate] : [proxy, apart.gate];
         gate.shut();
         await killed.running?.kill();
         // Meanwhile the other goes on alone.
