@@ -114,10 +114,28 @@ export const SETTINGS = {
     'name every request as he likes, and so ask without a limit or use up the share of another address',
   ),
   'guard.require': setting(
-    listOf('high-water'),
+    listOf('high-water', 'signer'),
     [],
-    'Memories outside the data folder without which a log does not start: high-water.',
+    'Memories outside the data folder without which a log does not start: high-water, signer.',
     'with an empty list: let a log sign where that memory is gone',
+  ),
+  'signer.socket': setting(
+    path,
+    undefined,
+    'The socket of the signer that holds the keys of the logs: see "stele signer". Without it they\nare files in the data folder.',
+    'stand in for the signer; what he signs with other keys is not taken',
+  ),
+  'keys.passphrase_file': setting(
+    path,
+    undefined,
+    'A file with the passphrase of key files in the data folder, mode 0600. New ones are made with it.',
+    'learn the passphrase, which is of use to who has the key files',
+  ),
+  'keys.pin_file': setting(
+    path,
+    undefined,
+    'A file with the PIN of tokens that keys are in, where their pkcs11: URIs name none, mode 0600.',
+    'learn the PIN, which is of use to who has the token',
   ),
   'gateways.require_possession': setting(
     flag,
@@ -260,7 +278,12 @@ export interface Config {
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error' | 'silent';
   readonly tls: { readonly cert: string; readonly key: string } | undefined;
   readonly trustedProxies: readonly Network[];
-  readonly guardRequire: readonly 'high-water'[];
+  readonly guardRequire: readonly ('high-water' | 'signer')[];
+  readonly signerSocket: string | undefined;
+  readonly keys: {
+    readonly passphraseFile: string | undefined;
+    readonly pinFile: string | undefined;
+  };
   readonly gateways: { readonly requirePossession: boolean };
   readonly verifyThreads: number | undefined;
   /** Without a schedule nothing is rolled over by itself. */
@@ -347,6 +370,11 @@ function build(
     tls: tlsOf(sources, values['tls.cert'], values['tls.key']),
     trustedProxies: need(values.trusted_proxies),
     guardRequire: need(values['guard.require']),
+    signerSocket: inFolder(sources, values['signer.socket']),
+    keys: {
+      passphraseFile: inFolder(sources, values['keys.passphrase_file']),
+      pinFile: inFolder(sources, values['keys.pin_file']),
+    },
     gateways: { requirePossession: need(values['gateways.require_possession']) },
     verifyThreads: values.verify_threads,
     roll: { schedule: values['roll.schedule'] || undefined, logs: need(values['roll.logs']) },
@@ -375,6 +403,10 @@ function tlsOf({ cwd }: ConfigSources, cert: string | undefined, key: string | u
     throw malformed(`tls.${missing}`, `is missing, and tls.${given} is set: both or none`);
   }
   return { cert: resolve(cwd, cert), key: resolve(cwd, key) };
+}
+
+function inFolder({ cwd }: ConfigSources, path: string | undefined): string | undefined {
+  return path === undefined ? undefined : resolve(cwd, path);
 }
 
 function check<T>(key: string, one: Setting<T>, given: Given | undefined): T | undefined {

@@ -28,6 +28,8 @@ export function startersOf(program: Program): Starters {
     serve: async (options, world) => (await start()).run(program, options, world, { proxy: false }),
     proxy: async (options, world) =>
       (await import('./main/proxy.ts')).runProxy(program, options, world),
+    signer: async (options, world) =>
+      (await import('./main/signer.ts')).runSigner(program, options, world),
     administer: async (data, world) => (await offline()).administer(program, data, world),
     restore: async (data, world) => (await offline()).restore(program, data, world),
     memories: async (config) => (await import('./main/memories.ts')).memoriesOf(config),

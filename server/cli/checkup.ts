@@ -10,10 +10,12 @@ import { utf8 } from '../core/bytes.ts';
 import { openCheckpoint, parseCheckpoint } from '../core/checkpoint.ts';
 import { logIdOf } from '../core/ct.ts';
 import { hasCode, SteleError } from '../core/errors.ts';
+import type { PublicKey } from '../core/keys.ts';
 import { parseNote } from '../core/note.ts';
 import { parseTrust, TRUST_BYTES_MAX } from '../core/trust.ts';
-import { openKeyFile } from '../keys/file.ts';
 import { anchorVerifierKey, identityVerifierKey } from '../keys/log-keys.ts';
+import { findKeyFile, openKeyByFile, secretsIn } from '../keys/reference.ts';
+import { readPinned } from '../keys/remote/pinned.ts';
 import { openTlsPair } from '../keys/tls-pair.ts';
 import { checkPlace, lockFolder } from '../log/guard.ts';
 import { largestKnown, type Memories } from '../log/memories.ts';
@@ -123,14 +125,30 @@ async function oneLog({ config, memories, now }: Subject, name: string): Promise
     if (head === undefined)
       return warn(check, 'it is empty: its creation was cut short; start the server');
     const { origin } = parseCheckpoint(parseNote(utf8(head.checkpoint)).text);
-    await checkKeys(config.data, name, origin, head);
-    const signedMs = Math.max(head.timeMs, await treeHeadMs(config.data, name, origin, store));
+    await checkKeys(config, name, origin, head);
+    const signedMs = Math.max(head.timeMs, await treeHeadMs(config, name, origin, store));
     if (signedMs > now + 60_000) {
       const time = new Date(signedMs).toISOString();
       return fail(check, `its head is of ${time}, ahead of this clock: set the clock (NTP)`);
     }
     const { answers, reason } = await compareWithMemories(store, { name, origin }, memories);
     if (reason !== undefined) return fail(check, `it ${reason}`);
+    const signer = answers.find(({ kind }) => kind === 'signer');
+    if (
+      signer?.failure === undefined &&
+      signer !== undefined &&
+      (signer.known?.size ?? 0) < head.size
+    ) {
+      return warn(
+        check,
+        `the signer remembers ${signer.known?.size ?? 'nothing'} of ${head.size} entries: its state folder is ` +
+          'not the one that it had',
+      );
+    }
+    const staged = await store.readStaged();
+    if (staged !== undefined && readRunning(config.data) === undefined) {
+      return warn(check, `${staged.entries.length} entries wait for the signer: start the server`);
+    }
     const size = `${head.size} entries, keys and head fit`;
     const failure = answers.find((answer) => answer.failure !== undefined)?.failure;
     if (failure !== undefined) return warn(check, `${size}; ${failure.message}`);
@@ -148,18 +166,37 @@ async function oneLog({ config, memories, now }: Subject, name: string): Promise
   }
 }
 
-async function checkKeys(data: string, name: string, origin: string, head: Head): Promise<void> {
+async function checkKeys(
+  { data, signerSocket, keys }: Config,
+  name: string,
+  origin: string,
+  head: Head,
+): Promise<void> {
   const folder = join(data, 'keys', 'logs', name);
-  const identity = await openKeyFile(join(folder, 'identity.pem'));
-  const anchor = await openKeyFile(join(folder, 'anchor.pem'));
+  if (signerSocket !== undefined) {
+    const pinned = readPinned(folder);
+    if (pinned === undefined) {
+      throw new SteleError(
+        'not_found',
+        `${folder}: the signer’s keys are not written down yet: start the server`,
+      );
+    }
+    const identity = { publicKey: pinned.identity };
+    openCheckpoint(utf8(head.checkpoint), origin, [identityVerifierKey(origin, identity)]);
+    return;
+  }
+  const secrets = secretsIn(keys);
+  const open = (base: string) => openKeyByFile(findKeyFile(base) ?? `${base}.pem`, secrets);
+  const identity = await open(join(folder, 'identity'));
+  const anchor = await open(join(folder, 'anchor'));
   openCheckpoint(utf8(head.checkpoint), origin, [identityVerifierKey(origin, identity)]);
   anchorVerifierKey(origin, anchor);
-  await openKeyFile(join(data, 'keys', 'operator.pem'));
+  await open(join(data, 'keys', 'operator'));
 }
 
 /** The time of the newest tree head of `ct/v1`, 0 where there is none; throws unless its key is the announced one. */
 async function treeHeadMs(
-  data: string,
+  config: Config,
   name: string,
   origin: string,
   store: SqliteStore,
@@ -167,14 +204,22 @@ async function treeHeadMs(
   const keyid = await findTreeHeadKey(store, origin);
   // A log of an earlier build, which gets its key when it is opened.
   if (keyid === undefined) return 0;
-  const { publicKey } = await openKeyFile(join(data, 'keys', 'logs', name, 'sth.pem'));
+  const publicKey = await sthKey(config, name);
   if (publicKey.keyid !== keyid) {
     throw new SteleError(
       'storage',
-      `sth.pem is key ${publicKey.keyid}, and the log announced ${keyid}: bring that one back`,
+      `the sth key is ${publicKey.keyid}, and the log announced ${keyid}: bring that one back`,
     );
   }
   return (await store.readTreeHead(logIdOf(publicKey)))?.timeMs ?? 0;
+}
+
+async function sthKey({ data, keys, signerSocket }: Config, name: string): Promise<PublicKey> {
+  const folder = join(data, 'keys', 'logs', name);
+  const pinned = signerSocket === undefined ? undefined : readPinned(folder);
+  if (pinned !== undefined) return pinned.sth;
+  const base = join(folder, 'sth');
+  return (await openKeyByFile(findKeyFile(base) ?? `${base}.pem`, secretsIn(keys))).publicKey;
 }
 
 function trust({ data }: Config): Finding {

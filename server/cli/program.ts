@@ -19,6 +19,7 @@ export interface Starters {
   up(options: StartOptions, world: World): Promise<void>;
   serve(options: StartOptions, world: World): Promise<void>;
   proxy(options: ProxyOptions, world: World): Promise<void>;
+  signer(options: SignerOptions, world: World): Promise<void>;
   /** The data folder's own files, for when no server runs. Throws `conflict` if one does. */
   administer(data: string, world: World): Promise<Administration>;
   /** Takes the folder over as the only copy that will ever sign. */
@@ -30,6 +31,8 @@ export interface Starters {
 export interface StartOptions {
   readonly data?: string | undefined;
   readonly config?: string | undefined;
+  /** The operator's key, for the first start: a file, or a pkcs11: URI. */
+  readonly operatorKey?: string | undefined;
   readonly flags: Readonly<Record<string, string | undefined>>;
 }
 
@@ -37,6 +40,18 @@ export interface ProxyOptions extends StartOptions {
   readonly server?: string | undefined;
   readonly token?: string | undefined;
   readonly key?: string | undefined;
+}
+
+export interface SignerOptions {
+  readonly keys: string;
+  readonly socket: string;
+  readonly state: string;
+  readonly socketMode?: '0600' | '0660';
+  readonly create?: true;
+  readonly expect?: readonly string[];
+  readonly passphraseFile?: string;
+  readonly pinFile?: string;
+  readonly json?: true;
 }
 
 /** What a command is given. */
@@ -63,6 +78,10 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
   proxy: {
     about: 'run the LLM proxy alone, for a log elsewhere',
     load: () => import('./commands/proxy.ts'),
+  },
+  signer: {
+    about: 'hold the keys of logs in a process of their own',
+    load: () => import('./commands/signer.ts'),
   },
   verify: {
     about: 'check a receipt, offline',
@@ -152,6 +171,8 @@ async function programFor(argv: readonly string[], cli: Cli): Promise<Command> {
     .description('A transparency log for what AI systems did: signed leaves in, proofs out.')
     .version(cli.starters.version, '-V, --version', 'print the version')
     .helpCommand('help [command]', 'explain a command')
+    // An option belongs to the command that it stands behind.
+    .enablePositionalOptions()
     .addHelpText(
       'after',
       '\nExample:\n  $ stele up\n\nExit status: 0 holds, 1 does not hold, 2 could not tell.',

@@ -8,6 +8,7 @@ export interface StartFlags {
   readonly listen?: string;
   readonly proxyListen?: string;
   readonly publicUrl?: string;
+  readonly operatorKey?: string;
 }
 
 export function addStart(command: Command): Command {
@@ -19,7 +20,11 @@ export function addStart(command: Command): Command {
 export function addListen(command: Command): Command {
   return command
     .option('--listen <host:port>', 'where the log is served [STELE_LISTEN, 127.0.0.1:8080]')
-    .option('--public-url <url>', 'the address others reach it at [STELE_PUBLIC_URL]');
+    .option('--public-url <url>', 'the address others reach it at [STELE_PUBLIC_URL]')
+    .option(
+      '--operator-key <key>',
+      'for the first start, a key of your own that signs control records: a file, or a pkcs11: URI',
+    );
 }
 
 export function addProxyListen(command: Command): Command {
@@ -33,6 +38,7 @@ export function startOptions(flags: StartFlags): StartOptions {
   return {
     data: flags.data,
     config: flags.config,
+    operatorKey: flags.operatorKey,
     flags: {
       listen: flags.listen,
       proxy_listen: flags.proxyListen,

@@ -35,6 +35,14 @@ export interface LogKeys {
   readonly sth: Signer;
 }
 
+/** The keys that a log works with, wherever they are held. */
+export interface OpenedKeys {
+  readonly keys: LogKeys;
+  readonly operator: Signer;
+  /** Where they are held by somebody who remembers the log's heads. */
+  readonly signerMemory?: SignerMemory | undefined;
+}
+
 /** A head without its signatures. */
 export interface HeadRoot {
   readonly size: TreeSize;
@@ -67,20 +75,23 @@ export interface NoteSigner {
 }
 
 /** The verifier key (0x01) under which readers know the log's identity key. */
-export function identityVerifierKey(origin: string, signer: Signer): VerifierKey {
+export function identityVerifierKey(
+  origin: string,
+  signer: Pick<Signer, 'publicKey'>,
+): VerifierKey {
   checkOrigin(origin);
   return makeVerifierKey(origin, NOTE_ED25519, rawEd25519(signer.publicKey));
 }
 
 /** The verifier key (0x02) under which readers know the log's anchor key. */
-export function anchorVerifierKey(origin: string, signer: Signer): VerifierKey {
+export function anchorVerifierKey(origin: string, signer: Pick<Signer, 'publicKey'>): VerifierKey {
   checkOrigin(origin);
   invariant(signer.publicKey.alg === 'ecdsa-p256', 'an anchor key is ECDSA P-256');
   return makeVerifierKey(origin, NOTE_ECDSA, signer.publicKey.spki);
 }
 
 /** The verifier key (0x05) under which readers know the key of RFC 6962 tree heads. */
-export function sthVerifierKey(origin: string, signer: Signer): VerifierKey {
+export function sthVerifierKey(origin: string, signer: Pick<Signer, 'publicKey'>): VerifierKey {
   checkOrigin(origin);
   invariant(signer.publicKey.alg === 'ecdsa-p256', 'an sth key is ECDSA P-256');
   return makeVerifierKey(origin, NOTE_TREE_HEAD, signer.publicKey.spki);

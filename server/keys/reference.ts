@@ -75,8 +75,20 @@ export function placeKey(base: string, reference: string, cwd: string): string {
   }
   const isUri = isPkcs11Uri(reference);
   const path = base + (isUri ? '.pkcs11' : '.pem');
-  writeNew(path, isUri ? `${reference}\n` : readFileSync(resolve(cwd, reference)));
+  writeNewFile(path, isUri ? `${reference}\n` : readFileSync(resolve(cwd, reference)));
   return path;
+}
+
+/** The secrets in files that settings name. */
+export function secretsIn(files: {
+  readonly passphraseFile?: string | undefined;
+  readonly pinFile?: string | undefined;
+}): KeySecrets {
+  const { passphraseFile, pinFile } = files;
+  return {
+    passphrase: passphraseFile === undefined ? undefined : readSecret(passphraseFile),
+    pin: pinFile === undefined ? undefined : readSecret(pinFile),
+  };
 }
 
 /** A passphrase or PIN from a file: its one line. */
@@ -125,8 +137,11 @@ function statOf(path: string) {
   }
 }
 
-/** Under a name of its own first: of two processes that place the same key, one must fail. */
-function writeNew(path: string, bytes: string | Uint8Array): void {
+/**
+ * Writes a file that is not there yet: under a name of its own first, so that it is there whole or not at
+ * all, and of two processes that write the same one must fail. Durable when it returns.
+ */
+export function writeNewFile(path: string, bytes: string | Uint8Array): void {
   const draft = join(dirname(path), `.${basename(path)}.${process.pid}.new`);
   try {
     const file = openSync(draft, 'w', 0o600);

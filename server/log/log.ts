@@ -219,7 +219,7 @@ export class Log<C extends StagedContent = StagedContent> {
         countersign: (head) => this.#countersign(head),
         failed: (error) => {
           // Whoever holds the keys is away, and that was said when it went.
-          if (this.#isSignerAway()) return;
+          if (this.isSignerAway) return;
           options.warn(`log ${this.name}: a head was not published`, error);
           // A failed fsync, or a broken promise of our own: the process ends, as with an append (P9).
           if (!(error instanceof SteleError)) options.fatal(error as Error);
@@ -563,7 +563,8 @@ export class Log<C extends StagedContent = StagedContent> {
     });
   }
 
-  #isSignerAway(): boolean {
+  /** Whether whoever holds the keys is known to be away. */
+  get isSignerAway(): boolean {
     try {
       this.#options.signerMemory?.checkThere();
       return false;

@@ -17,12 +17,12 @@
 import { join } from 'node:path';
 import { toBase64 } from '../core/bytes.ts';
 import { RECORD_TYPE } from '../core/entry.ts';
-import { malformed, SteleError, shown } from '../core/errors.ts';
+import { invariant, malformed, SteleError, shown } from '../core/errors.ts';
 import { checkOrigin } from '../core/tree-head.ts';
 import {
   anchorVerifierKey,
   identityVerifierKey,
-  type LogKeys,
+  type OpenedKeys,
   sthVerifierKey,
 } from '../keys/log-keys.ts';
 import type { Signer } from '../keys/signer.ts';
@@ -55,7 +55,14 @@ export interface LogsOptions {
     alg: 'ed25519' | 'ecdsa-p256',
     isNew?: () => Promise<boolean>,
   ) => Promise<Signer>;
-  readonly operator: Signer;
+  readonly operator: Signer | undefined;
+  /**
+   * The keys of a log whose keys are held elsewhere, and with them the operator's; nothing where they are files.
+   * Given the log's database, which says whether it is new.
+   */
+  readonly keysElsewhere?:
+    | ((name: string, origin: string, store: LogStore) => Promise<OpenedKeys>)
+    | undefined;
   /** The server's own gateway key, which signs access entries. */
   readonly access: Signer;
   /** Makes content that was staged for log `name` durable. */
@@ -539,32 +546,49 @@ export class Logs {
   }
 
   async #logOptions(row: LogRow, name: string) {
-    const { data, openStore, openKey, instanceId, commitContent, ...shared } = this.#options;
+    const { data, openStore, keysElsewhere, instanceId, commitContent, ...shared } = this.#options;
     const origin = row.origin + name.slice(row.name.length);
     const store = await openStore(join(data, 'logs', `${name}.db`));
-    const keys = await orClosed(store, () => this.#openKeys(name, origin, store));
+    const keys = await orClosed(store, async () => {
+      const opened = await (keysElsewhere === undefined
+        ? this.#openKeys(name, origin, store)
+        : keysElsewhere(name, origin, store));
+      this.#claim(name, opened);
+      return opened;
+    });
     return {
       ...shared,
+      ...keys,
       meter: this.meter,
       tiles: this.#tiles,
       instance: instanceId,
       name,
       origin,
       visibility: name === row.name ? row.visibility : ('private' as const),
-      keys,
       store,
       commitContent: (contents: readonly StagedContent[]) => commitContent(row.name, contents),
     };
   }
 
-  async #openKeys(name: string, origin: string, store: LogStore): Promise<LogKeys> {
-    const { data, openKey } = this.#options;
+  #claim(name: string, { keys, operator }: OpenedKeys): void {
+    const { instance, access } = this.#options;
+    instance.claimKey(operator.publicKey.keyid, 'the operator key');
+    instance.claimKey(access.publicKey.keyid, 'the key of access records');
+    for (const [purpose, { publicKey }] of Object.entries(keys)) {
+      instance.claimKey(publicKey.keyid, `the ${purpose} key of log ${name}`);
+    }
+  }
+
+  async #openKeys(name: string, origin: string, store: LogStore): Promise<OpenedKeys> {
+    const { data, openKey, operator } = this.#options;
     const folder = join(data, 'keys', 'logs', name);
+    invariant(operator !== undefined, 'where the keys of logs are files, so is the operator’s');
     const identity = await openKey(join(folder, 'identity.pem'), 'ed25519');
     const anchor = await openKey(join(folder, 'anchor.pem'), 'ecdsa-p256');
     // A log of an earlier build gets this key when it is opened; one that was announced must be there.
     const isNew = async () => (await findTreeHeadKey(store, origin)) === undefined;
-    return { identity, anchor, sth: await openKey(join(folder, 'sth.pem'), 'ecdsa-p256', isNew) };
+    const sth = await openKey(join(folder, 'sth.pem'), 'ecdsa-p256', isNew);
+    return { keys: { identity, anchor, sth }, operator };
   }
 }
 

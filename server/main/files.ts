@@ -1,8 +1,10 @@
 /** Small files and folders of a data folder, whole or not there at all. */
-import { existsSync, mkdirSync, statfsSync } from 'node:fs';
+import { mkdirSync, statfsSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { SteleError } from '../core/errors.ts';
-import { createKeyFile, openKeyFile } from '../keys/file.ts';
+import { malformed, SteleError } from '../core/errors.ts';
+import type { Algorithm } from '../core/keys.ts';
+import { createKeyFile } from '../keys/file.ts';
+import { findKeyFile, type KeySecrets, openKeyByFile } from '../keys/reference.ts';
 import type { Signer } from '../keys/signer.ts';
 
 export { syncFolder, writeWhole } from '../storage/files.ts';
@@ -21,18 +23,32 @@ export function ensureFolder(path: string, advice?: string): void {
 }
 
 /**
- * Opens a key file. Where there is none it is made, but only if `mayCreate`: beside a log that has
+ * Opens a key: the file, or what a file of the same name and ending in .pkcs11 names. Where there is none it is made, but only if `mayCreate`: beside a log that has
  * entries, a missing key means that something was lost, and a new one would not be the same key.
  */
 export async function openKey(
   path: string,
   alg: 'ed25519' | 'ecdsa-p256',
-  mayCreate: boolean | (() => Promise<boolean>),
+  { mayCreate, secrets = {}, algorithms = [alg] }: OpenKeyOptions,
 ): Promise<Signer> {
-  if (existsSync(path)) return openKeyFile(path);
-  if (!(typeof mayCreate === 'boolean' ? mayCreate : await mayCreate())) throw lost(path);
-  ensureFolder(dirname(path));
-  return createKeyFile(path, alg);
+  const found = findKeyFile(path.replace(/\.pem$/, ''));
+  if (found === undefined) {
+    if (!(typeof mayCreate === 'boolean' ? mayCreate : await mayCreate())) throw lost(path);
+    ensureFolder(dirname(path));
+    const { passphrase } = secrets;
+    return createKeyFile(path, alg, passphrase === undefined ? {} : { passphrase });
+  }
+  const signer = await openKeyByFile(found, secrets);
+  const { alg: its } = signer.publicKey;
+  if (algorithms.includes(its)) return signer;
+  throw malformed(found, `a key for ${its} where ${algorithms.join(' or ')} is needed`);
+}
+
+export interface OpenKeyOptions {
+  readonly mayCreate: boolean | (() => Promise<boolean>);
+  readonly secrets?: KeySecrets | undefined;
+  /** What may be there, where that is more than what would be made. */
+  readonly algorithms?: readonly Algorithm[];
 }
 
 export function lost(path: string): SteleError {

@@ -9,6 +9,16 @@ import type { Logger } from 'pino';
 import { checkRestored } from '../backup/restore.ts';
 import type { Config } from '../config.ts';
 import { SteleError } from '../core/errors.ts';
+import {
+  findKeyFile,
+  type KeySecrets,
+  openKeyByFile,
+  openKeyReference,
+  placeKey,
+  secretsIn,
+} from '../keys/reference.ts';
+import { SignerConnection } from '../keys/remote/connection.ts';
+import { checkAlgorithm, PURPOSE_ALGORITHMS } from '../keys/remote/held-keys.ts';
 import { VerifierPool } from '../keys/verifier-pool.ts';
 import { systemClock } from '../log/clock.ts';
 import { acceptPlace, checkPlace, lockFolder, placeOf } from '../log/guard.ts';
@@ -23,6 +33,7 @@ import { ensureFolder, lost, openKey, spaceCheck } from './files.ts';
 import { highWaterFolder, memoriesOf } from './memories.ts';
 import { removeLogFiles } from './removal.ts';
 import { rolling } from './rolling.ts';
+import { SignerKeys } from './signer-keys.ts';
 import { tidying } from './tidying.ts';
 
 export interface InstanceOptions {
@@ -35,6 +46,8 @@ export interface InstanceOptions {
   readonly accept?: boolean;
   /** Nothing is set up: there must be a data folder. */
   readonly mustExist?: boolean;
+  /** The operator's key as somebody named it: what is there already has to be it. */
+  readonly operatorKey?: { readonly reference: string; readonly cwd: string };
 }
 
 export interface Instance {
@@ -79,7 +92,7 @@ export async function openInstance(options: InstanceOptions): Promise<Instance> 
 }
 
 async function openLogs(
-  { config, version, logger, fatal }: InstanceOptions,
+  { config, version, logger, fatal, operatorKey }: InstanceOptions,
   store: InstanceStore,
   closing: (() => Promise<void> | void)[],
 ) {
@@ -88,8 +101,21 @@ async function openLogs(
   const isNew = store.logs().every(({ state }) => state === 'creating');
   ensureFolder(highWaterFolder(config), 'name another with STELE_STATE, outside the data folder');
   ensureFolder(join(data, 'logs'));
-  const operator = await openKey(join(keys, 'operator.pem'), 'ed25519', isNew);
-  const access = await openKey(join(keys, 'access.pem'), 'ed25519', isNew);
+  const secrets = secretsIn(config.keys);
+  const openOperator = () =>
+    openKey(join(keys, 'operator.pem'), 'ed25519', {
+      mayCreate: isNew,
+      secrets,
+      algorithms: PURPOSE_ALGORITHMS.operator,
+    });
+  if (operatorKey !== undefined) {
+    ensureFolder(keys);
+    await placeOperator(join(keys, 'operator'), operatorKey, { isNew, secrets });
+  }
+  const access = await openKey(join(keys, 'access.pem'), 'ed25519', { mayCreate: isNew, secrets });
+  const signer = connectSigner(config, logger);
+  if (signer !== undefined) closing.push(() => signer.close());
+  const elsewhere = signer && new SignerKeys({ data, signer, openOperator });
   const vaults = new Vaults({
     data,
     kek: await openVaultKey(join(keys, 'vault.kek'), isNew),
@@ -103,7 +129,7 @@ async function openLogs(
   closing.push(() => writers.close());
   const logs = new Logs({
     data,
-    memories: memoriesOf(config),
+    memories: memoriesOf(config, signer),
     originBase: hostOf(config.publicUrl) ?? store.identity()?.originBase ?? '',
     instance: store,
     openStore: async (path) => {
@@ -111,8 +137,12 @@ async function openLogs(
       return SqliteStore.open(path, writers);
     },
     openKey: (path, alg, isNew = async () => false) =>
-      openKey(path, alg, async () => isBeingCreated(store, path) || (await isNew())),
-    operator,
+      openKey(path, alg, {
+        mayCreate: async () => isBeingCreated(store, path) || (await isNew()),
+        secrets,
+      }),
+    operator: signer === undefined ? await openOperator() : undefined,
+    keysElsewhere: elsewhere && ((name, origin, store) => elsewhere.open(name, origin, store)),
     access,
     // Every staging of this process comes from these vaults.
     commitContent: (name, contents) => vaults.commitAll(name, contents as readonly Staging[]),
@@ -136,6 +166,40 @@ async function openLogs(
   closing.push(tidying(vaults, logs, { logger, fatal }));
   closing.push(rolling(config.roll, logs, { logger, fatal }));
   return { logs, vaults };
+}
+
+/** Puts a key that was brought along where the operator's is looked for, unless it is there already. */
+async function placeOperator(
+  base: string,
+  { reference, cwd }: { readonly reference: string; readonly cwd: string },
+  { isNew, secrets }: { readonly isNew: boolean; readonly secrets: KeySecrets },
+): Promise<void> {
+  const brought = await openKeyReference(reference, cwd, secrets);
+  await brought.close();
+  const { alg, keyid } = brought.publicKey;
+  checkAlgorithm('--operator-key', 'operator', alg);
+  const found = findKeyFile(base);
+  const there = found === undefined ? undefined : await openKeyByFile(found, secrets);
+  if (there?.publicKey.keyid === keyid) return;
+  if (there !== undefined || !isNew) {
+    throw new SteleError(
+      'conflict',
+      `--operator-key: the logs here began with another operator key (${found ?? 'not in this folder'}), which signs for as long as they live`,
+    );
+  }
+  placeKey(base, reference, cwd);
+}
+
+/** The signer that holds the keys, where the settings name one. What becomes of it is in the log lines. */
+function connectSigner({ signerSocket }: Config, logger: Logger): SignerConnection | undefined {
+  if (signerSocket === undefined) return undefined;
+  return new SignerConnection({
+    path: signerSocket,
+    said: (message, error) => {
+      if (error === undefined) logger.info(message);
+      else logger.error({ err: error }, message);
+    },
+  });
 }
 
 /** A first run on a wrong path must not begin a second history beside somebody's files. */

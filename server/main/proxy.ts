@@ -81,7 +81,7 @@ export async function runProxy(program: Program, options: Options, world: World)
   ensureFolder(config.data);
   const path = options.key === undefined ? undefined : resolve(world.cwd, options.key);
   const keyFile = path ?? join(config.data, 'keys', 'proxy.pem');
-  const key = await openKey(keyFile, 'ed25519', true);
+  const key = await openKey(keyFile, 'ed25519', { mayCreate: true });
   const logs = new Map<string, ProxyLog>();
   for (const name of logNames(config)) {
     const client = new LogClient({ base: `${server}/logs/${name}`, ...as });

@@ -15,6 +15,7 @@ import type { Config } from '../config.ts';
 import { SteleError } from '../core/errors.ts';
 import { formatTrust } from '../core/trust.ts';
 import { mintToken } from '../http/tokens.ts';
+import { secretsIn } from '../keys/reference.ts';
 import type { Signer } from '../keys/signer.ts';
 import { systemClock } from '../log/clock.ts';
 import type { Log } from '../log/log.ts';
@@ -53,7 +54,11 @@ export async function setUp(
 
 /** The proxy's own key, registered with each log that an upstream names. */
 async function openProxyKey({ data, store, logs }: Instance, config: Config): Promise<Signer> {
-  const key = await openKey(join(data, 'keys', 'proxy.pem'), 'ed25519', true);
+  const key = await openKey(join(data, 'keys', 'proxy.pem'), 'ed25519', {
+    mayCreate: true,
+    secrets: secretsIn(config.keys),
+  });
+  store.claimKey(key.publicKey.keyid, 'the key of the proxy');
   for (const name of new Set(config.upstreams.map((upstream) => upstream.log))) {
     if (store.log(name) === undefined) {
       const upstream = config.upstreams.find(({ log }) => log === name)?.name;

@@ -60,7 +60,9 @@ export async function run(
   const config = settingsOf(options, world);
   const logger = loggerOf(config, world);
   const voice = voiceOf(world, false);
-  const instance = await openInstance({ config, logger, ...program }).catch((error: unknown) => {
+  const operatorKey = options.operatorKey && { reference: options.operatorKey, cwd: world.cwd };
+  const opened = openInstance({ config, logger, ...program, ...(operatorKey && { operatorKey }) });
+  const instance = await opened.catch((error: unknown) => {
     throw heldBy(error, readRunning(config.data));
   });
   const services: Running[] = [];

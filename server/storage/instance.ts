@@ -153,6 +153,25 @@ export class InstanceStore {
     if (changes === 0) throw new SteleError('not_found', `there is no log ${row.name}`);
   }
 
+  /**
+   * Notes what a key is for, for good. Throws `conflict` if it is for something else already.
+   */
+  claimKey(keyid: string, use: string): void {
+    const known = this.#run(() =>
+      this.#db.prepare('SELECT use FROM key_use WHERE keyid = ?').pluck().get(keyid),
+    ) as string | undefined;
+    if (known === use) return;
+    if (known !== undefined) {
+      throw new SteleError(
+        'conflict',
+        `key ${keyid} is to be ${use}, and is ${known}: each key has one purpose, in one log`,
+      );
+    }
+    this.#run(() =>
+      this.#db.prepare('INSERT INTO key_use (keyid, use) VALUES (?, ?)').run(keyid, use),
+    );
+  }
+
   insertToken(row: TokenRow): void {
     this.#run(() =>
       this.#db

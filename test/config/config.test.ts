@@ -63,7 +63,7 @@ describe('defaults', () => {
       .filter(
         (line) =>
           /^# ( {2})*[a-z_]+:( [^ ]+)?$/.test(line) &&
-          !/(public_url|state|threads|tls|cert|key):/.test(line),
+          !/(public_url|state|threads|tls|cert|key|keys|signer|socket|[a-z]+_file):/.test(line),
       )
       .map((line) => line.slice(2));
     const { data: ___, ...switchedOn } = load(on.join('\n'));

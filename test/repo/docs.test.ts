@@ -19,6 +19,7 @@ import { anchorsOf, blocksOf, linksOf, PAGES, page, pathsOf, proseOf, ROOT } fro
 
 interface Package {
   readonly dependencies: Readonly<Record<string, string>>;
+  readonly peerDependencies: Readonly<Record<string, string>>;
   readonly optionalDependencies: Readonly<Record<string, string>>;
   readonly devDependencies: Readonly<Record<string, string>>;
   readonly scripts: Readonly<Record<string, string>>;
@@ -148,6 +149,7 @@ describe('docs/dependencies.md', () => {
   const installed = [
     manifest.dependencies,
     manifest.optionalDependencies,
+    manifest.peerDependencies,
     manifest.devDependencies,
   ].flatMap((group) => Object.keys(group));
 

@@ -8,7 +8,9 @@ import { RECORD_TYPE } from '../../core/statement.ts';
 import { formatTrust, parseTrust } from '../../core/trust.ts';
 import { administer, cells } from '../administration.ts';
 import { Unusable } from '../exit.ts';
+import { heads } from '../heads.ts';
 import { freeze, retire, roll } from '../log-end.ts';
+import { placeOwnKeys } from '../own-keys.ts';
 import type { Cli } from '../program.ts';
 import { table } from '../terminal.ts';
 import { addWhere, type WhereOptions } from '../where.ts';
@@ -24,6 +26,7 @@ export function command(cli: Cli): Command {
     .addCommand(freeze(cli))
     .addCommand(roll(cli))
     .addCommand(retire(cli))
+    .addCommand(heads(cli))
     .addCommand(trust(cli));
 }
 
@@ -34,6 +37,8 @@ interface CreateOptions extends WhereOptions {
   readonly continuity: 'flag' | 'require';
   readonly entriesPerSecond?: number;
   readonly bytesPerDay?: number;
+  readonly identityKey?: string;
+  readonly anchorKey?: string;
 }
 
 function create(cli: Cli): Command {
@@ -56,6 +61,11 @@ function create(cli: Cli): Command {
     )
     .option('--entries-per-second <n>', 'what all gateways together may log', whole)
     .option('--bytes-per-day <n>', 'the same in bytes of entries, by days of UTC', whole)
+    .option(
+      '--identity-key <key>',
+      'a key of your own that signs every head, Ed25519: a PKCS#8 file, or a pkcs11: URI',
+    )
+    .option('--anchor-key <key>', 'likewise for published heads, ECDSA P-256')
     .addHelpText(
       'after',
       '\nExample:\n  $ stele log create team-a --visibility private\n  $ stele log create team-b --previous team-a',
@@ -63,6 +73,8 @@ function create(cli: Cli): Command {
     .action(
       cli.action((name: string, options: CreateOptions) =>
         administer(cli, options, async (admin, voice) => {
+          const { identityKey: identity, anchorKey: anchor } = options;
+          await placeOwnKeys(name, { identity, anchor }, { ...cli, options, admin });
           const { visibility, continuity, also = [] } = options;
           const { previous, entriesPerSecond, bytesPerDay } = options;
           const rules = {

@@ -101,7 +101,10 @@ function checkRoom(log: Log): void {
   } catch (cause) {
     if (!(cause instanceof SteleError)) throw cause;
     const { code, retryAfterS } = cause;
-    throw new SteleError(code, 'one of the logs accepts no entries right now', {
+    const reason = log.isSignerAway
+      ? 'the signer that holds the keys is away: nothing is accepted until it is back'
+      : 'one of the logs accepts no entries right now';
+    throw new SteleError(code, reason, {
       cause,
       ...(retryAfterS === undefined ? {} : { retryAfterS }),
     });

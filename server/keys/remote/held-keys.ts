@@ -12,9 +12,9 @@
  * before anything is signed: what it said for one could be taken for the other.
  */
 import { readdirSync, readFileSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { malformed, SteleError, shown } from '../../core/errors.ts';
-import type { Algorithm } from '../../core/keys.ts';
+import type { Algorithm, PublicKey } from '../../core/keys.ts';
 import { checkOrigin } from '../../core/tree-head.ts';
 import type { Signer } from '../signer.ts';
 import { KEYS_MAX, type Purpose } from './protocol.ts';
@@ -34,7 +34,7 @@ export const PURPOSE_ALGORITHMS: { readonly [P in Purpose]: readonly Algorithm[]
 };
 
 /** What a log needs to have, each at least once. */
-const NEEDED = ['identity', 'anchor'] as const;
+const NEEDED = ['identity', 'anchor', 'sth'] as const;
 
 const KEY_FILE = /^(identity|anchor|sth)(?:-[a-z0-9-]+)?\.(?:pem|pkcs11)$/;
 const OPERATOR_FILE = /^operator(?:-[a-z0-9-]+)?\.(?:pem|pkcs11)$/;
@@ -76,16 +76,20 @@ export class HeldKeys {
     return [...this.#logs.keys()];
   }
 
-  /** The keys of an origin; one whose folder was made since the start is found. `not_found` if there is none. */
-  async keys(origin: string): Promise<readonly HeldKey[]> {
-    const known = this.#logs.get(origin);
-    if (known === undefined) {
+  /** Whether there are keys of an origin; a folder that was made since the start is found. */
+  async has(origin: string): Promise<boolean> {
+    if (!this.#logs.has(origin)) {
       this.#looking ??= this.#lookAgain().finally(() => {
         this.#looking = undefined;
       });
       await this.#looking;
     }
-    const keys = this.#logs.get(origin);
+    return this.#logs.has(origin);
+  }
+
+  /** The keys of an origin; `not_found` if there are none. */
+  async keys(origin: string): Promise<readonly HeldKey[]> {
+    const keys = (await this.has(origin)) ? this.#logs.get(origin) : undefined;
     if (keys === undefined) {
       throw new SteleError(
         'not_found',
@@ -93,6 +97,23 @@ export class HeldKeys {
       );
     }
     return [...keys, ...this.#operators];
+  }
+
+  /** The folder of an origin's keys, where there is one. */
+  folderOf(origin: string): string | undefined {
+    const [key] = this.#logs.get(origin) ?? [];
+    const path = key && this.#places.get(key.signer.publicKey.keyid);
+    return path && dirname(path);
+  }
+
+  /** Throws `conflict` if the key serves for something already. */
+  checkUnused(what: string, { keyid }: PublicKey): void {
+    const elsewhere = this.#places.get(keyid);
+    if (elsewhere === undefined) return;
+    throw new SteleError(
+      'conflict',
+      `${what}: key ${keyid} is ${elsewhere} too: each key has one purpose, in one log`,
+    );
   }
 
   async close(): Promise<void> {
@@ -165,13 +186,7 @@ export class HeldKeys {
 
   #checkKey(path: string, purpose: Purpose, { publicKey }: Signer): void {
     checkAlgorithm(path, purpose, publicKey.alg);
-    const elsewhere = this.#places.get(publicKey.keyid);
-    if (elsewhere !== undefined) {
-      throw new SteleError(
-        'conflict',
-        `${path}: key ${publicKey.keyid} is ${elsewhere} too: each key has one purpose, in one log`,
-      );
-    }
+    this.checkUnused(path, publicKey);
     this.#places.set(publicKey.keyid, path);
   }
 }

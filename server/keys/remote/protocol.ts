@@ -8,6 +8,7 @@
  *     signer   {"stele_signer":1}
  *     log      {"id":1,"op":"keys","origin":"log.example/logs/a"}
  *     signer   {"id":1,"keys":[{"alg":"ed25519","purpose":"identity","spki":"MCowBQ…"}, …]}
+ *                                                 "create" asks the same and has them made, where it may
  *     log      {"id":2,"op":"newest","origin":"…"}
  *     signer   {"id":2,"newest":{"root":"…","size":7}}                       null where none is known
  *     log      {"from":7,"id":3,"op":"extend","origin":"…","proof":["…"],"root":"…","size":9}
@@ -59,6 +60,7 @@ export type Purpose = (typeof PURPOSES)[number];
 
 export type Question =
   | { readonly op: 'keys'; readonly origin: string }
+  | { readonly op: 'create'; readonly origin: string }
   | { readonly op: 'newest'; readonly origin: string }
   | {
       readonly op: 'extend';
@@ -100,6 +102,7 @@ const HELLO = object({ stele_signer: int(1) }, {});
 
 const QUESTIONS = {
   keys: object({ id, op: constant('keys'), origin }, {}),
+  create: object({ id, op: constant('create'), origin }, {}),
   newest: object({ id, op: constant('newest'), origin }, {}),
   extend: object(
     {
@@ -126,7 +129,7 @@ const QUESTIONS = {
   ),
 } satisfies { readonly [op in Question['op']]: Shape<unknown> };
 
-const OP = object({ op: oneOf(['keys', 'newest', 'extend', 'sign']) }, {});
+const OP = object({ op: oneOf(['keys', 'create', 'newest', 'extend', 'sign']) }, {});
 
 const ANSWERS = {
   keys: object(
@@ -163,6 +166,7 @@ export function formatQuestion({ id: number, content }: Numbered<Question>): Uin
   const common = { id: number, op, origin: name };
   switch (content.op) {
     case 'keys':
+    case 'create':
     case 'newest':
       return line(common);
     case 'extend': {
@@ -183,6 +187,10 @@ export function parseQuestion(bytes: Uint8Array): Numbered<Question> {
     case 'keys': {
       const { id: number, origin: name } = read(QUESTIONS.keys, json, QUESTION);
       return { id: number, content: { op: 'keys', origin: name } };
+    }
+    case 'create': {
+      const { id: number, origin: name } = read(QUESTIONS.create, json, QUESTION);
+      return { id: number, content: { op: 'create', origin: name } };
     }
     case 'newest': {
       const { id: number, origin: name } = read(QUESTIONS.newest, json, QUESTION);

@@ -23,6 +23,13 @@ export async function keysOf(signer: Asking, origin: string): Promise<readonly P
   return answer.keys;
 }
 
+/** The same, for a log that is being created: made where the signer may make them. */
+export async function createKeys(signer: Asking, origin: string): Promise<readonly PurposeKey[]> {
+  const answer = await signer.ask({ op: 'create', origin });
+  if (answer.kind !== 'keys') throw unexpected(answer.kind);
+  return answer.keys;
+}
+
 /** The newest head of an origin that the signer took; nothing if it knows none. */
 export async function newestOf(signer: Asking, origin: string): Promise<HeadRoot | undefined> {
   const answer = await signer.ask({ op: 'newest', origin });

@@ -14,15 +14,19 @@ import { parseStatement } from './statement.ts';
 export interface ServiceOptions {
   readonly keys: HeldKeys;
   readonly book: HeadBook;
+  /** Makes keys for an origin that there are none for. Absent where only an operator may. */
+  readonly create?: ((origin: string) => Promise<void>) | undefined;
 }
 
 export class SignerService {
   readonly #keys: HeldKeys;
   readonly #book: HeadBook;
+  readonly #create: ServiceOptions['create'];
 
-  constructor({ keys, book }: ServiceOptions) {
+  constructor({ keys, book, create }: ServiceOptions) {
     this.#keys = keys;
     this.#book = book;
+    this.#create = create;
   }
 
   async answer(question: Question): Promise<Answer> {
@@ -36,10 +40,12 @@ export class SignerService {
 
   async #answer(question: Question): Promise<Answer> {
     const { origin } = question;
+    if (question.op === 'create' && !(await this.#keys.has(origin))) await this.#create?.(origin);
     // Nothing is said, and nothing is remembered, of a log that there are no keys for.
     const keys = await this.#keys.keys(origin);
     switch (question.op) {
       case 'keys':
+      case 'create':
         return {
           kind: 'keys',
           keys: keys.map(({ purpose, signer: { publicKey } }) => ({ purpose, publicKey })),
@@ -67,7 +73,9 @@ export class SignerService {
     message: Uint8Array,
   ): Promise<Uint8Array> {
     const statement = parseStatement(purpose, origin, message);
-    if (statement.kind === 'head') await this.#book.checkTaken(origin, statement.head);
+    if (statement.kind !== 'control') await this.#book.checkTaken(origin, statement.head);
+    // A crash after this leaves a time that is signed for nobody: the next one is later.
+    if (statement.kind === 'treeHead') await this.#book.takeTime(origin, statement.timeMs);
     return signer.sign(message);
   }
 }

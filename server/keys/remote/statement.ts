@@ -11,6 +11,7 @@
  * Whether a head may be signed is judged by `head-book.ts`.
  */
 import { equalBytes, parseUtf8 } from '../../core/bytes.ts';
+import { decodeTreeHead } from '../../core/ct.ts';
 import { malformed, shown } from '../../core/errors.ts';
 import { pae } from '../../core/pae.ts';
 import { CONTROL_SOURCE, isControlKind, parseRecord, RECORD_TYPE } from '../../core/record.ts';
@@ -20,6 +21,7 @@ import type { Purpose } from './protocol.ts';
 
 export type Statement =
   | { readonly kind: 'head'; readonly head: HeadRoot }
+  | { readonly kind: 'treeHead'; readonly head: HeadRoot; readonly timeMs: number }
   | { readonly kind: 'control' };
 
 /** Reads the message that a key of `purpose` is to sign for `origin`; throws `malformed`. */
@@ -33,8 +35,10 @@ export function parseStatement(purpose: Purpose, origin: string, message: Uint8A
       }
       return { kind: 'head', head: { size, root } };
     }
-    case 'sth':
-      throw malformed('tree head', 'this signer has no keys for tree heads');
+    case 'sth': {
+      const { size, root, timeMs } = decodeTreeHead(message);
+      return { kind: 'treeHead', head: { size, root }, timeMs };
+    }
     case 'operator':
       checkControl(payloadOf(message), origin);
       return { kind: 'control' };

@@ -27,6 +27,7 @@ const keyid = 'ab'.repeat(32);
 
 const QUESTIONS: readonly Question[] = [
   { op: 'keys', origin },
+  { op: 'create', origin },
   { op: 'newest', origin },
   { op: 'extend', origin, head, from: treeSize(7), proof: [hash(2), hash(3)] },
   { op: 'extend', origin, head: { ...head, size: treeSize(1) }, from: treeSize(0), proof: [] },

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { toBase64, utf8 } from '../../../server/core/bytes.ts';
 import { formatCheckpoint } from '../../../server/core/checkpoint.ts';
+import { encodeTreeHead } from '../../../server/core/ct.ts';
 import { EMPTY_ROOT } from '../../../server/core/merkle.ts';
 import { pae } from '../../../server/core/pae.ts';
 import {
@@ -100,6 +101,45 @@ describe('keys of heads', () => {
   });
 });
 
+describe('the key of RFC 6962 tree heads', () => {
+  const treeHead = (size: number, timeMs: number, more = {}) =>
+    encodeTreeHead({ ...head(size), timeMs, ...more });
+
+  test('signs for a head that was taken, and each time later than the last', async () => {
+    const { sign, keyOf } = await service();
+    for (const time of [5, 6, 1_000]) {
+      const answer = await sign('sth', treeHead(7, time));
+      expect(answer.kind).toBe('signature');
+      if (answer.kind !== 'signature') return;
+      checkSignatureNative(keyOf('sth'), treeHead(7, time), answer.signature);
+    }
+    for (const time of [1_000, 999, 0]) {
+      expect(await sign('sth', treeHead(7, time))).toMatchObject({
+        kind: 'error',
+        code: 'conflict',
+      });
+    }
+    expect((await sign('sth', treeHead(7, 1_001))).kind).toBe('signature');
+  });
+
+  test('signs nothing else, and a refusal takes no time', async () => {
+    const { sign } = await service();
+    const refused = [
+      treeHead(8, 10),
+      treeHead(7, 10, { root: EMPTY_ROOT }),
+      treeHead(7, 10).subarray(0, -1),
+      Buffer.concat([treeHead(7, 10), Uint8Array.of(0)]),
+      Uint8Array.from(treeHead(7, 10), (byte, i) => (i === 1 ? 0 : byte)),
+      checkpoint(7),
+    ];
+    for (const message of refused) {
+      expect(await sign('sth', message)).toMatchObject({ kind: 'error' });
+    }
+    expect(await sign('identity', treeHead(7, 10))).toMatchObject({ code: 'malformed' });
+    expect((await sign('sth', treeHead(7, 1))).kind).toBe('signature');
+  });
+});
+
 describe('the operator key', () => {
   const control = (members: object = {}) => {
     const operator = makeSigner().publicKey;
@@ -187,6 +227,7 @@ describe('the folder of keys', () => {
     ).toEqual([
       ['anchor', 'ecdsa-p256'],
       ['identity', 'ed25519'],
+      ['sth', 'ecdsa-p256'],
       ['operator', 'ed25519'],
     ]);
   });

@@ -18,6 +18,7 @@ export async function addLog(keys: string, name: string, origin: string): Promis
   mkdirSync(folder, { recursive: true });
   await createKeyFile(join(folder, 'identity.pem'), 'ed25519');
   await createKeyFile(join(folder, 'anchor.pem'), 'ecdsa-p256');
+  await createKeyFile(join(folder, 'sth.pem'), 'ecdsa-p256');
   writeFileSync(join(folder, 'origin'), `${origin}\n`);
 }
 

@@ -75,7 +75,7 @@ describe('over the socket', () => {
     await start();
     const connection = connectTo();
     const keys = await keysOf(connection, ORIGIN);
-    expect(keys.map(({ purpose }) => purpose)).toEqual(['anchor', 'identity', 'operator']);
+    expect(keys.map(({ purpose }) => purpose)).toEqual(['anchor', 'identity', 'sth', 'operator']);
     expect(await newestOf(connection, ORIGIN)).toBeUndefined();
     const memory = new RemoteMemory(connection, ORIGIN);
     await memory.extend(head(1), noProof);

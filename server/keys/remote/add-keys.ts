@@ -1,0 +1,128 @@
+/**
+ * Keys of a log for a signer's folder: brought along, or made.
+ *
+ * The name of the log's folder follows from its origin and the file with the origin is written last, so that
+ * what was cut short is completed by doing it again, and is no log until then.
+ */
+import { existsSync, mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { sha256, toHex, utf8 } from '../../core/bytes.ts';
+import { SteleError } from '../../core/errors.ts';
+import type { PublicKey } from '../../core/keys.ts';
+import { checkOrigin } from '../../core/tree-head.ts';
+import { createKeyFile } from '../file.ts';
+import {
+  findKeyFile,
+  type KeySecrets,
+  openKeyByFile,
+  openKeyReference,
+  placeKey,
+  writeNewFile,
+} from '../reference.ts';
+import { checkAlgorithm, HeldKeys } from './held-keys.ts';
+import type { Purpose } from './protocol.ts';
+
+/** What a log's folder has, and what is made where none is brought along. */
+const MADE = { identity: 'ed25519', anchor: 'ecdsa-p256', sth: 'ecdsa-p256' } as const;
+type LogPurpose = keyof typeof MADE;
+
+const LOG_PURPOSES = Object.keys(MADE) as LogPurpose[];
+
+/** Keys that are brought along: a file, or a pkcs11: URI. */
+export type GivenKeys = { readonly [P in Purpose]?: string | undefined };
+
+export interface AddOptions {
+  /** What a file that is named without its folder is in. */
+  readonly cwd: string;
+  readonly secrets: KeySecrets;
+}
+
+/**
+ * Gives a signer's folder the keys of an origin, and resolves to their public halves. What is there already
+ * stays, and a key that is brought along must be it, or `conflict`; so does a key that serves for anything else.
+ */
+export async function addKeys(
+  folder: string,
+  origin: string,
+  given: GivenKeys,
+  { cwd, secrets }: AddOptions,
+): Promise<readonly { readonly purpose: Purpose; readonly key: PublicKey }[]> {
+  checkOrigin(origin);
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  const held = await HeldKeys.open(folder, (path) => openKeyByFile(path, secrets));
+  const place = new Placing(held, cwd, secrets);
+  try {
+    const own = held.folderOf(origin) ?? join(folder, folderName(origin));
+    mkdirSync(own, { recursive: true, mode: 0o700 });
+    const added = [];
+    for (const purpose of LOG_PURPOSES) {
+      const key = await place.put(join(own, purpose), purpose, given[purpose]);
+      added.push({ purpose, key });
+    }
+    if (given.operator !== undefined) {
+      const key = await place.put(join(folder, 'operator'), 'operator', given.operator);
+      added.push({ purpose: 'operator' as const, key });
+    }
+    const path = join(own, 'origin');
+    // From here on the signer holds keys for it.
+    if (!existsSync(path)) writeNewFile(path, `${origin}\n`);
+    return added;
+  } finally {
+    await held.close();
+  }
+}
+
+class Placing {
+  readonly #held: HeldKeys;
+  readonly #cwd: string;
+  readonly #secrets: KeySecrets;
+
+  constructor(held: HeldKeys, cwd: string, secrets: KeySecrets) {
+    this.#held = held;
+    this.#cwd = cwd;
+    this.#secrets = secrets;
+  }
+
+  async put(base: string, purpose: Purpose, reference: string | undefined): Promise<PublicKey> {
+    const found = findKeyFile(base);
+    const there = found === undefined ? undefined : await this.#open(found);
+    if (reference === undefined) return there ?? this.#make(base, purpose);
+    const brought = await openKeyReference(reference, this.#cwd, this.#secrets);
+    await brought.close();
+    const { publicKey } = brought;
+    if (there?.keyid === publicKey.keyid) return there;
+    if (there !== undefined) {
+      throw new SteleError(
+        'conflict',
+        `${found}: another ${purpose} key is there, and is never replaced`,
+      );
+    }
+    checkAlgorithm(reference, purpose, publicKey.alg);
+    this.#held.checkUnused(reference, publicKey);
+    placeKey(base, reference, this.#cwd);
+    return publicKey;
+  }
+
+  async #open(path: string): Promise<PublicKey> {
+    const signer = await openKeyByFile(path, this.#secrets);
+    await signer.close();
+    return signer.publicKey;
+  }
+
+  async #make(base: string, purpose: Purpose): Promise<PublicKey> {
+    if (purpose === 'operator')
+      throw new SteleError('not_found', `${base}: no operator key was given`);
+    const { passphrase } = this.#secrets;
+    const options = passphrase === undefined ? {} : { passphrase };
+    const signer = await createKeyFile(`${base}.pem`, MADE[purpose], options);
+    await signer.close();
+    return signer.publicKey;
+  }
+}
+
+/** The last part of the origin, for people, and a hash of all of it. */
+function folderName(origin: string): string {
+  const last = origin.split('/').at(-1) ?? '';
+  const shown = last.replace(/[^A-Za-z0-9.-]/g, '-').replace(/^\./, '-');
+  return `${shown.slice(0, 100)}-${toHex(sha256(utf8(origin))).slice(0, 12)}`;
+}
