@@ -48,7 +48,13 @@ export async function examine(subject: Subject): Promise<readonly Finding[]> {
   const findings = [versions(subject), folder(config)];
   if (findings.at(-1)?.health === 'fail') return findings;
   findings.push(disk(config), permissions(config), ...(await logs(subject)));
-  findings.push(trust(config), place(config), ...(await tls(subject)), ...(await server(subject)));
+  findings.push(
+    trust(config),
+    place(config),
+    ...(await tls(subject)),
+    ...frontEnd(config),
+    ...(await server(subject)),
+  );
   return findings;
 }
 
@@ -255,6 +261,18 @@ function place({ data }: Config): Finding {
     if (error instanceof SteleError) return fail('guard', error.message);
     throw error;
   }
+}
+
+/** Behind a front end that is not named, every stranger has its address. */
+function frontEnd({ publicUrl, tls, trustedProxies }: Config): Finding[] {
+  const has = publicUrl?.startsWith('https:') === true && tls === undefined;
+  if (!has || trustedProxies.length > 0) return [];
+  return [
+    warn(
+      'front end',
+      'TLS is in front of this server, and trusted_proxies is empty: all strangers count as one caller',
+    ),
+  ];
 }
 
 const DAY_MS = 86_400_000;
