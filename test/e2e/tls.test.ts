@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
 import { readRunning } from '../../server/cli/running.ts';
+import { pinnedFetch } from '../../server/client/pinned.ts';
 import { Issuer, opensslMissing } from '../certificates.ts';
 import { Place } from '../fault/process.ts';
 
@@ -56,6 +57,25 @@ describe.skipIf(opensslMissing)('a server with TLS', () => {
     expect(after, after.output).toMatchObject({ code: 0 });
     const { output } = await place.stop();
     expect(output).not.toContain(readFileSync(pair.key, 'utf8').split('\n')[1]);
+  });
+
+  test('has a proxy with the same certificate, where that is bound beyond loopback', async () => {
+    const pair = new Issuer(join(root, 'beyond')).make();
+    const place = new Place({
+      STELE_TLS_CERT: pair.cert,
+      STELE_TLS_KEY: pair.key,
+      STELE_PROXY_LISTEN: '0.0.0.0:0',
+      STELE_PROXY_BEYOND_LOOPBACK: 'true',
+    });
+    onTestFinished(() => place.close());
+    await place.start();
+    const { proxy = '', certificate } = readRunning(place.data) ?? {};
+    expect(proxy).toMatch(/^https:/);
+    const url = `${proxy.replace('0.0.0.0', '127.0.0.1')}/healthz`;
+    const answer = await pinnedFetch(() => certificate)(url);
+    expect([answer.status, await answer.json()]).toEqual([200, { status: 'ok' }]);
+    // Without TLS there is nothing: no provider's key goes by in the clear.
+    await expect(fetch(url.replace('https:', 'http:'))).rejects.toThrow();
   });
 
   test('does not start with half a pair, or with a key that others can read', async () => {
