@@ -7,19 +7,20 @@ import { join } from 'node:path';
 import { InstanceClient } from '../client/instance.ts';
 import type { Config } from '../config.ts';
 import { utf8 } from '../core/bytes.ts';
-import { openCheckpoint, parseCheckpoint } from '../core/checkpoint.ts';
+import { parseCheckpoint } from '../core/checkpoint.ts';
 import { logIdOf } from '../core/ct.ts';
 import { hasCode, SteleError } from '../core/errors.ts';
-import type { PublicKey } from '../core/keys.ts';
 import { parseNote } from '../core/note.ts';
 import { parseTrust, TRUST_BYTES_MAX } from '../core/trust.ts';
-import { anchorVerifierKey, identityVerifierKey } from '../keys/log-keys.ts';
+import { LogKeyFiles } from '../keys/log-keyring.ts';
 import { findKeyFile, openKeyByFile, secretsIn } from '../keys/reference.ts';
 import { readPinned } from '../keys/remote/pinned.ts';
 import { openTlsPair } from '../keys/tls-pair.ts';
 import { checkPlace, lockFolder } from '../log/guard.ts';
 import { largestKnown, type Memories } from '../log/memories.ts';
-import { findTreeHeadKey } from '../log/recover.ts';
+import { OwnKeys } from '../log/own-keys.ts';
+import { checkHead, replayListed } from '../log/recover.ts';
+import type { Registry } from '../log/registry.ts';
 import { compareWithMemories } from '../log/remembered.ts';
 import { InstanceStore } from '../storage/instance.ts';
 import { SqliteStore } from '../storage/sqlite/log-store.ts';
@@ -131,8 +132,8 @@ async function oneLog({ config, memories, now }: Subject, name: string): Promise
     if (head === undefined)
       return warn(check, 'it is empty: its creation was cut short; start the server');
     const { origin } = parseCheckpoint(parseNote(utf8(head.checkpoint)).text);
-    await checkKeys(config, name, origin, head);
-    const signedMs = Math.max(head.timeMs, await treeHeadMs(config, name, origin, store));
+    const registry = await checkKeys(config, name, origin, { head, store });
+    const signedMs = Math.max(head.timeMs, await treeHeadMs(registry, store));
     if (signedMs > now + 60_000) {
       const time = new Date(signedMs).toISOString();
       return fail(check, `its head is of ${time}, ahead of this clock: set the clock (NTP)`);
@@ -172,60 +173,38 @@ async function oneLog({ config, memories, now }: Subject, name: string): Promise
   }
 }
 
+/** Every key that signs now, as the log's own records say, is where it should be, and signed the head. */
 async function checkKeys(
-  { data, signerSocket, keys }: Config,
+  { data, signerSocket, keys: settings }: Config,
   name: string,
   origin: string,
-  head: Head,
-): Promise<void> {
+  { head, store }: { readonly head: Head; readonly store: SqliteStore },
+): Promise<Registry> {
+  const registry = await replayListed(store, origin);
   const folder = join(data, 'keys', 'logs', name);
-  if (signerSocket !== undefined) {
-    const pinned = readPinned(folder);
-    if (pinned === undefined) {
-      throw new SteleError(
-        'not_found',
-        `${folder}: the signer’s keys are not written down yet: start the server`,
-      );
-    }
-    const identity = { publicKey: pinned.identity };
-    openCheckpoint(utf8(head.checkpoint), origin, [identityVerifierKey(origin, identity)]);
-    return;
-  }
-  const secrets = secretsIn(keys);
-  const open = (base: string) => openKeyByFile(findKeyFile(base) ?? `${base}.pem`, secrets);
-  const identity = await open(join(folder, 'identity'));
-  const anchor = await open(join(folder, 'anchor'));
-  openCheckpoint(utf8(head.checkpoint), origin, [identityVerifierKey(origin, identity)]);
-  anchorVerifierKey(origin, anchor);
-  await open(join(data, 'keys', 'operator'));
-}
-
-/** The time of the newest tree head of `ct/v1`, 0 where there is none; throws unless its key is the announced one. */
-async function treeHeadMs(
-  config: Config,
-  name: string,
-  origin: string,
-  store: SqliteStore,
-): Promise<number> {
-  const keyid = await findTreeHeadKey(store, origin);
-  // A log of an earlier build, which gets its key when it is opened.
-  if (keyid === undefined) return 0;
-  const publicKey = await sthKey(config, name);
-  if (publicKey.keyid !== keyid) {
+  const secrets = secretsIn(settings);
+  const open = (path: string) =>
+    openKeyByFile(findKeyFile(path.replace(/\.pem$/, '')) ?? path, secrets);
+  const own = new OwnKeys({ origin, keys: new LogKeyFiles(folder, open), registry });
+  checkHead(head, origin, own.history);
+  if (signerSocket === undefined) {
+    await own.open();
+    await open(join(data, 'keys', 'operator.pem'));
+  } else if (readPinned(folder) === undefined) {
     throw new SteleError(
-      'storage',
-      `the sth key is ${publicKey.keyid}, and the log announced ${keyid}: bring that one back`,
+      'not_found',
+      `${folder}: the signer’s keys are not written down yet: start the server`,
     );
   }
-  return (await store.readTreeHead(logIdOf(publicKey)))?.timeMs ?? 0;
+  return registry;
 }
 
-async function sthKey({ data, keys, signerSocket }: Config, name: string): Promise<PublicKey> {
-  const folder = join(data, 'keys', 'logs', name);
-  const pinned = signerSocket === undefined ? undefined : readPinned(folder);
-  if (pinned !== undefined) return pinned.sth;
-  const base = join(folder, 'sth');
-  return (await openKeyByFile(findKeyFile(base) ?? `${base}.pem`, secretsIn(keys))).publicKey;
+/** The time of the newest tree head of `ct/v1`, 0 where there is none. */
+async function treeHeadMs({ history }: Registry, store: SqliteStore): Promise<number> {
+  const key = history?.live('sth').at(-1);
+  // A log of an earlier build, which gets its key when it is opened.
+  if (key === undefined) return 0;
+  return (await store.readTreeHead(logIdOf(key.publicKey)))?.timeMs ?? 0;
 }
 
 function trust({ data }: Config): Finding {

@@ -15,15 +15,8 @@ import {
   type TreeHead,
 } from '../core/ct.ts';
 import { invariant, SteleError } from '../core/errors.ts';
-import { rawEd25519 } from '../core/keys.ts';
-import {
-  makeVerifierKey,
-  NOTE_ECDSA,
-  NOTE_ED25519,
-  NOTE_TREE_HEAD,
-  type Note,
-  type VerifierKey,
-} from '../core/note.ts';
+import { logVerifierKey } from '../core/log-key.ts';
+import { NOTE_ECDSA, NOTE_ED25519, type Note, type VerifierKey } from '../core/note.ts';
 import { checkOrigin } from '../core/tree-head.ts';
 import type { Hash, TreeSize } from '../core/units.ts';
 import { checkSignatureNative } from './engine.ts';
@@ -33,14 +26,6 @@ export interface LogKeys {
   readonly identity: Signer;
   readonly anchor: Signer;
   readonly sth: Signer;
-}
-
-/** The keys that a log works with, wherever they are held. */
-export interface OpenedKeys {
-  readonly keys: LogKeys;
-  readonly operator: Signer;
-  /** Where they are held by somebody who remembers the log's heads. */
-  readonly signerMemory?: SignerMemory | undefined;
 }
 
 /** A head without its signatures. */
@@ -80,21 +65,21 @@ export function identityVerifierKey(
   signer: Pick<Signer, 'publicKey'>,
 ): VerifierKey {
   checkOrigin(origin);
-  return makeVerifierKey(origin, NOTE_ED25519, rawEd25519(signer.publicKey));
+  return logVerifierKey('identity', origin, signer.publicKey);
 }
 
 /** The verifier key (0x02) under which readers know the log's anchor key. */
 export function anchorVerifierKey(origin: string, signer: Pick<Signer, 'publicKey'>): VerifierKey {
   checkOrigin(origin);
   invariant(signer.publicKey.alg === 'ecdsa-p256', 'an anchor key is ECDSA P-256');
-  return makeVerifierKey(origin, NOTE_ECDSA, signer.publicKey.spki);
+  return logVerifierKey('anchor', origin, signer.publicKey);
 }
 
 /** The verifier key (0x05) under which readers know the key of RFC 6962 tree heads. */
 export function sthVerifierKey(origin: string, signer: Pick<Signer, 'publicKey'>): VerifierKey {
   checkOrigin(origin);
   invariant(signer.publicKey.alg === 'ecdsa-p256', 'an sth key is ECDSA P-256');
-  return makeVerifierKey(origin, NOTE_TREE_HEAD, signer.publicKey.spki);
+  return logVerifierKey('sth', origin, signer.publicKey);
 }
 
 /**

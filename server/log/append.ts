@@ -26,6 +26,7 @@
  */
 import { equalBytes } from '../core/bytes.ts';
 import { formatCheckpoint } from '../core/checkpoint.ts';
+import type { Entry } from '../core/entry.ts';
 import { hasCode, invariant, SteleError } from '../core/errors.ts';
 import { leafHash } from '../core/merkle.ts';
 import type { FullTile, Tree } from '../core/tree.ts';
@@ -50,6 +51,9 @@ export interface Item<C extends StagedContent> {
   readonly content?: C;
 }
 
+/** A control record that says where it stands itself: it is made once its index is known. */
+export type MakeControl = (index: LeafIndex) => Promise<Admitted>;
+
 /** Where an entry is, under a head that covers it. */
 export interface Logged {
   readonly index: LeafIndex;
@@ -67,8 +71,8 @@ export interface AppendPorts<C extends StagedContent> {
   readonly registry: Registry;
   readonly quota: Quota;
   readonly clock: Clock;
-  /** The signed note for a checkpoint's text. */
-  readonly sign: (text: string) => Promise<string>;
+  /** The signed note for a checkpoint's text. `last` is the control record that ends the batch, if one does. */
+  readonly sign: (text: string, head: UnsignedHead, last: Control | undefined) => Promise<string>;
   /** Where heads are remembered by whoever signs them: has the head taken that is to be signed next. */
   readonly memory?:
     | {
@@ -102,8 +106,14 @@ export const DEFAULT_APPEND_LIMITS: AppendLimits = { queueBytes: 67_108_864, que
 const BATCH_BYTES_MAX = 16_777_216;
 const BATCH_ENTRIES_MAX = 16_384;
 
+/** A control record in its place. */
+export interface Control {
+  readonly entry: Entry;
+  readonly index: LeafIndex;
+}
+
 interface Waiting<C extends StagedContent> {
-  readonly item: Item<C>;
+  readonly item: Item<C> | MakeControl;
   readonly sinceMs: number;
   readonly answer: (submitted: Submitted) => void;
 }
@@ -206,6 +216,16 @@ export class Appender<C extends StagedContent> {
     return Promise.all(answers);
   }
 
+  /** Appends a control record that is made when its turn has come, in a batch of its own. Never rejects. */
+  submitControl(make: MakeControl): Promise<Submitted> {
+    const sinceMs = this.#ports.clock.now();
+    const submitted = new Promise<Submitted>((answer) => {
+      this.#pool.push({ item: make, sinceMs, answer });
+    });
+    this.#running ??= this.#drain();
+    return submitted;
+  }
+
   /** Resolves when nothing waits any more. */
   async idle(): Promise<void> {
     while (this.#running !== undefined) await this.#running;
@@ -281,6 +301,11 @@ export class Appender<C extends StagedContent> {
     let bytes = 0;
     for (const { item } of this.#pool) {
       if (count >= BATCH_ENTRIES_MAX || (count > 0 && bytes >= BATCH_BYTES_MAX)) break;
+      if (typeof item === 'function') {
+        // Alone, it is at the index that the tree has now.
+        if (count === 0) count = 1;
+        break;
+      }
       count++;
       bytes += item.admitted.bytes.length;
       if (item.admitted.control) break;
@@ -291,7 +316,7 @@ export class Appender<C extends StagedContent> {
     return batch;
   }
 
-  async #append(items: readonly Item<C>[]): Promise<Submitted[]> {
+  async #append(items: readonly (Item<C> | MakeControl)[]): Promise<Submitted[]> {
     let answers: Submitted[];
     try {
       answers = await this.#tryAppend(items);
@@ -301,16 +326,22 @@ export class Appender<C extends StagedContent> {
       answers = items.map(() => refusal);
     }
     for (const [i, item] of items.entries()) {
+      if (typeof item === 'function') continue;
       if (answers[i] instanceof SteleError) await this.#discard(item.content);
     }
     return answers;
   }
 
-  async #tryAppend(items: readonly Item<C>[]): Promise<Submitted[]> {
+  async #tryAppend(waiting: readonly (Item<C> | MakeControl)[]): Promise<Submitted[]> {
     if (this.#stopped !== undefined) throw this.#stopped;
     await this.#settle();
     this.#ports.checkSpace();
     this.#ports.memory?.checkThere();
+    const items: Item<C>[] = [];
+    for (const item of waiting) {
+      if (typeof item !== 'function') items.push(item);
+      else items.push({ admitted: await item(leafIndex(this.#tree.size)) });
+    }
     const draft = this.#ports.sources.draft();
     const quota = this.#ports.quota.draft();
     const decisions = await decide(
@@ -402,7 +433,13 @@ export class Appender<C extends StagedContent> {
       // After this, only this batch can ever be the one of its size. It is staged, so it will be.
       await this.#ports.memory?.extend(prepared);
       const text = formatCheckpoint({ origin: this.#ports.origin, size, root });
-      unsettled.head = { ...prepared.head, checkpoint: await this.#ports.sign(text) };
+      const last = prepared.fresh.at(-1);
+      const control =
+        last?.admitted.control === true
+          ? { entry: last.admitted.entry, index: last.index }
+          : undefined;
+      const checkpoint = await this.#ports.sign(text, prepared.head, control);
+      unsettled.head = { ...prepared.head, checkpoint };
       return unsettled.head;
     } catch (error) {
       if (!isStaged) this.#unsettled = undefined;

@@ -75,6 +75,8 @@ export async function decide(
       const crowd = crowds.get(place) ?? candidates.length;
       checkCrowd(crowd, admitted);
       const index = leafIndex(next);
+      // What the log's own records do not allow never becomes one of them.
+      if (admitted.control) ports.registry.historyWith(admitted.entry, index);
       if (admitted.link !== undefined) {
         // Before genesis there are no rules, and control records come in order anyway.
         const continuity = admitted.control ? 'flag' : ports.registry.rules.continuity;

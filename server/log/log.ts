@@ -1,25 +1,18 @@
 /**
  * One open log: the parts of this folder put together, and nothing else.
  */
-import { equalBytes, utf8 } from '../core/bytes.ts';
+import { equalBytes, toBase64 } from '../core/bytes.ts';
 import type { SignedTreeHead } from '../core/ct.ts';
 import { decodeEntry, type Entry } from '../core/entry.ts';
-import { hasCode, invariant, SteleError, shown } from '../core/errors.ts';
+import { hasCode, invariant, SteleError, shown, unverified } from '../core/errors.ts';
 import type { PublicKey } from '../core/keys.ts';
-import { formatNote, parseNote, type VerifierKey } from '../core/note.ts';
-import { parseRecord } from '../core/record.ts';
+import { LOG_KEY_PURPOSES } from '../core/log-key.ts';
+import type { VerifierKey } from '../core/note.ts';
+import { type GenesisRecord, parseRecord } from '../core/record.ts';
 import type { TilePath } from '../core/tile.ts';
 import { Tree } from '../core/tree.ts';
 import type { Hash, LeafIndex, TreeSize } from '../core/units.ts';
-import {
-  anchorVerifierKey,
-  type HeadRoot,
-  identityVerifierKey,
-  type LogKeys,
-  type NoteSigner,
-  signNote,
-  sthVerifierKey,
-} from '../keys/log-keys.ts';
+import type { HeadRoot } from '../keys/log-keys.ts';
 import type { Signer } from '../keys/signer.ts';
 import type { Visibility } from '../storage/instance.ts';
 import {
@@ -29,6 +22,7 @@ import {
   type UnsignedHead,
   type Usage,
 } from '../storage/store.ts';
+import type { LogKey } from '../verify/key-history.ts';
 import { Admission, type Admitted } from './admit.ts';
 import { Appender, type Item, type Logged, type StagedContent, type Submitted } from './append.ts';
 import { openingError, readStored } from './damaged.ts';
@@ -39,6 +33,7 @@ import type { Lookups } from './lookups.ts';
 import { contradiction, type Known, largestKnown } from './memories.ts';
 import type { LogOptions } from './options.ts';
 import { orClosed } from './or-closed.ts';
+import { OwnKeys } from './own-keys.ts';
 import { type OwnBody, OwnRecords, type Registration } from './own-records.ts';
 import { Publisher } from './publish.ts';
 import { Quota } from './quota.ts';
@@ -53,6 +48,14 @@ import {
 } from './recover.ts';
 import { type End, type RegisteredKey, Registry, type Rules } from './registry.ts';
 import { rememberingOf } from './remembered.ts';
+import {
+  announce,
+  type Retirement,
+  type Rotated,
+  type RotationPorts,
+  retire,
+  rotate,
+} from './rotation.ts';
 import { payloadDigest, Sources } from './sources.ts';
 import { TreeHeads } from './tree-heads.ts';
 
@@ -85,9 +88,7 @@ export class Log<C extends StagedContent = StagedContent> {
   /** Its row's, as it is now. */
   visibility: Visibility;
   readonly #options: LogOptions<C>;
-  readonly #identity: NoteSigner;
-  readonly #anchor: NoteSigner;
-  readonly #sth: VerifierKey;
+  readonly #ownKeys: OwnKeys;
   readonly #registry: Registry;
   readonly #admission: Admission;
   readonly #sources: Sources;
@@ -126,18 +127,20 @@ export class Log<C extends StagedContent = StagedContent> {
           'is lost or elsewhere, so it signs nothing',
       );
     }
-    const identity = identityVerifierKey(origin, options.keys.identity);
-    checkHead(head, origin, identity);
     const registry = new Registry(origin);
     const tree = await restoreTree(store, head);
     await replayControl(store, registry, tree);
-    checkTreeHeadKey(registry, options.keys.sth);
+    const { history } = registry;
+    if (history === undefined) throw unverified('entry 0', 'it is no genesis record');
+    checkHead(head, origin, history);
     const lookups = await restoreLookups(store, head.size);
-    const published = await restorePublished(store, tree, identity, options.warn);
+    const signed = { origin, history };
+    const published = await restorePublished(store, tree, signed, options.warn);
     const usage = await store.readUsage();
     const log = new Log(options, { registry, tree, head, lookups, published, usage });
     const staged = await log.#resume();
     await log.#checkMemories(head, staged?.head);
+    await log.#openKeys();
     if (log.stopped !== undefined) return log;
     const reason = await log.#appender.settle();
     if (reason !== undefined) {
@@ -151,8 +154,10 @@ export class Log<C extends StagedContent = StagedContent> {
   /** Creates a log by writing its genesis. The store must be empty. */
   static async create<C extends StagedContent>(
     options: LogOptions<C>,
-    genesis: { readonly [member: string]: unknown },
+    { rules, previous }: Pick<GenesisRecord['genesis'], 'rules' | 'previous'>,
   ): Promise<Log<C>> {
+    const { origin } = options;
+    const { alg, spki } = options.operator.publicKey;
     const log = await orClosed(options.store, () => Log.#empty(options));
     await orClosed(log, async () => {
       // A genesis that was being signed when the process ended is the one that there will be.
@@ -160,6 +165,13 @@ export class Log<C extends StagedContent = StagedContent> {
       const reason = log.stopped ?? (await log.#appender.settle());
       if (reason !== undefined) throw reason;
       if (log.#appender.head !== undefined) return;
+      const genesis = {
+        origin,
+        log_keys: await log.#ownKeys.first(),
+        operator: { alg, spki: toBase64(spki) },
+        rules,
+        ...(previous === undefined ? {} : { previous }),
+      };
       await log.#ownRecords.control({ kind: 'genesis', genesis });
     });
     return log;
@@ -201,10 +213,7 @@ export class Log<C extends StagedContent = StagedContent> {
     this.visibility = options.visibility;
     this.#options = options;
     this.#growth = new Growth(options.name);
-    const { identity, anchor, sth } = options.keys;
-    this.#identity = { key: identityVerifierKey(origin, identity), signer: identity };
-    this.#anchor = { key: anchorVerifierKey(origin, anchor), signer: anchor };
-    this.#sth = sthVerifierKey(origin, sth);
+    this.#ownKeys = new OwnKeys({ origin, keys: options.keys, registry: state.registry });
     this.#registry = state.registry;
     this.#admission = new Admission(state.registry, options.checker, clock);
     this.#quota = new Quota(clock, state.usage);
@@ -216,7 +225,7 @@ export class Log<C extends StagedContent = StagedContent> {
         store,
         reader: this.#reader,
         clock,
-        countersign: (head) => this.#countersign(head),
+        countersign: (head) => this.#ownKeys.countersign(head),
         failed: (error) => {
           // Whoever holds the keys is away, and that was said when it went.
           if (this.isSignerAway) return;
@@ -236,7 +245,7 @@ export class Log<C extends StagedContent = StagedContent> {
         sources: this.#sources,
         registry: state.registry,
         quota: this.#quota,
-        sign: async (text) => formatNote(await signNote(text, [this.#identity])),
+        sign: (text, { size }, last) => this.#ownKeys.sign(text, size, last),
         memory: signerMemory && {
           checkThere: () => signerMemory.checkThere(),
           extend: ({ head, tree, tiles }) => {
@@ -278,10 +287,11 @@ export class Log<C extends StagedContent = StagedContent> {
         invariant(submitted !== undefined, 'every submission has its answer');
         return submitted;
       },
+      submitControl: (make) => this.#appender.submitControl(make),
     });
     this.#treeHeads = new TreeHeads({
       store,
-      signer: sth,
+      signer: () => this.#ownKeys.treeHeadSigner(),
       clock,
       head: () => {
         this.#checkMaySign();
@@ -327,9 +337,20 @@ export class Log<C extends StagedContent = StagedContent> {
     return this.#ahead;
   }
 
-  /** The public halves of the log's own keys, by their purposes. */
-  verifierKeys(): { readonly [purpose in keyof LogKeys]: VerifierKey } {
-    return { identity: this.#identity.key, anchor: this.#anchor.key, sth: this.#sth };
+  /** The newest of the log's own keys, by their purposes. */
+  verifierKeys(): {
+    readonly identity: VerifierKey;
+    readonly anchor: VerifierKey;
+    readonly sth?: VerifierKey;
+  } {
+    const [identity, anchor, sth] = LOG_KEY_PURPOSES.map((one) => this.#ownKeys.newest(one));
+    invariant(identity !== undefined && anchor !== undefined, 'keys sign the heads of a log');
+    return { identity, anchor, ...(sth && { sth }) };
+  }
+
+  /** Every key that the log itself ever had, in the order in which they were announced. */
+  ownKeys(): readonly LogKey[] {
+    return this.#ownKeys.history.all();
   }
 
   /** Every key that was ever registered, with the entries that did and undid it. */
@@ -501,6 +522,24 @@ export class Log<C extends StagedContent = StagedContent> {
     return this.end;
   }
 
+  /** Announces another key of the log itself, which signs beside the one before from then on. */
+  rotateKey(
+    purpose: Rotated,
+    options: { readonly compromised?: boolean | undefined } = {},
+  ): Promise<LogKey> {
+    return rotate(this.#rotation, purpose, options);
+  }
+
+  /** Ends a key of the log itself that another follows. Done twice, it is done once. */
+  retireKey(purpose: Rotated, retirement: Retirement): Promise<LogKey> {
+    return retire(this.#rotation, purpose, retirement);
+  }
+
+  get #rotation(): RotationPorts {
+    const { origin, clock } = this.#options;
+    return { origin, records: this.#ownRecords, keys: this.#ownKeys, clock };
+  }
+
   /** Appends a record of the server's own, signed by a registered key of its own. */
   appendOwn(body: OwnBody, source: string, signer: Signer): Promise<Logged> {
     return this.#ownRecords.gateway(body, source, signer);
@@ -523,11 +562,15 @@ export class Log<C extends StagedContent = StagedContent> {
     this.#stopListening?.();
   }
 
-  /** A published head's note: the identity key's line as it was signed, and the anchor key's. */
-  async #countersign(head: Head): Promise<string> {
-    const note = parseNote(utf8(head.checkpoint));
-    const { signatures } = await signNote(note.text, [this.#anchor]);
-    return formatNote({ text: note.text, signatures: [...note.signatures, ...signatures] });
+  /** A log whose keys are not all there is read, and signs nothing. */
+  async #openKeys(): Promise<void> {
+    try {
+      await this.#ownKeys.open();
+    } catch (cause) {
+      if (!(cause instanceof SteleError)) throw cause;
+      const reason = `log ${this.name} signs nothing: ${cause.message}`;
+      this.#appender.stop(new SteleError(cause.code, reason, { cause }));
+    }
   }
 
   /** A log that has ended may still say what it is; one whose history is in doubt says nothing. */
@@ -538,9 +581,9 @@ export class Log<C extends StagedContent = StagedContent> {
 
   /** The key of tree heads is one that the log itself names: in its genesis, or by a record of its own. */
   async #announce(): Promise<void> {
-    const { publicKey } = this.#options.keys.sth;
-    if (this.#registry.treeHeadKeyid === publicKey.keyid) return;
-    await this.#ownRecords.announceTreeHeadKey(publicKey);
+    if (this.#ownKeys.history.live('sth').length > 0) return;
+    const { publicKey } = await this.#ownKeys.treeHeadSigner();
+    await announce(this.#rotation, 'sth', publicKey);
   }
 
   /** A log that cannot take the record now is open all the same: whoever asks for a tree head tries again. */
@@ -599,7 +642,7 @@ export class Log<C extends StagedContent = StagedContent> {
     this.#memory = { asked: answers.length, knew };
     const { size } = staged ?? head;
     const own = this.#registry.history?.all().map(({ key }) => key);
-    this.#ahead = largestProven(answers, size, own ?? [this.#identity.key]);
+    this.#ahead = largestProven(answers, size, own ?? []);
     const remembering = rememberingOf(this.name, this.#reader, head, staged);
     const reason = await contradiction(remembering, answers);
     if (reason !== undefined) {
@@ -624,13 +667,4 @@ function headOf({ size, root, note }: Known): HeadInfo {
 
 function isSameHead(a: HeadRoot, b: HeadRoot): boolean {
   return a.size === b.size && equalBytes(a.root, b.root);
-}
-
-/** Another key would sign under another log ID, and clients would see another log. */
-function checkTreeHeadKey({ treeHeadKeyid }: Registry, { publicKey }: Signer): void {
-  if (treeHeadKeyid === undefined || treeHeadKeyid === publicKey.keyid) return;
-  throw new SteleError(
-    'storage',
-    `its sth key is ${publicKey.keyid}, and the log announced ${treeHeadKeyid}: bring that one back`,
-  );
 }

@@ -12,19 +12,21 @@
  *
  *     DATA/stele.db               which logs there are
  *     DATA/logs/NAME.db           entries, tiles, head
- *     DATA/keys/logs/NAME/        identity.pem, anchor.pem, sth.pem
+ *     DATA/keys/logs/NAME/        identity.pem, anchor.pem, and those that follow them
  */
 import { join } from 'node:path';
 import { toBase64 } from '../core/bytes.ts';
 import { RECORD_TYPE } from '../core/entry.ts';
 import { invariant, malformed, SteleError, shown } from '../core/errors.ts';
+import type { PublicKey } from '../core/keys.ts';
+import { type LogKeyPurpose, logVerifierKey } from '../core/log-key.ts';
 import { checkOrigin } from '../core/tree-head.ts';
 import {
-  anchorVerifierKey,
-  identityVerifierKey,
+  LogKeyFiles,
+  type LogKeyring,
   type OpenedKeys,
-  sthVerifierKey,
-} from '../keys/log-keys.ts';
+  type OpenLogKey,
+} from '../keys/log-keyring.ts';
 import type { Signer } from '../keys/signer.ts';
 import type { InstanceStore, LogRow, Visibility } from '../storage/instance.ts';
 import type { LogStore } from '../storage/store.ts';
@@ -37,9 +39,17 @@ import { largestKnown, type Memories } from './memories.ts';
 import { Meter } from './meter.ts';
 import { type Lease, OpenLogs } from './open-logs.ts';
 import { orClosed } from './or-closed.ts';
-import { findTreeHeadKey } from './recover.ts';
 import { type End, endedError, type Rules } from './registry.ts';
 import { TileCache } from './tile-cache.ts';
+
+/** The keys of logs that are not files of the data folder. */
+export interface KeysElsewhere {
+  /** The keys of log `name`, and with them the operator's. Its database says whether it is new. */
+  open(name: string, origin: string, store: LogStore): Promise<OpenedKeys>;
+
+  /** Every identity key of a log that does not open. */
+  identities(origin: string): Promise<readonly PublicKey[]>;
+}
 
 export interface LogsOptions {
   readonly data: string;
@@ -49,20 +59,12 @@ export interface LogsOptions {
   readonly originBase: string;
   readonly instance: InstanceStore;
   readonly openStore: (path: string) => Promise<LogStore>;
-  /** Opens a key file, or creates it where it is missing; `isNew` finds out whether there never was one. */
-  readonly openKey: (
-    path: string,
-    alg: 'ed25519' | 'ecdsa-p256',
-    isNew?: () => Promise<boolean>,
-  ) => Promise<Signer>;
+  /** Opens a key file of a log; with `mayCreate` it is made where it is missing. */
+  readonly openKey: OpenLogKey;
+  /** Absent where the logs' keys are held elsewhere, and the operator's with them. */
   readonly operator: Signer | undefined;
-  /**
-   * The keys of a log whose keys are held elsewhere, and with them the operator's; nothing where they are files.
-   * Given the log's database, which says whether it is new.
-   */
-  readonly keysElsewhere?:
-    | ((name: string, origin: string, store: LogStore) => Promise<OpenedKeys>)
-    | undefined;
+  /** Where the logs' keys are not files of this folder. */
+  readonly keysElsewhere?: KeysElsewhere | undefined;
   /** The server's own gateway key, which signs access entries. */
   readonly access: Signer;
   /** Makes content that was staged for log `name` durable. */
@@ -303,9 +305,9 @@ export class Logs {
     try {
       lease = await this.lease(name);
     } catch (error) {
-      const path = join(this.#options.data, 'keys', 'logs', name, 'identity.pem');
-      const key = identityVerifierKey(origin, await this.#options.openKey(path, 'ed25519'));
-      const proven = largestProven(answers, 0, [key]);
+      const held = await this.#identities(name, origin);
+      const keys = held.map((key) => logVerifierKey('identity', origin, key));
+      const proven = largestProven(answers, 0, keys);
       if (proven === undefined) throw error;
       return previousOf(proven);
     }
@@ -520,18 +522,7 @@ export class Logs {
   ): Promise<void> {
     const options = await this.#logOptions(row, name);
     if ((await options.store.readHead()) === undefined) {
-      const { origin, keys, operator } = options;
-      const { alg, spki } = operator.publicKey;
-      const log = await Log.create(options, {
-        origin,
-        log_keys: [
-          identityVerifierKey(origin, keys.identity).text,
-          anchorVerifierKey(origin, keys.anchor).text,
-          sthVerifierKey(origin, keys.sth).text,
-        ],
-        operator: { alg, spki: toBase64(spki) },
-        ...genesis,
-      });
+      const log = await Log.create(options, genesis);
       await log.close();
     } else {
       await options.store.close();
@@ -545,20 +536,27 @@ export class Logs {
     }
   }
 
+  #keyFiles(name: string): LogKeyFiles {
+    const { data, openKey } = this.#options;
+    return new LogKeyFiles(join(data, 'keys', 'logs', name), openKey);
+  }
+
+  /** Every identity key of a log that does not open, as whoever holds them has them. */
+  async #identities(name: string, origin: string): Promise<readonly PublicKey[]> {
+    const { keysElsewhere } = this.#options;
+    if (keysElsewhere !== undefined) return keysElsewhere.identities(origin);
+    const held = await this.#keyFiles(name).held('identity');
+    return held.map(({ publicKey }) => publicKey);
+  }
+
   async #logOptions(row: LogRow, name: string) {
-    const { data, openStore, keysElsewhere, instanceId, commitContent, ...shared } = this.#options;
+    const { data, openStore, openKey: _, instanceId, commitContent, ...shared } = this.#options;
     const origin = row.origin + name.slice(row.name.length);
     const store = await openStore(join(data, 'logs', `${name}.db`));
-    const keys = await orClosed(store, async () => {
-      const opened = await (keysElsewhere === undefined
-        ? this.#openKeys(name, origin, store)
-        : keysElsewhere(name, origin, store));
-      this.#claim(name, opened);
-      return opened;
-    });
+    const opened = await orClosed(store, () => this.#openKeys(name, origin, store));
     return {
       ...shared,
-      ...keys,
+      ...opened,
       meter: this.meter,
       tiles: this.#tiles,
       instance: instanceId,
@@ -570,31 +568,39 @@ export class Logs {
     };
   }
 
-  #claim(name: string, { keys, operator }: OpenedKeys): void {
-    const { instance, access } = this.#options;
-    instance.claimKey(operator.publicKey.keyid, 'the operator key');
+  async #openKeys(name: string, origin: string, store: LogStore): Promise<OpenedKeys> {
+    const { keysElsewhere, operator, instance, access } = this.#options;
+    const opened =
+      keysElsewhere === undefined
+        ? { keys: this.#keyFiles(name), operator: ofFiles(operator) }
+        : await keysElsewhere.open(name, origin, store);
+    instance.claimKey(opened.operator.publicKey.keyid, 'the operator key');
     instance.claimKey(access.publicKey.keyid, 'the key of access records');
-    for (const [purpose, { publicKey }] of Object.entries(keys)) {
-      instance.claimKey(publicKey.keyid, `the ${purpose} key of log ${name}`);
-    }
+    return { ...opened, keys: this.#claiming(name, opened.keys) };
   }
 
-  async #openKeys(name: string, origin: string, store: LogStore): Promise<OpenedKeys> {
-    const { data, openKey, operator } = this.#options;
-    const folder = join(data, 'keys', 'logs', name);
-    invariant(operator !== undefined, 'where the keys of logs are files, so is the operator’s');
-    const identity = await openKey(join(folder, 'identity.pem'), 'ed25519');
-    const anchor = await openKey(join(folder, 'anchor.pem'), 'ecdsa-p256');
-    // A log of an earlier build gets this key when it is opened; one that was announced must be there.
-    const isNew = async () => (await findTreeHeadKey(store, origin)) === undefined;
-    const sth = await openKey(join(folder, 'sth.pem'), 'ecdsa-p256', isNew);
-    return { keys: { identity, anchor, sth }, operator };
+  /** The keyring, with each key that it gives noted as what it is for. */
+  #claiming(name: string, keys: LogKeyring): LogKeyring {
+    const claimed = (purpose: LogKeyPurpose, signer: Signer) => {
+      const { keyid } = signer.publicKey;
+      this.#options.instance.claimKey(keyid, `the ${purpose} key of log ${name}`);
+      return signer;
+    };
+    return {
+      open: async (purpose, number, key) => claimed(purpose, await keys.open(purpose, number, key)),
+      next: async (purpose, announced) => claimed(purpose, await keys.next(purpose, announced)),
+    };
   }
 }
 
 /** The log whose row and whose tokens count for `name`: of an access log, the one it is beside. */
 export function boundName(name: string): string {
   return name.endsWith(ACCESS_SUFFIX) ? name.slice(0, -ACCESS_SUFFIX.length) : name;
+}
+
+function ofFiles(operator: Signer | undefined): Signer {
+  invariant(operator !== undefined, 'where the keys of logs are files, so is the operator’s');
+  return operator;
 }
 
 function checkName(name: string): void {

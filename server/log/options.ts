@@ -1,5 +1,6 @@
 /** What a log is made of: its own parts, and what all logs of an instance share. */
-import type { LogKeys, SignerMemory } from '../keys/log-keys.ts';
+import type { LogKeyring } from '../keys/log-keyring.ts';
+import type { SignerMemory } from '../keys/log-keys.ts';
 import type { Signer } from '../keys/signer.ts';
 import type { Visibility } from '../storage/instance.ts';
 import type { LogStore } from '../storage/store.ts';
@@ -15,7 +16,7 @@ export interface LogOptions<C extends StagedContent> {
   readonly origin: string;
   readonly visibility: Visibility;
   readonly store: LogStore;
-  readonly keys: LogKeys;
+  readonly keys: LogKeyring;
   readonly operator: Signer;
   /** Where the keys are held by somebody who remembers the log's heads. */
   readonly signerMemory?: SignerMemory | undefined;

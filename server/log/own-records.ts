@@ -14,10 +14,9 @@ import { pae } from '../core/pae.ts';
 import { type Record as AuditRecord, CONTROL_SOURCE, formatRecord } from '../core/record.ts';
 import type { LeafIndex } from '../core/units.ts';
 import { uuidv7 } from '../core/uuid.ts';
-import type { LogKeys } from '../keys/log-keys.ts';
 import type { Signer } from '../keys/signer.ts';
 import { type Admitted, describeControl } from './admit.ts';
-import type { Logged, Submitted } from './append.ts';
+import type { Logged, MakeControl, Submitted } from './append.ts';
 import { type Clock, timestamp } from './clock.ts';
 import type { Period, Registry, Rules } from './registry.ts';
 
@@ -37,8 +36,6 @@ export interface OwnPorts {
   readonly instance: string;
   readonly software: string;
   readonly operator: Signer;
-  /** What the log signs its heads with. */
-  readonly keys: LogKeys;
   readonly clock: Clock;
   readonly random: (bytes: number) => Uint8Array;
   readonly registry: Registry;
@@ -48,6 +45,8 @@ export interface OwnPorts {
   readonly checkRoom: () => void;
   readonly admit: (entry: Entry) => Promise<Admitted>;
   readonly submit: (admitted: Admitted) => Promise<Submitted>;
+  /** Appends a control record that is made once its index is known. */
+  readonly submitControl: (make: MakeControl) => Promise<Submitted>;
 }
 
 export class OwnRecords {
@@ -61,6 +60,16 @@ export class OwnRecords {
   /** Appends a control record, signed by the operator. */
   control(body: OwnBody): Promise<Logged> {
     return this.#oneAtATime(() => this.#control(body));
+  }
+
+  /**
+   * Does `work` in its turn: what it sees of the log's records stays so until it ends. What it appends are
+   * control records, which may say where they stand.
+   */
+  inTurn<T>(
+    work: (append: (body: (index: LeafIndex) => OwnBody) => Promise<Logged>) => Promise<T>,
+  ): Promise<T> {
+    return this.#oneAtATime(() => work((body) => this.#controlAt(body)));
   }
 
   /** Appends a record signed by a registered key of the server's own. */
@@ -101,14 +110,6 @@ export class OwnRecords {
     return owned && isPeriodOf(known, wanted) ? known.registered : undefined;
   }
 
-  /** Announces the key for RFC 6962 tree heads, where genesis does not list one. Done twice, it is done once. */
-  announceTreeHeadKey(key: PublicKey): Promise<void> {
-    return this.#oneAtATime(async () => {
-      if (this.#ports.registry.treeHeadKeyid === key.keyid) return;
-      await this.#key('rotate', key, {}, 'sth');
-    });
-  }
-
   /** Revokes a gateway key from here on; what it signed before stays good. */
   revoke(keyid: string): Promise<LeafIndex> {
     return this.#oneAtATime(async () => {
@@ -137,14 +138,14 @@ export class OwnRecords {
 
   /** A verifier could not tell what the operator signs from what a gateway does. */
   #checkPurpose({ keyid }: PublicKey): void {
-    const { operator, keys } = this.#ports;
-    for (const [purpose, { publicKey }] of Object.entries({ operator, ...keys })) {
-      if (publicKey.keyid !== keyid) continue;
-      throw new SteleError(
-        'forbidden',
-        `key ${keyid} is the log's ${purpose} key: each key has one purpose`,
-      );
-    }
+    const { registry } = this.#ports;
+    const own = registry.history?.all().find(({ publicKey }) => publicKey.keyid === keyid);
+    const purpose = keyid === registry.operator.keyid ? 'operator' : own?.purpose;
+    if (purpose === undefined) return;
+    throw new SteleError(
+      'forbidden',
+      `key ${keyid} is the log's ${purpose} key: each key has one purpose`,
+    );
   }
 
   async #control(body: OwnBody): Promise<Logged> {
@@ -152,11 +153,19 @@ export class OwnRecords {
     return this.#append(describeControl(entry, this.#ports.origin));
   }
 
+  async #controlAt(body: (index: LeafIndex) => OwnBody): Promise<Logged> {
+    const { operator, origin, submitControl } = this.#ports;
+    const submitted = await submitControl(async (index) =>
+      describeControl(await this.#make(body(index), CONTROL_SOURCE, operator), origin),
+    );
+    if (submitted instanceof SteleError) throw submitted;
+    return submitted;
+  }
+
   async #key(
     action: 'register' | 'revoke' | 'hand-over' | 'rotate',
     { alg, spki, keyid }: PublicKey,
     { source, notBeforeMs, notAfterMs }: Registration,
-    purpose: 'gateway' | 'sth' = 'gateway',
   ): Promise<LeafIndex> {
     const more = {
       ...(source === undefined ? {} : { source }),
@@ -165,7 +174,7 @@ export class OwnRecords {
     };
     const { index } = await this.#control({
       kind: 'key',
-      key: { action, purpose, alg, spki: toBase64(spki), keyid, ...more },
+      key: { action, purpose: 'gateway', alg, spki: toBase64(spki), keyid, ...more },
     });
     return index;
   }

@@ -10,21 +10,29 @@ import { openCheckpoint } from '../core/checkpoint.ts';
 import { decodeEntry, RECORD_TYPE, statementDigest } from '../core/entry.ts';
 import { invariant, SteleError } from '../core/errors.ts';
 import { leafHash } from '../core/merkle.ts';
-import type { VerifierKey } from '../core/note.ts';
 import { checkInclusion } from '../core/proof.ts';
 import { parseRecord } from '../core/record.ts';
 import { ExpandedTile } from '../core/tile.ts';
 import { edgeTiles, Tree } from '../core/tree.ts';
 import { type Hash, leafIndex, type TreeSize, treeSize } from '../core/units.ts';
 import type { Head, LogStore } from '../storage/store.ts';
+import type { KeyHistory } from '../verify/key-history.ts';
 import { readStored } from './damaged.ts';
 import { Lookups } from './lookups.ts';
 import { PAGE_ENTRIES_MAX, Reader } from './reader.ts';
 import { Registry } from './registry.ts';
 
-/** Checks that the stored head is one that this log signed, and that it is what it says. */
-export function checkHead(head: Head, origin: string, key: VerifierKey): void {
-  const { checkpoint } = openCheckpoint(utf8(head.checkpoint), origin, [key]);
+/** Checks that every key that had to sign the stored head did, and that it is what it says. */
+export function checkHead(head: Head, origin: string, history: KeyHistory): void {
+  const keys = history.signing('identity', head.size).map(({ key }) => key);
+  const { checkpoint, verified } = openCheckpoint(utf8(head.checkpoint), origin, keys);
+  const missing = keys.find((key) => !verified.includes(key));
+  if (missing !== undefined) {
+    throw new SteleError(
+      'storage',
+      `the stored head of ${origin} has no line of key ${missing.name}+${missing.keyId}, which the log announced`,
+    );
+  }
   if (checkpoint.size !== head.size || !equalBytes(checkpoint.root, head.root)) {
     throw new SteleError(
       'storage',
@@ -59,19 +67,19 @@ export async function restoreTree(store: LogStore, head: Head): Promise<Tree> {
 export async function restorePublished(
   store: LogStore,
   tree: Tree,
-  key: VerifierKey,
+  { origin, history }: { readonly origin: string; readonly history: KeyHistory },
   warn: (message: string, error: unknown) => void,
 ): Promise<Head | undefined> {
   const published = await store.readPublished();
   if (published === undefined) return undefined;
   try {
-    checkHead(published, key.name, key);
+    checkHead(published, origin, history);
     const root = await new Reader(store, () => tree).root(published.size);
     if (equalBytes(root, published.root)) return published;
     throw new SteleError('storage', `the log has another root at size ${published.size}`);
   } catch (error) {
     if (!(error instanceof SteleError)) throw error;
-    warn(`${key.name}: its published head is damaged and is not served`, error);
+    warn(`${origin}: its published head is damaged and is not served`, error);
     return undefined;
   }
 }
@@ -110,21 +118,15 @@ export async function replayControl(
   }
 }
 
-/**
- * The ID of the key that the log announced for RFC 6962 tree heads. Asked of entries that nobody has hashed yet,
- * since it decides whether a missing key may be made, before the log is opened.
- */
-export async function findTreeHeadKey(
-  store: LogStore,
-  origin: string,
-): Promise<string | undefined> {
+/** What the stored control records say, of which nobody has shown that they are in the tree. */
+export async function replayListed(store: LogStore, origin: string): Promise<Registry> {
   const registry = new Registry(origin);
   for (const index of await store.readControl()) {
     const [bytes] = await store.readEntries(index, treeSize(index + 1));
     invariant(bytes !== undefined, 'a store never gives a short answer');
     readStored(index, () => registry.replay(bytes, index));
   }
-  return registry.treeHeadKeyid;
+  return registry;
 }
 
 /** The look-ups, with those of the newest entries made again: they are written behind. */

@@ -90,11 +90,6 @@ export class Registry {
     return this.#history;
   }
 
-  /** The ID of the key that signs RFC 6962 tree heads now; a log of an early build has announced none. */
-  get treeHeadKeyid(): string | undefined {
-    return this.#history?.live('sth').at(-1)?.publicKey.keyid;
-  }
-
   /**
    * The log's own keys once entry `index` is in the log; throws `unverified` if it is a control record that
    * the log's records so far do not allow.

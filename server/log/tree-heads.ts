@@ -32,7 +32,7 @@ const RETRY_AFTER_S_MAX = 3_600;
 
 export interface TreeHeadPorts {
   readonly store: LogStore;
-  readonly signer: Signer;
+  readonly signer: () => Promise<Signer>;
   readonly clock: Clock;
   /** The newest head that is committed; throws why the log may not sign, if it may not. */
   readonly head: () => Head;
@@ -46,7 +46,6 @@ export interface TreeHeadPorts {
 
 export class TreeHeads {
   readonly #ports: TreeHeadPorts;
-  readonly #logId: Hash;
   /** On disk, and perhaps with others. */
   #last: SignedTreeHead | undefined;
   /** The time that was signed last; it counts also if that tree head was never given out. */
@@ -58,7 +57,6 @@ export class TreeHeads {
 
   constructor(ports: TreeHeadPorts) {
     this.#ports = ports;
-    this.#logId = logIdOf(ports.signer.publicKey);
   }
 
   /** The newest tree head. All who ask while one is being signed get that one. */
@@ -82,7 +80,8 @@ export class TreeHeads {
   }
 
   async #make(): Promise<SignedTreeHead> {
-    await this.#restore();
+    const signer = await this.#ports.signer();
+    await this.#restore(signer);
     await this.#ports.announce();
     const now = this.#ports.clock.now();
     if (this.#isRecent(now)) return this.#lastOr(this.#failure);
@@ -92,7 +91,7 @@ export class TreeHeads {
     // The clock is a second or more past the last signature, so this is too.
     const timeMs = Math.max(now, head.timeMs);
     try {
-      return await this.#sign({ timeMs, size: head.size, root: head.root });
+      return await this.#sign({ timeMs, size: head.size, root: head.root }, signer);
     } catch (error) {
       if (!hasCode(error, 'storage')) throw error;
       this.#failure = error;
@@ -107,22 +106,21 @@ export class TreeHeads {
     throw failure ?? new SteleError('storage', 'the last tree head is damaged', { retryAfterS: 1 });
   }
 
-  async #sign(head: TreeHead): Promise<SignedTreeHead> {
-    const { store, signer } = this.#ports;
+  async #sign(head: TreeHead, signer: Signer): Promise<SignedTreeHead> {
     // Set before it is used: until it is kept nobody knows what becomes of this signature.
     this.#signedMs = head.timeMs;
     const signed = await signTreeHead(head, signer);
     // A crash before this leaves a signature that nobody has seen, and its time may be signed again.
-    await this.#keep(store, signed);
+    await this.#keep(signed, signer);
     // From here on the next start knows this time, whether or not the answer gets out.
     this.#last = signed;
     this.#failure = undefined;
     return signed;
   }
 
-  async #keep(store: LogStore, signed: SignedTreeHead): Promise<void> {
+  async #keep(signed: SignedTreeHead, { publicKey }: Signer): Promise<void> {
     try {
-      await store.keepTreeHead(this.#logId, signed);
+      await this.#ports.store.keepTreeHead(logIdOf(publicKey), signed);
     } catch (cause) {
       if (!hasCode(cause, 'conflict')) throw cause;
       throw new SteleError(
@@ -134,14 +132,14 @@ export class TreeHeads {
   }
 
   /** Takes up what was kept. One that is damaged is not served, but its time is still one that may be out. */
-  async #restore(): Promise<void> {
+  async #restore({ publicKey }: Signer): Promise<void> {
     if (this.#isRestored) return;
-    const { store, signer, rootOf, warn } = this.#ports;
-    const kept = await store.readTreeHead(this.#logId);
+    const { store, rootOf, warn } = this.#ports;
+    const kept = await store.readTreeHead(logIdOf(publicKey));
     if (kept !== undefined) {
       this.#signedMs = kept.timeMs;
       try {
-        checkTreeHead(kept, signer.publicKey, checkSignatureNative);
+        checkTreeHead(kept, publicKey, checkSignatureNative);
         if (!equalBytes(await rootOf(kept.size), kept.root)) {
           throw new SteleError('storage', `the log has another root at size ${kept.size}`);
         }

@@ -115,7 +115,6 @@ async function openLogs(
   const access = await openKey(join(keys, 'access.pem'), 'ed25519', { mayCreate: isNew, secrets });
   const signer = connectSigner(config, logger);
   if (signer !== undefined) closing.push(() => signer.close());
-  const elsewhere = signer && new SignerKeys({ data, signer, openOperator });
   const vaults = new Vaults({
     data,
     kek: await openVaultKey(join(keys, 'vault.kek'), isNew),
@@ -136,13 +135,9 @@ async function openLogs(
       ensureFolder(dirname(path));
       return SqliteStore.open(path, writers);
     },
-    openKey: (path, alg, isNew = async () => false) =>
-      openKey(path, alg, {
-        mayCreate: async () => isBeingCreated(store, path) || (await isNew()),
-        secrets,
-      }),
+    openKey: (path, alg, mayCreate = false) => openKey(path, alg, { mayCreate, secrets }),
     operator: signer === undefined ? await openOperator() : undefined,
-    keysElsewhere: elsewhere && ((name, origin, store) => elsewhere.open(name, origin, store)),
+    keysElsewhere: signer && new SignerKeys({ data, signer, openOperator }),
     access,
     // Every staging of this process comes from these vaults.
     commitContent: (name, contents) => vaults.commitAll(name, contents as readonly Staging[]),
@@ -240,12 +235,4 @@ function originOf(store: InstanceStore, name: string): string {
   const row = store.log(name);
   if (row === undefined) throw new SteleError('not_found', `there is no log ${name}`);
   return row.origin;
-}
-
-/** Whether the key file is of a log whose creation is under way: `…/keys/logs/NAME[.access]/…`. */
-function isBeingCreated(store: InstanceStore, path: string): boolean {
-  const name = dirname(path)
-    .slice(dirname(dirname(path)).length + 1)
-    .replace(/\.access$/, '');
-  return store.log(name)?.state === 'creating';
 }

@@ -18,20 +18,10 @@
  */
 import { parseBase64 } from '../core/bytes.ts';
 import { unverified } from '../core/errors.ts';
-import { type PublicKey, parsePublicKey, rawEd25519 } from '../core/keys.ts';
-import {
-  makeVerifierKey,
-  NOTE_ECDSA,
-  NOTE_ED25519,
-  NOTE_TREE_HEAD,
-  parseVerifierKey,
-  type VerifierKey,
-} from '../core/note.ts';
+import { type PublicKey, parsePublicKey } from '../core/keys.ts';
+import { type LogKeyPurpose, logVerifierKey, purposeOf } from '../core/log-key.ts';
+import { parseVerifierKey, type VerifierKey } from '../core/note.ts';
 import type { GenesisRecord, KeyRecord } from '../core/record.ts';
-
-/** What a log's own keys are for. */
-export const LOG_KEY_PURPOSES = ['identity', 'anchor', 'sth'] as const;
-export type LogKeyPurpose = (typeof LOG_KEY_PURPOSES)[number];
 
 export interface LogKey {
   readonly purpose: LogKeyPurpose;
@@ -44,24 +34,8 @@ export interface LogKey {
   readonly ended?: { readonly index: number; readonly lastSize: number };
 }
 
-const NOTE_TYPES = {
-  identity: NOTE_ED25519,
-  anchor: NOTE_ECDSA,
-  sth: NOTE_TREE_HEAD,
-} as const satisfies { readonly [purpose in LogKeyPurpose]: number };
-
 /** Keys of one purpose that sign at once: a key, its successor, and one more while both are in doubt. */
 const LIVE_MAX = 3;
-
-/** The verifier key under which readers know a key of the log `origin`. */
-export function logVerifierKey(
-  purpose: LogKeyPurpose,
-  origin: string,
-  publicKey: PublicKey,
-): VerifierKey {
-  const material = purpose === 'identity' ? rawEd25519(publicKey) : publicKey.spki;
-  return makeVerifierKey(origin, NOTE_TYPES[purpose], material);
-}
 
 export class KeyHistory {
   readonly #origin: string;
@@ -76,7 +50,7 @@ export class KeyHistory {
   static of({ genesis, time }: GenesisRecord): KeyHistory {
     const keys = genesis.log_keys.flatMap((text): LogKey[] => {
       const key = parseVerifierKey(text);
-      const purpose = LOG_KEY_PURPOSES.find((one) => NOTE_TYPES[one] === key.type);
+      const purpose = purposeOf(key);
       if (purpose === undefined) return [];
       const publicKey = key.publicKey ?? parsePublicKey('ecdsa-p256', key.key);
       return [{ purpose, key, publicKey, announced: 0, announcedMs: Date.parse(time.received) }];
@@ -87,6 +61,11 @@ export class KeyHistory {
   /** Every key that there ever was, in the order in which they were announced. */
   all(): readonly LogKey[] {
     return this.#keys;
+  }
+
+  /** The keys of a purpose, in the order in which they were announced. */
+  ofPurpose(purpose: LogKeyPurpose): readonly LogKey[] {
+    return this.#keys.filter((key) => key.purpose === purpose);
   }
 
   /** The keys that signed, or sign, heads of this size: the newest last. */

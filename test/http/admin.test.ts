@@ -44,7 +44,7 @@ describe('logs', () => {
       keys: [
         { purpose: 'identity', vkey: identity.text },
         { purpose: 'anchor', vkey: anchor.text },
-        { purpose: 'sth', vkey: sth.text },
+        { purpose: 'sth', vkey: sth?.text },
       ],
     });
     expect((await get('/v1/admin/logs/team')).json()).toEqual(answer.json());

@@ -228,7 +228,7 @@ test('the well-known document names what there is', async () => {
     keys: [
       { log: 'a', origin: log.origin, purpose: 'identity', vkey: identity.text },
       { log: 'a', origin: log.origin, purpose: 'anchor', vkey: anchor.text },
-      { log: 'a', origin: log.origin, purpose: 'sth', vkey: sth.text },
+      { log: 'a', origin: log.origin, purpose: 'sth', vkey: sth?.text },
     ],
   });
 });

@@ -51,7 +51,7 @@ function ask(name: string, path: string, more: Ask = {}): Promise<Answer> {
 
 /** With the key of team-a. */
 function client(name: string, more: Ask = {}): CtClient {
-  return new CtClient((path) => ask(name, path, more), log.verifierKeys().sth.key);
+  return new CtClient((path) => ask(name, path, more), log.verifierKeys().sth!.key);
 }
 
 const last = () => heads.at(-1)!;
@@ -168,7 +168,7 @@ describe('an answer with one thing changed holds for no client', () => {
   test.each(Object.entries(changes))('%s', async (_, [ways, asked]) => {
     await asked(client('team-a', { token: read }));
     for (const change of ways) {
-      const spki = log.verifierKeys().sth.key;
+      const spki = log.verifierKeys().sth!.key;
       const spoiled = new CtClient(async (at) => {
         const answer = await ask('team-a', at, { token: read });
         const json = answer.json();
@@ -494,7 +494,7 @@ describe('the clock', () => {
     const after = await client('late').getSth().catch(String);
     expect(after).toContain('not signed by the log');
     const { sth } = late.verifierKeys();
-    const own = new CtClient((path) => ask('late', path), sth.key);
+    const own = new CtClient((path) => ask('late', path), sth!.key);
     expect((await own.getSth()).timestamp).toBe(Number(before.timestamp) + 1_000);
   });
 });

@@ -12,6 +12,10 @@ export class Faults {
     this.#armed = { step, moment };
   }
 
+  disarm(): void {
+    this.#armed = undefined;
+  }
+
   async around<T>(step: string, work: () => Promise<T>): Promise<T> {
     const armed = this.#armed?.step === step ? this.#armed : undefined;
     if (armed === undefined) return work();

@@ -7,6 +7,7 @@ import { describe, expect, test } from 'vitest';
 import { encodeEntry } from '../../server/core/entry.ts';
 import { SteleError } from '../../server/core/errors.ts';
 import { leafIndex, treeSize } from '../../server/core/units.ts';
+import type { Signer } from '../../server/keys/signer.ts';
 import type { StagedContent } from '../../server/log/append.ts';
 import { Log, type LogOptions } from '../../server/log/log.ts';
 import { MemoryStore } from '../../server/storage/memory.ts';
@@ -14,7 +15,7 @@ import { FsyncFailed } from '../../server/storage/sqlite/database.ts';
 import type { LogStore } from '../../server/storage/store.ts';
 import { temporaryFolder } from '../temporary.ts';
 import { Faults, faulty, type Moment } from './fail.ts';
-import { checkWhole, Gateway, logOptions, startLog, submit } from './make.ts';
+import { checkWhole, Gateway, logOptions, startLog, submit, wrappedKeys } from './make.ts';
 import { TestSigner, withSigner } from './test-signer.ts';
 
 interface World {
@@ -28,22 +29,24 @@ async function world(remembering = false): Promise<World> {
   const faults = new Faults();
   const plain = logOptions({ stateFolder: temporaryFolder() });
   const base = remembering ? withSigner(plain, new TestSigner(plain, faults)) : plain;
-  const { identity } = base.keys;
   const options: LogOptions<StagedContent> = {
     ...base,
     store: faulty(new MemoryStore(), faults),
     warn: () => {},
     commitContent: () => faults.around('content', async () => {}),
-    keys: {
-      ...base.keys,
-      identity: {
-        publicKey: identity.publicKey,
-        sign: (message) => faults.around('sign', () => identity.sign(message)),
-        close: () => identity.close(),
-      },
-    },
+    keys: wrappedKeys(base.keys, (signer, purpose) =>
+      purpose === 'identity' ? faultySigner(signer, faults) : signer,
+    ),
   };
   return { options, faults, ...(await startLog(options)) };
+}
+
+function faultySigner(signer: Signer, faults: Faults): Signer {
+  return {
+    publicKey: signer.publicKey,
+    sign: (message) => faults.around('sign', () => signer.sign(message)),
+    close: () => signer.close(),
+  };
 }
 
 const STEPS = ['findCandidates', 'content', 'sign', 'commit', 'publish'] as const;

@@ -1,20 +1,17 @@
 /** A log to test with: real keys, a store in memory or on disk, time and folders of the test's own. */
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
-import { toBase64, toBase64url } from '../../server/core/bytes.ts';
+import { toBase64url } from '../../server/core/bytes.ts';
 import { decodeEntry, type Entry, encodeEntry, RECORD_TYPE } from '../../server/core/entry.ts';
 import { SteleError } from '../../server/core/errors.ts';
-import { parsePublicKey } from '../../server/core/keys.ts';
+import { type PublicKey, parsePublicKey } from '../../server/core/keys.ts';
+import { LOG_KEY_ALG, type LogKeyPurpose } from '../../server/core/log-key.ts';
 import { pae } from '../../server/core/pae.ts';
 import { type Record as AuditRecord, formatRecord } from '../../server/core/record.ts';
 import type { LeafIndex, TreeSize } from '../../server/core/units.ts';
 import { uuidv7 } from '../../server/core/uuid.ts';
 import { checkSignatureNative } from '../../server/keys/engine.ts';
 import { KeyObjectSigner } from '../../server/keys/key-object.ts';
-import {
-  anchorVerifierKey,
-  identityVerifierKey,
-  sthVerifierKey,
-} from '../../server/keys/log-keys.ts';
+import type { LogKeyring } from '../../server/keys/log-keyring.ts';
 import type { Signer } from '../../server/keys/signer.ts';
 import type { SignatureChecker } from '../../server/log/admit.ts';
 import {
@@ -67,19 +64,42 @@ export class TestClock {
   }
 }
 
-/** The keys of one log; they stay the same when it is opened again. */
-export function makeKeys() {
+/** The keys of one log, made when they are asked for; they stay the same when it is opened again. */
+export class TestKeys implements LogKeyring {
+  readonly made = new Map<string, Signer>();
+
+  async open(purpose: LogKeyPurpose, number: number, { keyid }: PublicKey): Promise<Signer> {
+    const signer = this.made.get(`${purpose} ${number}`);
+    if (signer?.publicKey.keyid === keyid) return signer;
+    throw new SteleError('not_found', `${purpose} key ${number} is not ${keyid}`);
+  }
+
+  async next(purpose: LogKeyPurpose, announced: readonly PublicKey[]): Promise<Signer> {
+    return this.key(purpose, announced.length + 1);
+  }
+
+  key(purpose: LogKeyPurpose, number = 1): Signer {
+    const name = `${purpose} ${number}`;
+    const known = this.made.get(name);
+    if (known !== undefined) return known;
+    const signer = makeSigner(LOG_KEY_ALG[purpose]);
+    this.made.set(name, signer);
+    return signer;
+  }
+}
+
+/** Keys that sign through `wrap`. */
+export function wrappedKeys(
+  keys: LogKeyring,
+  wrap: (signer: Signer, purpose: LogKeyPurpose) => Signer,
+): LogKeyring {
   return {
-    keys: {
-      identity: makeSigner(),
-      anchor: makeSigner('ecdsa-p256'),
-      sth: makeSigner('ecdsa-p256'),
-    },
-    operator: makeSigner(),
+    open: async (purpose, number, key) => wrap(await keys.open(purpose, number, key), purpose),
+    next: async (purpose, announced) => wrap(await keys.next(purpose, announced), purpose),
   };
 }
 
-const shared = makeKeys();
+const shared = { keys: new TestKeys(), operator: makeSigner() };
 
 export function logOptions({
   stateFolder,
@@ -112,25 +132,11 @@ export function logOptions({
   };
 }
 
-export function genesisOf({ origin, keys, operator }: LogOptions<StagedContent>, rules = {}) {
-  const { alg, spki } = operator.publicKey;
-  return {
-    origin,
-    log_keys: [
-      identityVerifierKey(origin, keys.identity).text,
-      anchorVerifierKey(origin, keys.anchor).text,
-      sthVerifierKey(origin, keys.sth).text,
-    ],
-    operator: { alg, spki: toBase64(spki) },
-    rules: { ...DEFAULT_RULES, ...rules },
-  };
-}
-
 export async function createLog(
   options: LogOptions<StagedContent>,
   rules: object = {},
 ): Promise<Log> {
-  return Log.create(options, genesisOf(options, rules));
+  return Log.create(options, { rules: { ...DEFAULT_RULES, ...rules } });
 }
 
 /** A gateway that makes records which continue its source's chain. */

@@ -17,7 +17,7 @@ import {
   type Memory,
 } from '../../server/log/memories.ts';
 import { temporaryFolder } from '../temporary.ts';
-import { append, logOptions, makeSigner, ORIGIN, startLog, submit } from './make.ts';
+import { append, logOptions, makeSigner, ORIGIN, startLog, submit, TestKeys } from './make.ts';
 
 const rootAt = (size: number): Hash => hash(new Uint8Array(32).fill(size));
 const known = (size: number, root = rootAt(size)): Known => ({
@@ -158,10 +158,11 @@ test('a log whose high-water file is damaged is read, and signs nothing', async 
 });
 
 test('a log serves the head that a memory proves beyond its own, and not what one claims', async () => {
-  const options = logOptions({ stateFolder: temporaryFolder() });
+  const keys = new TestKeys();
+  const options = logOptions({ stateFolder: temporaryFolder(), keys });
   const { log } = await startLog(options);
   await log.close();
-  const noteOf = async (size: number, signer = options.keys.identity) => {
+  const noteOf = async (size: number, signer = keys.key('identity')) => {
     const text = formatCheckpoint(known(size));
     const key = identityVerifierKey(ORIGIN, signer);
     return formatNote(await signNote(text, [{ key, signer }]));

@@ -13,11 +13,11 @@ import {
   createLog,
   Gateway,
   logOptions,
-  makeKeys,
   makeSigner,
   startLog,
   submit,
   TestClock,
+  TestKeys,
 } from './make.ts';
 
 async function checkAll(log: Log): Promise<void> {
@@ -66,11 +66,16 @@ describe('a gateway key', () => {
   });
 
   test('is none of the log’s own: each of those has one purpose', async () => {
-    const { keys } = makeKeys();
+    const keys = new TestKeys();
     const operator = makeSigner();
     const options = logOptions({ stateFolder: temporaryFolder(), keys, operator });
     const { log } = await startLog(options);
-    for (const { publicKey } of [operator, ...Object.values(keys)]) {
+    for (const { publicKey } of [
+      operator,
+      keys.key('identity'),
+      keys.key('anchor'),
+      keys.key('sth'),
+    ]) {
       await expect(log.registerGateway(publicKey)).rejects.toMatchObject({ code: 'forbidden' });
     }
     await log.registerGateway(makeSigner().publicKey);

@@ -7,7 +7,6 @@ import { encodeEntry } from '../../server/core/entry.ts';
 import { SteleError } from '../../server/core/errors.ts';
 import { leafIndex, treeSize } from '../../server/core/units.ts';
 import { HeadBook } from '../../server/keys/remote/head-book.ts';
-import type { Signer } from '../../server/keys/signer.ts';
 import type { StagedContent } from '../../server/log/append.ts';
 import { HighWater } from '../../server/log/high-water.ts';
 import { Log, type LogOptions } from '../../server/log/log.ts';
@@ -20,10 +19,10 @@ import {
   checkWhole,
   createLog,
   Gateway,
-  genesisOf,
   logOptions,
   startLog,
   submit,
+  wrappedKeys,
 } from './make.ts';
 import { MemoryHeads, TestSigner, withSigner } from './test-signer.ts';
 
@@ -78,18 +77,15 @@ function machine(known?: TestSigner): Machine {
       },
     };
     if (death === undefined) return opened;
-    const { identity } = opened.keys;
     return {
       ...opened,
       store: faulty(store, death),
       commitContent: () => death.around('content', async () => {}),
-      keys: {
-        ...opened.keys,
-        identity: {
-          ...identity,
-          sign: (message) => death.around('sign', () => identity.sign(message)),
-        },
-      },
+      keys: wrappedKeys(opened.keys, (key, purpose) =>
+        purpose === 'identity'
+          ? { ...key, sign: (message) => death.around('sign', () => key.sign(message)) }
+          : key,
+      ),
       signerMemory: {
         checkThere: () => signer.checkThere(),
         onReturn: (listener) => signer.onReturn(listener),
@@ -154,7 +150,7 @@ describe.each(['stage', 'extend', 'sign', 'commit'])(
         const again = options();
         const log =
           (await again.store.readHead()) === undefined
-            ? await Log.create(again, genesisOf(again))
+            ? await createLog(again)
             : await Log.open(again);
         expect(log.head().size).toBe(1);
         const gateway = new Gateway();
@@ -411,8 +407,11 @@ test('a head that the signer no longer knows is not published, and the next one 
   const { size, root } = log.head();
   const restarted = new HeadBook(new MemoryHeads());
   await restarted.expect(origin, { size: treeSize(size + 1), root });
-  const anchor = { ...signer.keys.anchor, sign: () => restarted.checkTaken(origin, log.head()) };
-  const refusing = { ...options(), keys: { ...signer.keys, anchor: anchor as unknown as Signer } };
+  const refuse = () => restarted.checkTaken(origin, log.head()) as Promise<never>;
+  const keys = wrappedKeys(signer.keys, (key, purpose) =>
+    purpose === 'anchor' ? { ...key, sign: refuse } : key,
+  );
+  const refusing = { ...options(), keys };
   await log.close();
   const behind = await Log.open(refusing);
   await append(behind, await gateway.next());

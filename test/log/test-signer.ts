@@ -6,13 +6,15 @@ import { equalBytes, parseUtf8 } from '../../server/core/bytes.ts';
 import { parseCheckpoint } from '../../server/core/checkpoint.ts';
 import { SteleError } from '../../server/core/errors.ts';
 import { type Hash, type TreeSize, treeSize } from '../../server/core/units.ts';
-import type { HeadRoot, LogKeys, SignerMemory } from '../../server/keys/log-keys.ts';
+import type { LogKeyring } from '../../server/keys/log-keyring.ts';
+import type { HeadRoot, SignerMemory } from '../../server/keys/log-keys.ts';
 import { HeadBook, type HeadStore, type Remembered } from '../../server/keys/remote/head-book.ts';
 import type { Signer } from '../../server/keys/signer.ts';
 import type { StagedContent } from '../../server/log/append.ts';
 import type { LogOptions } from '../../server/log/log.ts';
 import { Memories, type Memory } from '../../server/log/memories.ts';
 import { Faults } from './fail.ts';
+import { wrappedKeys } from './make.ts';
 
 export class MemoryHeads implements HeadStore {
   readonly kept = new Map<string, Remembered>();
@@ -29,7 +31,7 @@ export class MemoryHeads implements HeadStore {
 export class TestSigner implements SignerMemory {
   readonly heads: MemoryHeads;
   readonly book: HeadBook;
-  readonly keys: LogKeys;
+  readonly keys: LogKeyring;
   /** Every head that a signature was given for. */
   readonly signed: HeadRoot[] = [];
   isAway = false;
@@ -46,11 +48,7 @@ export class TestSigner implements SignerMemory {
     this.#faults = faults;
     this.heads = heads;
     this.book = new HeadBook(heads);
-    this.keys = {
-      ...keys,
-      identity: this.#guarded(keys.identity),
-      anchor: this.#guarded(keys.anchor),
-    };
+    this.keys = wrappedKeys(keys, (signer) => this.#guarded(signer));
   }
 
   checkThere(): void {

@@ -13,7 +13,7 @@ import { leafHash } from '../../server/core/merkle.ts';
 import { parseRecord } from '../../server/core/record.ts';
 import { Tree } from '../../server/core/tree.ts';
 import { leafIndex, treeSize } from '../../server/core/units.ts';
-import { identityVerifierKey } from '../../server/keys/log-keys.ts';
+import type { LogKeyring } from '../../server/keys/log-keyring.ts';
 import type { Signer } from '../../server/keys/signer.ts';
 import type { StagedContent } from '../../server/log/append.ts';
 import { Log, type LogOptions } from '../../server/log/log.ts';
@@ -24,12 +24,11 @@ import {
   checkWhole,
   createLog,
   type Gateway,
-  genesisOf,
   logOptions,
-  makeKeys,
   makeSigner,
   startLog,
   TestClock,
+  TestKeys,
 } from './make.ts';
 
 /** What became of a signature: the bytes as RFC 6962 lays them out, read by nobody's code but this. */
@@ -96,7 +95,8 @@ async function world(stateFolder = temporaryFolder()): Promise<World> {
   const sth = new Witnessed();
   const clock = new TestClock();
   const store = new FailingStore();
-  const keys = { ...makeKeys().keys, sth };
+  const keys = new TestKeys();
+  keys.made.set('sth 1', sth);
   const warn = (message: string) => warnings.push(message);
   const options = logOptions({ stateFolder, keys, clock, store, warn });
   return { options, store, sth, clock, warnings, ...(await startLog(options)) };
@@ -111,6 +111,17 @@ async function checkHolds(log: Log, head: SignedTreeHead, { publicKey }: Signer)
   const entries = await log.entries(leafIndex(0), treeSize(head.size));
   const { tree } = Tree.empty().append(entries.map(leafHash));
   expect(equalBytes(tree.root(), head.root)).toBe(true);
+}
+
+/** Of somebody who holds no key for tree heads. */
+function withoutTreeHeads(keys: LogKeyring): LogKeyring {
+  return {
+    open: (...which) => keys.open(...which),
+    next: async (purpose, number) => {
+      if (purpose === 'sth') throw new SteleError('not_found', 'there is no such key');
+      return keys.next(purpose, number);
+    },
+  };
 }
 
 const code = (name: string) => expect.objectContaining({ code: name }) as Error;
@@ -420,8 +431,7 @@ describe('a log that has ended', () => {
 
   test('before it had a key for that signs none, and opens without a word', async () => {
     const options = logOptions({ stateFolder: temporaryFolder() });
-    const identity = identityVerifierKey(options.origin, options.keys.identity).text;
-    const log = await Log.create(options, { ...genesisOf(options), log_keys: [identity] });
+    const log = await createLog({ ...options, keys: withoutTreeHeads(options.keys) });
     await log.finish({ reason: 'done' });
     await log.close();
     const opened = await Log.open(options);
@@ -519,11 +529,11 @@ describe('the key of tree heads', () => {
   });
 
   test('is announced by a record where genesis does not list it, once', async () => {
-    const stateFolder = temporaryFolder();
-    const options = logOptions({ stateFolder });
-    const identity = identityVerifierKey(options.origin, options.keys.identity).text;
-    const created = await Log.create(options, { ...genesisOf(options), log_keys: [identity] });
+    const keys = new TestKeys();
+    const options = logOptions({ stateFolder: temporaryFolder(), keys });
+    const created = await createLog({ ...options, keys: withoutTreeHeads(options.keys) });
     await created.close();
+    const { publicKey } = keys.key('sth');
     for (let i = 0; i < 3; i++) {
       const log = await Log.open(options);
       await log.treeHead();
@@ -532,7 +542,7 @@ describe('the key of tree heads', () => {
       expect(parseRecord(decodeEntry(entry!).payload)).toMatchObject({
         kind: 'key',
         source: { id: '_log' },
-        key: { action: 'rotate', purpose: 'sth', keyid: options.keys.sth.publicKey.keyid },
+        key: { action: 'rotate', purpose: 'sth', keyid: publicKey.keyid },
       });
       await checkWhole(log);
       await log.close();
@@ -541,8 +551,14 @@ describe('the key of tree heads', () => {
 
   test('is announced before the first tree head, also by a log that was just created', async () => {
     const options = logOptions({ stateFolder: temporaryFolder() });
-    const identity = identityVerifierKey(options.origin, options.keys.identity).text;
-    const log = await Log.create(options, { ...genesisOf(options), log_keys: [identity] });
+    let isThere = false;
+    const absent = withoutTreeHeads(options.keys);
+    const keys: LogKeyring = {
+      open: (...which) => options.keys.open(...which),
+      next: (...which) => (isThere ? options.keys : absent).next(...which),
+    };
+    const log = await createLog({ ...options, keys });
+    isThere = true;
     const heads = await Promise.all([log.treeHead(), log.treeHead(), log.treeHead()]);
     expect(heads.map(({ size }) => size)).toEqual([2, 2, 2]);
     expect(log.head().size).toBe(2);
@@ -558,8 +574,7 @@ describe('the key of tree heads', () => {
       },
       warn: (message) => warnings.push(message),
     });
-    const identity = identityVerifierKey(options.origin, options.keys.identity).text;
-    const created = await Log.create(options, { ...genesisOf(options), log_keys: [identity] });
+    const created = await createLog({ ...options, keys: withoutTreeHeads(options.keys) });
     await created.close();
     isFull = true;
     const log = await Log.open(options);
@@ -570,20 +585,20 @@ describe('the key of tree heads', () => {
     expect(await log.treeHead()).toMatchObject({ size: 2 });
   });
 
-  test('is the one that the log announced, or the log does not open', async () => {
-    const options = logOptions({ stateFolder: temporaryFolder() });
+  test('is the one that the log announced, or the log signs nothing', async () => {
+    const keys = new TestKeys();
+    const options = logOptions({ stateFolder: temporaryFolder(), keys });
     const log = await createLog(options);
     await log.close();
-    const keys = { ...options.keys, sth: makeSigner('ecdsa-p256') };
-    await expect(Log.open({ ...options, keys })).rejects.toMatchObject({
-      code: 'storage',
-      message: expect.stringContaining('bring that one back') as string,
-    });
+    keys.made.set('sth 1', makeSigner('ecdsa-p256'));
+    const opened = await Log.open(options);
+    expect(opened.stopped).toMatchObject({ code: 'storage' });
+    await expect(opened.treeHead()).rejects.toThrow('log test signs nothing: sth key 1 is not');
   });
 
   test('is never a gateway’s, and is revoked as none', async () => {
-    const { log, options } = await world();
-    const { publicKey } = options.keys.sth;
+    const { log, sth } = await world();
+    const { publicKey } = sth;
     await expect(log.registerGateway(publicKey)).rejects.toThrow(code('forbidden'));
     await expect(log.revokeGateway(publicKey.keyid)).rejects.toThrow(code('not_found'));
   });

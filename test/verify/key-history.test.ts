@@ -1,8 +1,9 @@
 /** Which keys sign which heads, as the log's own records say; and which records it may not have. */
 import { describe, expect, it } from 'vitest';
 import { toBase64 } from '../../server/core/bytes.ts';
+import { logVerifierKey } from '../../server/core/log-key.ts';
 import type { GenesisRecord, KeyRecord } from '../../server/core/record.ts';
-import { KeyHistory, logVerifierKey } from '../../server/verify/key-history.ts';
+import { KeyHistory } from '../../server/verify/key-history.ts';
 import { commonMembers, type MadeKey, MadeLog, makeKey } from './make.ts';
 
 const log = new MadeLog();

@@ -2,6 +2,7 @@
  * `stele signer`: the keys of logs in a process of their own, which remembers what it signed.
  *
  *     operator   stele signer add log.example.com/logs/team-a --keys KEYS
+ *                stele signer add log.example.com/logs/team-a --keys KEYS --next identity
  *     service    stele signer --keys KEYS --socket SOCKET --state STATE
  *     server     stele serve, with the setting signer.socket
  */
@@ -9,7 +10,13 @@ import { resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import { anchorVerifierKey, identityVerifierKey, sthVerifierKey } from '../../keys/log-keys.ts';
 import { readSecret } from '../../keys/reference.ts';
-import { addKeys, type GivenKeys } from '../../keys/remote/add-keys.ts';
+import {
+  addKeys,
+  addNext,
+  type GivenKeys,
+  type NextPurpose,
+  type AddOptions as PlaceOptions,
+} from '../../keys/remote/add-keys.ts';
 import { Unusable } from '../exit.ts';
 import type { Cli, SignerOptions } from '../program.ts';
 import { table, voiceOf } from '../terminal.ts';
@@ -69,6 +76,7 @@ interface AddOptions {
   readonly anchorKey?: string;
   readonly sthKey?: string;
   readonly operatorKey?: string;
+  readonly next?: NextPurpose;
   readonly passphraseFile?: string;
   readonly pinFile?: string;
   readonly json?: true;
@@ -86,10 +94,17 @@ function add(cli: Cli): Command {
     .option('--anchor-key <key>', 'signs published heads, ECDSA P-256: likewise')
     .option('--sth-key <key>', 'signs RFC 6962 tree heads, ECDSA P-256: likewise')
     .option('--operator-key <key>', 'signs control records of all logs; else the server has it')
+    .addOption(
+      new Option(
+        '--next <purpose>',
+        'one more key of this purpose, for "stele key rotate" to announce: --identity-key or --anchor-key, or a new one',
+      ).choices(['identity', 'anchor']),
+    )
     .option('--json', 'print JSON')
     .addHelpText(
       'after',
-      '\nExample:\n  $ stele signer add log.example.com/logs/team-a --keys ./signer-keys --identity-key team-a.pem',
+      '\nExamples:\n  $ stele signer add log.example.com/logs/team-a --keys ./signer-keys --identity-key team-a.pem' +
+        '\n  $ stele signer add log.example.com/logs/team-a --keys ./signer-keys --next identity',
     )
     .action(
       cli.action(async (origin: string, options: AddOptions) => {
@@ -109,10 +124,12 @@ async function addToFolder(cli: Cli, origin: string, options: AddOptions): Promi
   };
   const read = (file: string | undefined) =>
     file === undefined ? undefined : readSecret(resolve(cwd, file));
-  const added = await addKeys(resolve(cwd, options.keys), origin, given, {
-    cwd,
-    secrets: { passphrase: read(options.passphraseFile), pin: read(options.pinFile) },
-  });
+  const folder = resolve(cwd, options.keys);
+  const secrets = { passphrase: read(options.passphraseFile), pin: read(options.pinFile) };
+  const added =
+    options.next === undefined
+      ? await addKeys(folder, origin, given, { cwd, secrets })
+      : [await addOne(folder, origin, options.next, given, { cwd, secrets })];
   const keys = added.map(({ purpose, key }) => {
     const { alg, keyid } = key;
     const vkey =
@@ -127,6 +144,21 @@ async function addToFolder(cli: Cli, origin: string, options: AddOptions): Promi
     ]),
   );
   voice.json({ origin, keys });
+}
+
+async function addOne(
+  folder: string,
+  origin: string,
+  purpose: NextPurpose,
+  given: GivenKeys,
+  options: PlaceOptions,
+) {
+  const other = Object.entries(given).find(([its, key]) => key !== undefined && its !== purpose);
+  if (other !== undefined) {
+    throw new Unusable(`--next ${purpose} with --${other[0]}-key: one key is added at a time`);
+  }
+  const key = await addNext(folder, origin, { purpose, reference: given[purpose] }, options);
+  return { purpose, key };
 }
 
 function secrets(command: Command): Command {

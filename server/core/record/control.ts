@@ -6,6 +6,7 @@
  * each entry, without asking anybody.
  */
 import { REASON_MAX, RECORD_LIST_MAX } from '../limits.ts';
+import { LOG_KEY_ALG, type LogKeyPurpose } from '../log-key.ts';
 import {
   base64,
   constant,
@@ -106,13 +107,6 @@ interface KeyWords {
   readonly last_size?: number;
 }
 
-/** The algorithm of each of a log's own keys: what notes and RFC 6962 say. */
-const LOG_KEY_ALG = {
-  identity: 'ed25519',
-  anchor: 'ecdsa-p256',
-  sth: 'ecdsa-p256',
-} as const satisfies Record<Exclude<KeyWords['purpose'], 'gateway'>, string>;
-
 function keyFlaw(key: KeyWords): Flaw | undefined {
   return key.purpose === 'gateway' ? gatewayFlaw(key) : logKeyFlaw(key, key.purpose);
 }
@@ -143,7 +137,7 @@ function gatewayFlaw(key: KeyWords): Flaw | undefined {
 }
 
 /** The log's own keys follow one another: each is announced, and ends at a size. */
-function logKeyFlaw(key: KeyWords, purpose: keyof typeof LOG_KEY_ALG): Flaw | undefined {
+function logKeyFlaw(key: KeyWords, purpose: LogKeyPurpose): Flaw | undefined {
   const { action, alg, source, not_before, not_after, last_size } = key;
   if (source !== undefined) {
     return { path: 'key.source', rule: `a key for ${purpose} has no source` };

@@ -7,7 +7,7 @@
 import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { sha256, toHex, utf8 } from '../../core/bytes.ts';
-import { SteleError } from '../../core/errors.ts';
+import { invariant, SteleError } from '../../core/errors.ts';
 import type { PublicKey } from '../../core/keys.ts';
 import { checkOrigin } from '../../core/tree-head.ts';
 import { createKeyFile } from '../file.ts';
@@ -20,11 +20,14 @@ import {
   writeNewFile,
 } from '../reference.ts';
 import { checkAlgorithm, HeldKeys } from './held-keys.ts';
-import type { Purpose } from './protocol.ts';
+import { KEYS_MAX, type Purpose } from './protocol.ts';
 
 /** What a log's folder has, and what is made where none is brought along. */
 const MADE = { identity: 'ed25519', anchor: 'ecdsa-p256', sth: 'ecdsa-p256' } as const;
 type LogPurpose = keyof typeof MADE;
+
+/** What a log changes in the course of its life. */
+export type NextPurpose = 'identity' | 'anchor';
 
 const LOG_PURPOSES = Object.keys(MADE) as LogPurpose[];
 
@@ -67,6 +70,36 @@ export async function addKeys(
     // From here on the signer holds keys for it.
     if (!existsSync(path)) writeNewFile(path, `${origin}\n`);
     return added;
+  } finally {
+    await held.close();
+  }
+}
+
+/**
+ * Puts one more key of `purpose` beside those that a signer's folder has for an origin: the one that the
+ * log announces next. `reference` names it, or it is made. Resolves to its public half.
+ */
+export async function addNext(
+  folder: string,
+  origin: string,
+  {
+    purpose,
+    reference,
+  }: { readonly purpose: NextPurpose; readonly reference?: string | undefined },
+  { cwd, secrets }: AddOptions,
+): Promise<PublicKey> {
+  const held = await HeldKeys.open(folder, (path) => openKeyByFile(path, secrets));
+  try {
+    const keys = await held.keys(origin);
+    const own = held.folderOf(origin);
+    invariant(own !== undefined, 'there are keys of it');
+    if (keys.length >= KEYS_MAX) {
+      throw new SteleError('too_large', `${own}: ${KEYS_MAX} keys: take those away that ended`);
+    }
+    let number = 2;
+    while (findKeyFile(join(own, `${purpose}-${number}`)) !== undefined) number++;
+    const place = new Placing(held, cwd, secrets);
+    return await place.put(join(own, `${purpose}-${number}`), purpose, reference);
   } finally {
     await held.close();
   }

@@ -13,7 +13,7 @@
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { malformed, SteleError, shown } from '../../core/errors.ts';
+import { invariant, malformed, SteleError, shown } from '../../core/errors.ts';
 import type { Algorithm, PublicKey } from '../../core/keys.ts';
 import { checkOrigin } from '../../core/tree-head.ts';
 import type { Signer } from '../signer.ts';
@@ -52,7 +52,7 @@ export class HeldKeys {
   /** Where each key is, by its ID. */
   readonly #places = new Map<string, string>();
   #operators: readonly HeldKey[] = [];
-  #looking: Promise<void> | undefined;
+  #looking: Promise<void> = Promise.resolve();
 
   private constructor(folder: string, open: OpenKey) {
     this.#folder = folder;
@@ -79,10 +79,9 @@ export class HeldKeys {
   /** Whether there are keys of an origin; a folder that was made since the start is found. */
   async has(origin: string): Promise<boolean> {
     if (!this.#logs.has(origin)) {
-      this.#looking ??= this.#lookAgain().finally(() => {
-        this.#looking = undefined;
+      await this.#alone(async () => {
+        if (!this.#logs.has(origin)) await this.#lookAgain();
       });
-      await this.#looking;
     }
     return this.#logs.has(origin);
   }
@@ -97,6 +96,18 @@ export class HeldKeys {
       );
     }
     return [...keys, ...this.#operators];
+  }
+
+  /** The keys of an origin, with those that were put into its folder since the start. */
+  async keysAnew(origin: string): Promise<readonly HeldKey[]> {
+    await this.keys(origin);
+    await this.#alone(async () => {
+      const folder = this.folderOf(origin);
+      const known = this.#logs.get(origin);
+      invariant(folder !== undefined && known !== undefined, 'keys are not taken away');
+      this.#logs.set(origin, [...known, ...(await this.#openAll(folder, KEY_FILE, origin))]);
+    });
+    return this.keys(origin);
   }
 
   /** The folder of an origin's keys, where there is one. */
@@ -119,6 +130,14 @@ export class HeldKeys {
   async close(): Promise<void> {
     const all = [...this.#operators, ...[...this.#logs.values()].flat()];
     await Promise.all(all.map(({ signer }) => signer.close()));
+  }
+
+  /** One look into the folder at a time: two would open the same key twice. */
+  async #alone(look: () => Promise<void>): Promise<void> {
+    const before = this.#looking;
+    const looking = before.then(look);
+    this.#looking = looking.catch(() => {});
+    await looking;
   }
 
   async #lookAgain(): Promise<void> {
@@ -164,24 +183,33 @@ export class HeldKeys {
       .filter((entry) => entry.isFile() && !entry.name.startsWith('.'))
       .map((entry) => entry.name)
       .sort();
-    const keys: HeldKey[] = [];
-    for (const file of files) {
-      const path = join(folder, file);
-      if (!form.test(file)) {
-        if (origin === '' || file === 'origin') continue;
-        throw malformed(
-          path,
-          'not the name of a key: identity, anchor or sth, and .pem or .pkcs11',
-        );
-      }
-      if (keys.length >= KEYS_MAX)
-        throw new SteleError('too_large', `${folder}: over ${KEYS_MAX} keys`);
-      const purpose = purposeOf(file);
-      const signer = await this.#open(path);
-      keys.push({ purpose, signer });
-      this.#checkKey(path, purpose, signer);
+    const forKeys = files.filter((file) => isOfKey(file, folder, form, origin));
+    if (forKeys.length > KEYS_MAX) {
+      throw new SteleError('too_large', `${folder}: over ${KEYS_MAX} keys`);
     }
-    return keys;
+    const known = new Set(this.#places.values());
+    const opened: (HeldKey & { readonly path: string })[] = [];
+    try {
+      for (const file of forKeys) {
+        const path = join(folder, file);
+        if (known.has(path)) continue;
+        const purpose = purposeOf(file);
+        const signer = await this.#open(path);
+        opened.push({ path, purpose, signer });
+        this.#checkKey(path, purpose, signer);
+      }
+      return opened;
+    } catch (error) {
+      // What is wrong may be put right, and then all of them are looked at again.
+      for (const { path, signer } of opened) await this.#letGo(path, signer);
+      throw error;
+    }
+  }
+
+  async #letGo(path: string, signer: Signer): Promise<void> {
+    const { keyid } = signer.publicKey;
+    if (this.#places.get(keyid) === path) this.#places.delete(keyid);
+    await signer.close();
   }
 
   #checkKey(path: string, purpose: Purpose, { publicKey }: Signer): void {
@@ -189,6 +217,16 @@ export class HeldKeys {
     this.checkUnused(path, publicKey);
     this.#places.set(publicKey.keyid, path);
   }
+}
+
+/** Whether a file is one of keys; throws `malformed` for one that has no place in a log's folder. */
+function isOfKey(file: string, folder: string, form: RegExp, origin: string): boolean {
+  if (form.test(file)) return true;
+  if (origin === '' || file === 'origin') return false;
+  throw malformed(
+    join(folder, file),
+    'not the name of a key: identity, anchor or sth, and .pem or .pkcs11',
+  );
 }
 
 /** Throws `malformed` unless keys of this algorithm serve the purpose. */

@@ -42,7 +42,10 @@ export class SignerService {
     const { origin } = question;
     if (question.op === 'create' && !(await this.#keys.has(origin))) await this.#create?.(origin);
     // Nothing is said, and nothing is remembered, of a log that there are no keys for.
-    const keys = await this.#keys.keys(origin);
+    // A log that asks which keys there are may be about to announce one that was just put there.
+    const keys = await (question.op === 'keys'
+      ? this.#keys.keysAnew(origin)
+      : this.#keys.keys(origin));
     switch (question.op) {
       case 'keys':
       case 'create':

@@ -15,6 +15,7 @@ import {
 import { type Hash, treeSize } from '../../../server/core/units.ts';
 import { checkSignatureNative } from '../../../server/keys/engine.ts';
 import { createKeyFile, openKeyFile } from '../../../server/keys/file.ts';
+import { addNext } from '../../../server/keys/remote/add-keys.ts';
 import { HeadBook } from '../../../server/keys/remote/head-book.ts';
 import { HeldKeys } from '../../../server/keys/remote/held-keys.ts';
 import type { Purpose } from '../../../server/keys/remote/protocol.ts';
@@ -247,6 +248,54 @@ describe('the folder of keys', () => {
       kind: 'newest',
       newest: undefined,
     });
+  });
+
+  test('has the keys that were put beside the others meanwhile, for a log that asks', async () => {
+    const folder = await keysFolder();
+    const { signer, keyOf, sign } = await service(folder);
+    const own = join(folder, 'a');
+    const asked = async () => {
+      const answer = await signer.answer({ op: 'keys', origin: ORIGIN });
+      return answer.kind === 'keys' ? answer.keys.map(({ publicKey }) => publicKey.keyid) : answer;
+    };
+    writeFileSync(join(own, 'identity-2.pem'), 'not yet a key', { mode: 0o600 });
+    expect(await asked()).toMatchObject({ kind: 'error' });
+    rmSync(join(own, 'identity-2.pem'));
+    copy(join(own, 'anchor.pem'), join(own, 'anchor-2.pem'));
+    expect(await asked()).toMatchObject({ kind: 'error', code: 'conflict' });
+    rmSync(join(own, 'anchor-2.pem'));
+    // What went wrong before took nothing away.
+    expect(await sign('anchor', checkpoint(7))).toMatchObject({ kind: 'signature' });
+    const next = await createKeyFile(join(own, 'identity-2.pem'), 'ed25519');
+    const { keyid } = next.publicKey;
+    expect(await sign('identity', checkpoint(7), { keyid })).toMatchObject({ code: 'not_found' });
+    const both = await Promise.all([asked(), asked(), asked()]);
+    for (const keys of both) expect(keys).toContain(keyid);
+    expect(both[0]).toContain(keyOf('identity').keyid);
+    expect(both[0]).toHaveLength(5);
+    expect(await sign('identity', checkpoint(7), { keyid })).toMatchObject({ kind: 'signature' });
+  });
+
+  test('is given one more key of a purpose, made or brought along, which no other is', async () => {
+    const folder = await keysFolder();
+    const cwd = await keysFolder();
+    const options = { cwd, secrets: {} };
+    const made = await addNext(folder, ORIGIN, { purpose: 'identity' }, options);
+    const brought = await createKeyFile(join(cwd, 'mine.pem'), 'ecdsa-p256');
+    await addNext(folder, ORIGIN, { purpose: 'anchor', reference: 'mine.pem' }, options);
+    const keys = await (await open(folder)).keys(ORIGIN);
+    const keyids = keys.map(({ signer: { publicKey } }) => publicKey.keyid);
+    expect(keyids).toContain(made.keyid);
+    expect(keyids).toContain(brought.publicKey.keyid);
+    await expect(
+      addNext(folder, ORIGIN, { purpose: 'anchor', reference: 'mine.pem' }, options),
+    ).rejects.toThrow(/anchor-2.pem too: each key has one purpose/);
+    await expect(
+      addNext(folder, ORIGIN, { purpose: 'identity', reference: 'mine.pem' }, options),
+    ).rejects.toThrow(/each key has one purpose|ecdsa-p256 where a key for identity/);
+    await expect(
+      addNext(folder, 'log.example/none', { purpose: 'identity' }, options),
+    ).rejects.toThrow(/no keys for "log.example\/none"/);
   });
 
   test('may have a successor for a key, and a folder that is being made', async () => {

@@ -1,5 +1,6 @@
 /** An audit of a log that changed its keys: who had to sign which head, and who may not have. */
 import { describe, expect, test } from 'vitest';
+import { logVerifierKey } from '../../../server/core/log-key.ts';
 import { leafHash } from '../../../server/core/merkle.ts';
 import { Tree } from '../../../server/core/tree.ts';
 import type { TrustedKey } from '../../../server/core/trust.ts';
@@ -8,7 +9,6 @@ import { type AuditReport, audit } from '../../../server/log/audit/audit.ts';
 import type { AuditReader } from '../../../server/log/audit/reader.ts';
 import { StoreReader } from '../../../server/log/audit/store-reader.ts';
 import { MemoryStore } from '../../../server/storage/memory.ts';
-import { logVerifierKey } from '../../../server/verify/key-history.ts';
 import { checker, makeSigner } from '../make.ts';
 import { Control, fill, Heart, headOf, KEYS, ORIGIN } from './build.ts';
 
