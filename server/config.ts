@@ -27,6 +27,7 @@ import {
   shownValue,
   text,
   url,
+  weeklyOrCron,
   whole,
 } from './config/kinds.ts';
 import {
@@ -227,6 +228,18 @@ export const SETTINGS = {
     'Days between the wish to retire a log and the removal of its files.',
     'have a log removed before anybody sees that it will be',
   ),
+  'check.schedule': setting(
+    weeklyOrCron,
+    'weekly',
+    'When everything that is stored is read and hashed again. weekly is a minute of the week that is\nthis instance’s own, so that a fleet does not check all at once.',
+    'let damage go unnoticed, or keep the disk busy',
+  ),
+  'check.bytes_per_second': setting(
+    whole(65_536, 16 * GIB, 'bytes a second'),
+    GIB / 64,
+    'How fast such a check reads at most.',
+    'the same',
+  ),
   verify_threads: setting(
     whole(1, 16, 'threads'),
     undefined,
@@ -289,6 +302,8 @@ export interface Config {
   /** Without a schedule nothing is rolled over by itself. */
   readonly roll: { readonly schedule: string | undefined; readonly logs: readonly string[] };
   readonly coolingMs: number;
+  /** Without a schedule nothing is checked by itself. */
+  readonly check: { readonly schedule: string | undefined; readonly bytesPerSecond: number };
   readonly limits: {
     readonly bodyBytes: number;
     readonly diskFloorBytes: number;
@@ -377,6 +392,10 @@ function build(
     },
     gateways: { requirePossession: need(values['gateways.require_possession']) },
     verifyThreads: values.verify_threads,
+    check: {
+      schedule: values['check.schedule'] || undefined,
+      bytesPerSecond: need(values['check.bytes_per_second']),
+    },
     roll: { schedule: values['roll.schedule'] || undefined, logs: need(values['roll.logs']) },
     coolingMs: need(values['retire.cooling_days']) * DAY_MS,
     limits: {

@@ -33,6 +33,8 @@ export function startersOf(program: Program): Starters {
     administer: async (data, world) => (await offline()).administer(program, data, world),
     restore: async (data, world) => (await offline()).restore(program, data, world),
     memories: async (config) => (await import('./main/memories.ts')).memoriesOf(config),
+    checkLogs: async (config, request) =>
+      (await import('./main/checks/command.ts')).checkLogs(config, request),
   };
 }
 

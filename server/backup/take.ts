@@ -20,7 +20,7 @@ import { parseNote } from '../core/note.ts';
 import { timestamp } from '../log/clock.ts';
 import { ACCESS_SUFFIX } from '../log/logs.ts';
 import { writeWhole } from '../storage/files.ts';
-import { type CopiedLog, settleInstanceCopy } from '../storage/instance.ts';
+import { type SeenLog, settleInstanceCopy } from '../storage/instance.ts';
 import { SqliteStore } from '../storage/sqlite/log-store.ts';
 import { type SnapshotOptions, snapshot } from '../storage/sqlite/snapshot.ts';
 import { KeyReader } from '../vault/key-reader.ts';
@@ -116,9 +116,9 @@ class Taking {
   }
 
   /** The list of logs, and of those the ones to copy. */
-  async #copyInstance(): Promise<readonly CopiedLog[]> {
+  async #copyInstance(): Promise<readonly SeenLog[]> {
     const { except } = this.#options;
-    const logs: CopiedLog[] = [];
+    const logs: SeenLog[] = [];
     const edit = (copy: Parameters<typeof settleInstanceCopy>[0]) => {
       logs.push(...settleInstanceCopy(copy));
     };
@@ -130,7 +130,7 @@ class Taking {
     return logs.filter(({ name }) => !except.includes(name));
   }
 
-  async #copyLog({ name, isGone }: CopiedLog): Promise<void> {
+  async #copyLog({ name, isGone }: SeenLog): Promise<void> {
     const access = name + ACCESS_SUFFIX;
     for (const one of isGone ? [access] : [name, access]) {
       const path = `logs/${one}.db`;

@@ -9,6 +9,7 @@ import type { Administration } from '../client/instance.ts';
 import type { Config } from '../config.ts';
 import { SteleError } from '../core/errors.ts';
 import type { Memories } from '../log/memories.ts';
+import type { CheckRow } from '../storage/checks.ts';
 import { exitOf, HOLDS, type Status, UNKNOWN, Unusable } from './exit.ts';
 import { lineOf, type World } from './terminal.ts';
 
@@ -26,6 +27,17 @@ export interface Starters {
   restore(data: string, world: World): Promise<readonly string[]>;
   /** All that this installation can ask how far its logs had got. */
   memories(config: Config): Promise<Memories>;
+  /** Reads everything that is stored of logs again, and notes what it finds. */
+  checkLogs(config: Config, request: CheckRequest): Promise<readonly CheckRow[]>;
+}
+
+export interface CheckRequest {
+  /** Nothing stands for all of them. */
+  readonly name: string | undefined;
+  /** Instead of the setting's. */
+  readonly bytesPerSecond: number | undefined;
+  readonly progress: (line: string) => void;
+  readonly signal: AbortSignal;
 }
 
 export interface StartOptions {

@@ -146,10 +146,18 @@ export function url(options: { readonly withPath: boolean }): Kind<string> {
 /** A schedule in cron's language, in UTC; the empty text is none. */
 export const cron = kind(
   'a schedule such as "0 0 1 1 *", in cron’s language and in UTC, or empty',
-  (value) =>
-    typeof value === 'string' && value.length <= 100 && (value === '' || validate(value))
-      ? value
-      : undefined,
+  cronOf,
+);
+
+function cronOf(value: unknown): string | undefined {
+  if (typeof value !== 'string' || value.length > 100) return undefined;
+  return value === '' || validate(value) ? value : undefined;
+}
+
+/** The same, or `weekly` for a time of the week that the instance finds for itself. */
+export const weeklyOrCron = kind(
+  'weekly, a schedule such as "30 3 * * 0", in cron’s language and in UTC, or empty',
+  (value) => (value === 'weekly' ? value : cronOf(value)),
 );
 
 /** Names that fit a pattern, in a list; a variable separates them by commas. */

@@ -83,7 +83,14 @@ export function createApp(deps: AppDeps): Koa {
     turns: new Turns(),
     feeds,
     headWaiters,
-    metrics: new Metrics({ logs: deps.logs, clock: deps.clock, rates, feeds, headWaiters }),
+    metrics: new Metrics({
+      instance: deps.instance,
+      logs: deps.logs,
+      clock: deps.clock,
+      rates,
+      feeds,
+      headWaiters,
+    }),
   };
   const dispatcher = new Dispatcher(parts, allRoutes(parts));
   const app = new Koa();

@@ -11,6 +11,8 @@ import type { Clock } from '../log/clock.ts';
 import type { Log } from '../log/log.ts';
 import type { Logs } from '../log/logs.ts';
 import { Tally } from '../log/meter.ts';
+import type { CheckRow } from '../storage/checks.ts';
+import type { InstanceStore } from '../storage/instance.ts';
 import type { Places } from './places.ts';
 import type { Rates } from './rates.ts';
 
@@ -43,6 +45,7 @@ const NO_ROUTE: Names = { method: 'none', pattern: 'none' };
 
 /** The instance as it is counted. */
 export interface Counted {
+  readonly instance: Pick<InstanceStore, 'checks'>;
   readonly logs: Logs;
   readonly clock: Clock;
   readonly rates: Rates;
@@ -58,6 +61,8 @@ export class Metrics {
   /** The logs of the answer that is being made. */
   #logs: readonly Log[] = [];
   #visible: readonly Log[] = [];
+  /** The last checks of the logs that may be seen, open or not. */
+  #checks: readonly CheckRow[] = [];
 
   constructor(counted: Counted) {
     this.#counted = counted;
@@ -81,9 +86,17 @@ export class Metrics {
   }
 
   /** Everything, with rows of those logs that `isVisible` says. */
-  async text(isVisible: (log: Log) => boolean): Promise<string> {
+  async text(isVisible: (log: Pick<Log, 'name' | 'visibility'>) => boolean): Promise<string> {
     this.#logs = (await this.#counted.logs.opened()).toSorted((a, b) => (a.name < b.name ? -1 : 1));
     this.#visible = this.#logs.filter(isVisible).slice(0, LABELED_LOGS_MAX);
+    const { instance, logs } = this.#counted;
+    this.#checks = instance
+      .checks()
+      .filter(({ log: name }) => {
+        const visibility = logs.visibilityOf(name);
+        return visibility !== undefined && isVisible({ name, visibility });
+      })
+      .slice(0, LABELED_LOGS_MAX);
     this.#registry ??= this.#register();
     return this.#registry.metrics();
   }
@@ -152,6 +165,20 @@ export class Metrics {
     );
     each('stele_log_queue_bytes', 'Bytes of entries that wait, of one log.', waitingBytes);
     each('stele_log_stopped', '1 if the log accepts nothing.', isStopped);
+    const check = (name: string, help: string, value: (row: CheckRow) => number) =>
+      add('gauge', name, help, () =>
+        this.#checks.map((row) => ({ labels: { log: row.log }, value: value(row) })),
+      );
+    check(
+      'stele_log_checked_timestamp_seconds',
+      'When the last check of a log ended.',
+      ({ endedMs }) => endedMs / 1_000,
+    );
+    check('stele_log_checked_entries', 'Entries that it hashed.', ({ size }) => size);
+    check('stele_log_checked_content_files', 'Content files it opened.', ({ files }) => files);
+    check('stele_log_check_holds', '1 if all of it was as it was stored.', ({ tree, content }) =>
+      tree === 'holds' && content === 'holds' ? 1 : 0,
+    );
     add('counter', 'stele_refused_total', 'Requests and entries of batches refused.', () =>
       [...this.#refused].map(([code, value]) => ({ labels: { code }, value })),
     );

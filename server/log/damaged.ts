@@ -12,6 +12,18 @@ export class Damaged extends SteleError {
   }
 }
 
+/** Why a log signs nothing: a check found that its tree is not what is stored. */
+export class FoundDamaged extends SteleError {
+  constructor(name: string, found: string) {
+    super(
+      'storage',
+      `a check found log ${name} damaged (${found}): it is read, and signs nothing until ` +
+        `"stele log check ${name}" finds it whole`,
+    );
+    this.name = 'FoundDamaged';
+  }
+}
+
 /** Reads the stored entry at `index` by `read`; throws `Damaged` where that refuses it. */
 export function readStored<T>(index: LeafIndex, read: () => T): T {
   try {

@@ -140,6 +140,7 @@ export class Log<C extends StagedContent = StagedContent> {
     const log = new Log(options, { registry, tree, head, lookups, published, usage });
     const staged = await log.#resume();
     await log.#checkMemories(head, staged?.head);
+    if (options.stopped !== undefined) log.#appender.stop(options.stopped);
     await log.#openKeys();
     if (log.stopped !== undefined) return log;
     const reason = await log.#appender.settle();
@@ -548,6 +549,12 @@ export class Log<C extends StagedContent = StagedContent> {
   /** Whether a record that is not in the log is on its way into it, whatever happens. */
   isStaged(recordId: string, source: string): boolean {
     return this.#appender.isStaged(recordId, source);
+  }
+
+  /** Signs nothing from now on, not even a head that waits to be published. Reads go on. */
+  stop(reason: SteleError): void {
+    this.#appender.stop(reason);
+    this.#publisher.stop();
   }
 
   /** Publishes what is newest and closes. Nothing may be submitted any more. */

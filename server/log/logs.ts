@@ -17,7 +17,7 @@
 import { join } from 'node:path';
 import { toBase64 } from '../core/bytes.ts';
 import { RECORD_TYPE } from '../core/entry.ts';
-import { invariant, malformed, SteleError, shown } from '../core/errors.ts';
+import { hasCode, invariant, malformed, SteleError, shown } from '../core/errors.ts';
 import type { PublicKey } from '../core/keys.ts';
 import { type LogKeyPurpose, logVerifierKey } from '../core/log-key.ts';
 import { checkOrigin } from '../core/tree-head.ts';
@@ -33,6 +33,7 @@ import type { LogStore } from '../storage/store.ts';
 import type { SignatureChecker } from './admit.ts';
 import type { AppendLimits, Logged, StagedContent } from './append.ts';
 import type { Clock } from './clock.ts';
+import { FoundDamaged } from './damaged.ts';
 import { largestProven, lastHeadOf, type Previous, previousOf } from './last-head.ts';
 import { Log } from './log.ts';
 import { largestKnown, type Memories } from './memories.ts';
@@ -82,6 +83,8 @@ export interface LogsOptions {
   readonly coolingMs: number;
   /** What was open beside a log may be closed with it. */
   readonly closed: (name: string) => Promise<void>;
+  /** What a check found damaged of a log's tree; nothing of one that is whole, or was never checked. */
+  readonly damageOf?: (name: string) => string | undefined;
   /** Takes away everything that a retired log had but its access log; what is gone already is fine. */
   readonly removeFiles: (name: string) => Promise<void>;
   readonly checkSpace: () => void;
@@ -385,6 +388,18 @@ export class Logs {
     );
   }
 
+  /**
+   * Goes by what checks have found since logs were opened: a log that is damaged stops signing, and one that
+   * was mended is closed as soon as nobody works on it, so that it is opened anew.
+   */
+  async heedChecks(): Promise<void> {
+    for (const log of await this.opened()) {
+      const damage = this.#damageOf(log.name);
+      if (damage !== undefined) log.stop(damage);
+      else if (log.stopped instanceof FoundDamaged) await this.#closeIdle(log.name);
+    }
+  }
+
   /** Signatures that are being checked or wait for it. */
   get signaturesWaiting(): number {
     return this.#options.checker.waiting ?? 0;
@@ -406,6 +421,20 @@ export class Logs {
       checkOrigin(one);
       if (largestKnown(await this.#options.memories.ask(one)) === undefined) continue;
       throw new SteleError('conflict', `a log of origin ${shown(one)} was created before`);
+    }
+  }
+
+  #damageOf(name: string): FoundDamaged | undefined {
+    const found = this.#options.damageOf?.(name);
+    return found === undefined ? undefined : new FoundDamaged(name, found);
+  }
+
+  async #closeIdle(name: string): Promise<void> {
+    try {
+      await this.#open.barred(name, async () => {});
+    } catch (error) {
+      // Somebody works on it: next time.
+      if (!hasCode(error, 'conflict')) throw error;
     }
   }
 
@@ -557,6 +586,7 @@ export class Logs {
     return {
       ...shared,
       ...opened,
+      stopped: this.#damageOf(name),
       meter: this.meter,
       tiles: this.#tiles,
       instance: instanceId,

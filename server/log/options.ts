@@ -1,4 +1,5 @@
 /** What a log is made of: its own parts, and what all logs of an instance share. */
+import type { SteleError } from '../core/errors.ts';
 import type { LogKeyring } from '../keys/log-keyring.ts';
 import type { SignerMemory } from '../keys/log-keys.ts';
 import type { Signer } from '../keys/signer.ts';
@@ -23,6 +24,8 @@ export interface LogOptions<C extends StagedContent> {
   readonly checker: SignatureChecker;
   /** What outside the data folder knows how far each log had got. */
   readonly memories: Memories;
+  /** Why the log is to sign nothing, if something is known that opening it does not show. */
+  readonly stopped?: SteleError | undefined;
   readonly clock: Clock;
   readonly random: (bytes: number) => Uint8Array;
   readonly instance: string;

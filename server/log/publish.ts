@@ -66,6 +66,13 @@ export class Publisher {
     await this.now();
   }
 
+  /** Publishes nothing any more. */
+  stop(): void {
+    this.#closed = true;
+    this.#newest = undefined;
+    clearTimeout(this.#timer);
+  }
+
   #start(): void {
     this.#timer = undefined;
     this.#running = this.#running.then(() => this.#publish());

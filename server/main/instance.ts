@@ -29,6 +29,7 @@ import { WriterPool } from '../storage/sqlite/writer-pool.ts';
 import { createKek, openKek } from '../vault/keyring.ts';
 import type { Staging } from '../vault/vault.ts';
 import { Vaults } from '../vault/vaults.ts';
+import { checking } from './checks/checking.ts';
 import { ensureFolder, lost, openKey, spaceCheck } from './files.ts';
 import { highWaterFolder, memoriesOf } from './memories.ts';
 import { removeLogFiles } from './removal.ts';
@@ -115,9 +116,10 @@ async function openLogs(
   const access = await openKey(join(keys, 'access.pem'), 'ed25519', { mayCreate: isNew, secrets });
   const signer = connectSigner(config, logger);
   if (signer !== undefined) closing.push(() => signer.close());
+  const kek = await openVaultKey(join(keys, 'vault.kek'), isNew);
   const vaults = new Vaults({
     data,
-    kek: await openVaultKey(join(keys, 'vault.kek'), isNew),
+    kek,
     originOf: (name) => originOf(store, name),
   });
   closing.push(() => vaults.close());
@@ -150,6 +152,7 @@ async function openLogs(
     openMax: config.limits.openLogs,
     coolingMs: config.coolingMs,
     closed: (name) => vaults.release(name),
+    damageOf: (name) => damageOf(store, name),
     removeFiles: (name) => removeLogFiles(data, name),
     checkSpace: spaceCheck(data, config.limits.diskFloorBytes, systemClock.now),
     fatal,
@@ -160,6 +163,7 @@ async function openLogs(
   await logs.recover();
   closing.push(tidying(vaults, logs, { logger, fatal }));
   closing.push(rolling(config.roll, logs, { logger, fatal }));
+  closing.push(checking({ config, store, logs, kek, logger, fatal }));
   return { logs, vaults };
 }
 
@@ -235,4 +239,10 @@ function originOf(store: InstanceStore, name: string): string {
   const row = store.log(name);
   if (row === undefined) throw new SteleError('not_found', `there is no log ${name}`);
   return row.origin;
+}
+
+/** What the last check found of a log's tree, if that is damaged. */
+function damageOf(store: InstanceStore, name: string): string | undefined {
+  const check = store.check(name);
+  return check?.tree === 'damaged' ? (check.found[0] ?? 'its tree is damaged') : undefined;
 }

@@ -3,7 +3,8 @@
  * Small and rarely written, so it is read and written in place, each write one durable transaction.
  */
 import { SteleError } from '../core/errors.ts';
-import { type Db, openForWriting, storageError } from './sqlite/database.ts';
+import { type CheckRow, prepareChecks } from './checks.ts';
+import { type Db, openForReading, openForWriting, storageError } from './sqlite/database.ts';
 
 export const VISIBILITIES = ['public', 'proofs', 'private'] as const;
 export type Visibility = (typeof VISIBILITIES)[number];
@@ -57,6 +58,7 @@ export interface Identity {
 export class InstanceStore {
   readonly path: string;
   readonly #db: Db;
+  readonly #checks: ReturnType<typeof prepareChecks>;
   #logs: ReadonlyMap<string, LogRow> | undefined;
   /** Made once for as long as no log comes or changes. */
   #followers: ReadonlyMap<string, string> | undefined;
@@ -64,6 +66,7 @@ export class InstanceStore {
   constructor(path: string) {
     this.path = path;
     this.#db = openForWriting(path, 'instance');
+    this.#checks = prepareChecks(this.#db);
   }
 
   identity(): Identity | undefined {
@@ -172,6 +175,19 @@ export class InstanceStore {
     );
   }
 
+  /** What the last check of each log found. A command beside this process may write these. */
+  checks(): CheckRow[] {
+    return this.#run(() => this.#checks.all());
+  }
+
+  check(log: string): CheckRow | undefined {
+    return this.#run(() => this.#checks.one(log));
+  }
+
+  putCheck(row: CheckRow): void {
+    this.#run(() => this.#checks.put(row));
+  }
+
   insertToken(row: TokenRow): void {
     this.#run(() =>
       this.#db
@@ -225,21 +241,39 @@ export class InstanceStore {
   }
 }
 
-/** A log as a copy of the instance database has it. */
-export interface CopiedLog {
+/** A log as somebody beside the process sees it that owns the database. */
+export interface SeenLog {
   readonly name: string;
+  readonly origin: string;
   /** Only its access log is left. */
   readonly isGone: boolean;
 }
 
 /** Leaves out of a copy what is not whole yet, and says which logs are in it. */
-export function settleInstanceCopy(copy: Db): CopiedLog[] {
+export function settleInstanceCopy(copy: Db): SeenLog[] {
   copy.exec("DELETE FROM log WHERE state = 'creating'");
-  const rows = copy.prepare('SELECT name, state FROM log ORDER BY name').all();
-  return (rows as { name: string; state: string }[]).map(({ name, state }) => ({
-    name,
-    isGone: state === 'retired',
-  }));
+  return selectSeen(copy);
+}
+
+/** The logs of an instance database, which is left as it is. */
+export function listLogs(path: string): SeenLog[] {
+  const db = openForReading(path);
+  try {
+    return selectSeen(db);
+  } catch (error) {
+    throw storageError(error, path);
+  } finally {
+    db.close();
+  }
+}
+
+function selectSeen(db: Db): SeenLog[] {
+  const rows = db
+    .prepare("SELECT name, origin, state FROM log WHERE state <> 'creating' ORDER BY name")
+    .all();
+  return (rows as { name: string; origin: string; state: string }[]).map(
+    ({ name, origin, state }) => ({ name, origin, isGone: state === 'retired' }),
+  );
 }
 
 const SELECT_LOG = `SELECT name, origin, visibility, rules, state, created_ms AS createdMs, previous, next,

@@ -36,7 +36,7 @@ export class Shelf {
   }
 
   wrap(key: RecordKey, dataKey: Uint8Array): Uint8Array {
-    return this.#keyring.wrap(dataKey, this.#keyOwner(key));
+    return this.#keyring.wrap(dataKey, keyOwner(this.#origin, key));
   }
 
   /** Every section of a record, newest file first. */
@@ -110,17 +110,17 @@ export class Shelf {
   #unwrap(key: RecordKey, { wrapped }: FileRow): Uint8Array {
     invariant(wrapped !== null, 'a file that can be opened has a key');
     try {
-      return this.#keyring.unwrap(new Uint8Array(wrapped), this.#keyOwner(key));
+      return this.#keyring.unwrap(new Uint8Array(wrapped), keyOwner(this.#origin, key));
     } catch (cause) {
       const rule = 'its data key does not unwrap';
       throw new SteleError('storage', `record ${shown(key.recordId)}: ${rule}`, { cause });
     }
   }
+}
 
-  /** Whose data key it is, as the key-encryption key seals it. */
-  #keyOwner({ source, recordId }: RecordKey): Uint8Array {
-    return associatedData({ origin: this.#origin, recordId, field: `source ${source}` });
-  }
+/** Whose data key it is, as the key-encryption key seals it. */
+export function keyOwner(origin: string, { source, recordId }: RecordKey): Uint8Array {
+  return associatedData({ origin, recordId, field: `source ${source}` });
 }
 
 export function absent(key: RecordKey, field: string, what: string): SteleError {

@@ -9,10 +9,12 @@ import { type Backup, type BackupOptions, takeBackup } from '../../server/backup
 import { readManifest } from '../../server/backup/verify.ts';
 import { type Config, loadConfig } from '../../server/config.ts';
 import { SteleError } from '../../server/core/errors.ts';
+import type { PublicKey } from '../../server/core/keys.ts';
 import { openInstance } from '../../server/main/instance.ts';
 import { LocalLog } from '../../server/main/local-log.ts';
 import { setUp } from '../../server/main/setup.ts';
 import { Author, type Draft } from '../fault/author.ts';
+import { makeSigner } from '../log/make.ts';
 
 const folders: string[] = [];
 afterAll(() => {
@@ -46,8 +48,10 @@ export function configOf(folder: string, env: Readonly<Record<string, string>> =
   });
 }
 
-export function openData(folder: string) {
-  return openInstance({ config: configOf(folder), logger: pino({ level: 'silent' }), ...program });
+/** `accept` where the folder is a copy. */
+export function openData(folder: string, options: { readonly accept?: boolean } = {}) {
+  const logger = pino({ level: 'silent' });
+  return openInstance({ config: configOf(folder), logger, ...program, ...options });
 }
 
 export interface Made {
@@ -56,6 +60,8 @@ export interface Made {
   readonly data: string;
   /** What has content in the vault. */
   readonly drafts: readonly Draft[];
+  /** A key that is registered nowhere. */
+  readonly key: PublicKey;
 }
 
 /** Entries that fill a tile, so that a full one is stored. */
@@ -78,7 +84,8 @@ export async function makeData(): Promise<Made> {
       for (const answer of await log.submit(items)) if (answer instanceof SteleError) throw answer;
       return author;
     });
-    return { folder, data: join(folder, 'data'), drafts: await submitContent(instance, author) };
+    const drafts = await submitContent(instance, author);
+    return { folder, data: join(folder, 'data'), drafts, key: makeSigner().publicKey };
   } finally {
     await instance.close();
   }

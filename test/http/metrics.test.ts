@@ -25,6 +25,29 @@ async function figures(token: string): Promise<ReadonlyMap<string, number>> {
 }
 
 describe('figures', () => {
+  test('tell of the last check of each log that the token may know of, open or not', async () => {
+    world = await World.start();
+    await world.log('a');
+    await world.log('b', 'private');
+    const row = { beganMs: 1_000, endedMs: 90_500, size: 7, files: 2, found: [] };
+    const holds = { ...row, tree: 'holds', content: 'holds' } as const;
+    world.instance.putCheck({ ...holds, log: 'a' });
+    world.instance.putCheck({ ...holds, log: 'a.access', tree: 'unknown' });
+    world.instance.putCheck({ ...holds, log: 'b', content: 'damaged' });
+    world.instance.putCheck({ ...holds, log: 'gone' });
+    const all = await figures(world.token({ roles: ['metrics'], logs: ['*'] }));
+    expect(all.get('stele_log_checked_timestamp_seconds{log="a"}')).toBe(90.5);
+    expect(all.get('stele_log_checked_entries{log="a"}')).toBe(7);
+    expect(all.get('stele_log_checked_content_files{log="a"}')).toBe(2);
+    expect(all.get('stele_log_check_holds{log="a"}')).toBe(1);
+    expect(all.get('stele_log_check_holds{log="a.access"}')).toBe(0);
+    expect(all.get('stele_log_check_holds{log="b"}')).toBe(0);
+    expect(all.has('stele_log_check_holds{log="gone"}')).toBe(false);
+    const own = await figures(world.token({ roles: ['metrics'], logs: ['a'] }));
+    expect(own.has('stele_log_check_holds{log="b"}')).toBe(false);
+    expect(own.get('stele_log_check_holds{log="a"}')).toBe(1);
+  });
+
   test('count what was done', async () => {
     world = await World.start();
     const { log, gateway } = await world.log('a');

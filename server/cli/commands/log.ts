@@ -9,6 +9,7 @@ import { formatTrust, parseTrust } from '../../core/trust.ts';
 import { administer, cells } from '../administration.ts';
 import { Unusable } from '../exit.ts';
 import { heads } from '../heads.ts';
+import { check } from '../log-check.ts';
 import { freeze, retire, roll } from '../log-end.ts';
 import { placeOwnKeys } from '../own-keys.ts';
 import type { Cli } from '../program.ts';
@@ -17,7 +18,7 @@ import { addWhere, type WhereOptions } from '../where.ts';
 
 export function command(cli: Cli): Command {
   return new Command('log')
-    .description('Creates, lists, shows, changes and ends logs.')
+    .description('Creates, lists, shows, changes, ends and checks logs.')
     .addHelpText('after', '\nExample:\n  $ stele log create team-a\n  $ stele log show team-a')
     .addCommand(create(cli))
     .addCommand(list(cli))
@@ -27,7 +28,8 @@ export function command(cli: Cli): Command {
     .addCommand(roll(cli))
     .addCommand(retire(cli))
     .addCommand(heads(cli))
-    .addCommand(trust(cli));
+    .addCommand(trust(cli))
+    .addCommand(check(cli));
 }
 
 interface CreateOptions extends WhereOptions {

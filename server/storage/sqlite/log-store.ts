@@ -39,7 +39,13 @@ export class SqliteStore implements LogStore {
     this.#path = path;
     this.#writers = writers;
     this.#db = openForReading(path);
-    this.#read = prepareReads(this.#db);
+    try {
+      // The first look into the file: here it shows whether it is a database at all.
+      this.#read = prepareReads(this.#db);
+    } catch (error) {
+      this.#db.close();
+      throw storageError(error, path);
+    }
   }
 
   /** Opens for reading and writing; the file is created where it is missing. */
