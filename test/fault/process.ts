@@ -14,7 +14,7 @@ import { toBase64 } from '../../server/core/bytes.ts';
 import { parseTrust, type Trust } from '../../server/core/trust.ts';
 import type { Signer } from '../../server/keys/signer.ts';
 
-const STELE = join(import.meta.dirname, '..', '..', 'server', 'cli', 'stele.js');
+export const STELE = join(import.meta.dirname, '..', '..', 'server', 'cli', 'stele.js');
 
 /** What a process said, at most: it is for the message of a failed test. */
 const OUTPUT_CHARS_MAX = 65_536;
