@@ -152,6 +152,12 @@ export class Metrics {
       () => this.#logs.length,
     );
     one('gauge', 'stele_logs_stopped', 'Open logs that accept nothing.', sum(isStopped));
+    one(
+      'gauge',
+      'stele_logs_without_signer',
+      'Open logs whose signer is away.',
+      () => this.#logs.filter((log) => log.isSignerAway).length,
+    );
     each('stele_log_entries', 'Entries of a log.', (log) => log.head().size);
     each(
       'stele_log_published_entries',

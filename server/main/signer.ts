@@ -10,6 +10,7 @@ import { join, resolve } from 'node:path';
 import { type Logger, pino } from 'pino';
 import { Unusable } from '../cli/exit.ts';
 import type { SignerOptions } from '../cli/program.ts';
+import { takeSecrets } from '../cli/signer-secrets.ts';
 import { table, voiceOf, type World } from '../cli/terminal.ts';
 import { readBytes } from '../cli/where.ts';
 import { openCheckpoint, parseCheckpoint } from '../core/checkpoint.ts';
@@ -17,7 +18,7 @@ import { hasCode, SteleError } from '../core/errors.ts';
 import { NOTE_BYTES_MAX } from '../core/limits.ts';
 import { parseNote } from '../core/note.ts';
 import { identityVerifierKey } from '../keys/log-keys.ts';
-import { type KeySecrets, openKeyByFile, readSecret } from '../keys/reference.ts';
+import { type KeySecrets, openKeyByFile } from '../keys/reference.ts';
 import { addKeys } from '../keys/remote/add-keys.ts';
 import { HeadBook } from '../keys/remote/head-book.ts';
 import { HeadFiles } from '../keys/remote/heads-file.ts';
@@ -41,7 +42,7 @@ export async function runSigner(
   const voice = voiceOf(world, options.json === true);
   const at = (path: string) => resolve(world.cwd, path);
   const [keys, state, socket] = [at(options.keys), at(options.state), at(options.socket)];
-  const secrets = secretsOf(options, world);
+  const secrets = takeSecrets(options, world);
   const closing: (() => Promise<void> | void)[] = [];
   try {
     ensureFolder(keys);
@@ -82,20 +83,6 @@ export async function runSigner(
     for (const step of closing.reverse()) await step();
   }
   voice.say('Stopped.');
-}
-
-/** A passphrase and a PIN are read once, and are not left where whatever is started from here could find them. */
-function secretsOf({ passphraseFile, pinFile }: SignerOptions, { cwd, env }: World): KeySecrets {
-  const own = env as Record<string, string | undefined>;
-  const take = (name: string) => {
-    const value = own[name];
-    delete own[name];
-    return value;
-  };
-  const [passphrase, pin] = [take('STELE_SIGNER_PASSPHRASE'), take('STELE_SIGNER_PIN')];
-  const read = (file: string | undefined, given: string | undefined) =>
-    file === undefined ? given : readSecret(resolve(cwd, file));
-  return { passphrase: read(passphraseFile, passphrase), pin: read(pinFile, pin) };
 }
 
 /** Whoever can write here can have anything signed, or forgotten. */

@@ -10,6 +10,7 @@ import { Author } from './author.ts';
 import { Ledger } from './ledger.ts';
 import { Place } from './process.ts';
 import { type SignerPlace, signerPlace } from './signer-place.ts';
+import { straceMissing, Tracer } from './strace.ts';
 
 interface Started {
   readonly signer: SignerPlace;
@@ -177,10 +178,37 @@ test('without the signer a server starts, is read, and says in readyz and doctor
   });
   expect((await posted).status).toBe(503);
   expect(Number((await posted).headers.get('retry-after'))).toBeGreaterThan(0);
+  const figures = async () => {
+    const headers = { authorization: `Bearer ${place.token('admin')}` };
+    return (await fetch(`${server}/metrics`, { headers })).text();
+  };
+  expect(await figures()).toMatch(/^stele_logs_without_signer [12]$/m);
   await signer.start();
   await taken(submit);
   expect((await fetch(`${server}/readyz`)).status).toBe(200);
+  expect(await figures()).toMatch(/^stele_logs_without_signer 0$/m);
 }, 120_000);
+
+test.skipIf(straceMissing !== undefined)(
+  `a failed fsync of what it remembers ends the signer before it signs (skipped: ${straceMissing ?? 'never here'})`,
+  async () => {
+    const { signer, place, ledger, submit } = await started();
+    const { origin, size } = await place.log('read').head();
+    const fault = { inject: 'fdatasync:error=EIO:when=1' };
+    const tracer = await Tracer.attach(signer.running, place.folder, fault);
+    await expect(submit()).rejects.toMatchObject({ code: 'storage' });
+    const { code, output } = await signer.running.ended;
+    expect(code).toBe(2);
+    expect(output).toContain('fsync failed');
+    expect(await tracer.end()).toBe(true);
+    const larger = [...signer.tap.signed(origin).keys()].filter((signed) => signed > size);
+    expect(larger).toEqual([]);
+    await signer.start();
+    await taken(submit);
+    await ledger.checkAll(place.log('read'));
+  },
+  120_000,
+);
 
 test('a log whose keys were files goes on with a signer, and its keys leave the server', async () => {
   const signer = await signerPlace();

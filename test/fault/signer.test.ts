@@ -82,6 +82,19 @@ async function killServer(load: Load, signer: SignerPlace): Promise<void> {
   gate.open();
 }
 
+/** A power switch for both. */
+async function killBoth(load: Load, signer: SignerPlace): Promise<void> {
+  const { place, gate, random } = load;
+  await pause(random.int(0, 300));
+  gate.shut();
+  await Promise.all([signer.running.kill(), place.running?.kill()]);
+  // Whichever comes first: the server finds the signer later, or is found waiting.
+  const starts = [() => place.start(), () => signer.start()];
+  for (const start of random.chance(0.5) ? starts : starts.reverse()) await start();
+  await load.ledger.checkNews(place.log('read'));
+  gate.open();
+}
+
 async function cutWire({ place, random }: Load, signer: SignerPlace): Promise<void> {
   await pause(random.int(0, 300));
   const op = random.chance(0.5) ? 'extend' : 'sign';
@@ -97,14 +110,13 @@ async function cutWire({ place, random }: Load, signer: SignerPlace): Promise<vo
   await grown(place, size);
 }
 
+const FAULTS = [killSigner, killServer, cutWire, killBoth];
+
 async function run(random: Random, signer: SignerPlace, place: Place): Promise<Load> {
   const gate = new Gate();
   const load = newLoad(random, place, gate, { place, gate });
   const { running, failed } = await startLoad(load);
-  const faults = Array.from(
-    { length: 3 * TIMES },
-    (_, i) => [killSigner, killServer, cutWire][i % 3]!,
-  );
+  const faults = Array.from({ length: TIMES }, () => FAULTS).flat();
   const all = async () => {
     for (const fault of faults) await fault(load, signer);
   };

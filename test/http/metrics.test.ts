@@ -87,6 +87,7 @@ describe('figures', () => {
     expect(after.get('stele_log_entries{log="a"}')).toBe(log.head().size);
     expect(after.get('stele_logs')).toBe(1);
     expect(after.get('stele_logs_stopped')).toBe(0);
+    expect(after.get('stele_logs_without_signer')).toBe(0);
     expect(after.get('stele_queue_bytes')).toBe(0);
     expect(after.get('stele_process_resident_memory_bytes')).toBeGreaterThan(0);
   });

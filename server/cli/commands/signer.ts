@@ -9,7 +9,6 @@
 import { resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import { anchorVerifierKey, identityVerifierKey, sthVerifierKey } from '../../keys/log-keys.ts';
-import { readSecret } from '../../keys/reference.ts';
 import {
   addKeys,
   addNext,
@@ -19,6 +18,7 @@ import {
 } from '../../keys/remote/add-keys.ts';
 import { Unusable } from '../exit.ts';
 import type { Cli, SignerOptions } from '../program.ts';
+import { takeSecrets } from '../signer-secrets.ts';
 import { table, voiceOf } from '../terminal.ts';
 
 export function command(cli: Cli): Command {
@@ -122,10 +122,8 @@ async function addToFolder(cli: Cli, origin: string, options: AddOptions): Promi
     sth: options.sthKey,
     operator: options.operatorKey,
   };
-  const read = (file: string | undefined) =>
-    file === undefined ? undefined : readSecret(resolve(cwd, file));
   const folder = resolve(cwd, options.keys);
-  const secrets = { passphrase: read(options.passphraseFile), pin: read(options.pinFile) };
+  const secrets = takeSecrets(options, cli.world);
   const added =
     options.next === undefined
       ? await addKeys(folder, origin, given, { cwd, secrets })

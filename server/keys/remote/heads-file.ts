@@ -17,7 +17,7 @@
  * which it was written had not left.
  */
 import { closeSync, fsyncSync, mkdirSync, openSync } from 'node:fs';
-import { type FileHandle, open } from 'node:fs/promises';
+import { type FileHandle, open, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { sha256, toHex, utf8 } from '../../core/bytes.ts';
 import { parseDecimal } from '../../core/decimal.ts';
@@ -148,7 +148,14 @@ export class HeadFiles implements HeadStore {
   /** Two empty pages, whose room and whose name are on disk before anything is written into them. */
   async #create(path: string): Promise<FileHandle> {
     const handle = await open(path, 'wx+', 0o600);
-    await handle.write(Buffer.alloc(2 * PAGE_BYTES), 0, 2 * PAGE_BYTES, 0);
+    try {
+      await handle.write(Buffer.alloc(2 * PAGE_BYTES), 0, 2 * PAGE_BYTES, 0);
+    } catch (error) {
+      // A full disk: what is left is as good as nothing, and is made again when there is room.
+      await handle.close();
+      await unlink(path);
+      throw error;
+    }
     try {
       await handle.sync();
       syncFolder(this.#folder);

@@ -7,6 +7,8 @@ import { checkSignature } from '../../../server/core/signature.ts';
 import { checkSignatureNative } from '../../../server/keys/engine.ts';
 import { createKeyFile } from '../../../server/keys/file.ts';
 import { openKeyByFile, openKeyReference, placeKey } from '../../../server/keys/reference.ts';
+import { addKeys } from '../../../server/keys/remote/add-keys.ts';
+import { HeldKeys } from '../../../server/keys/remote/held-keys.ts';
 import { temporaryFolder } from '../../temporary.ts';
 import { MODULE, makeKey, missing, newToken, PIN, removeTokens, uriOf } from './softhsm.ts';
 
@@ -122,6 +124,26 @@ describe.skipIf(missing !== '')(
       expect(() => placeKey(join(folder, 'identity'), 'x.pem', '/')).toThrow(/never replaced/);
       chmodSync(path, 0o666);
       await expect(openKeyByFile(path, secrets)).rejects.toThrow(/others could name another key/);
+    });
+
+    test("may be one of a signer's, which adds it by its URI", async () => {
+      const folder = temporaryFolder();
+      const origin = 'log.example/logs/a';
+      const given = { identity: uriOf('stele', 'identity'), anchor: uriOf('stele', 'anchor') };
+      const added = await addKeys(folder, origin, given, { cwd: folder, secrets });
+      const held = await HeldKeys.open(folder, (path) => openKeyByFile(path, secrets));
+      const keys = await held.keys(origin);
+      expect(
+        keys.map(({ purpose, signer }) => [purpose, signer.publicKey.keyid]).toSorted(),
+      ).toEqual(added.map(({ purpose, key }) => [purpose, key.keyid]).toSorted());
+      const identity = keys.find(({ purpose }) => purpose === 'identity')!.signer;
+      const message = utf8('message');
+      checkSignatureNative(identity.publicKey, message, await identity.sign(message));
+      // The same key in another log, by another name for it.
+      const again = { identity: `pkcs11:token=stele;id=identity?module-path=${MODULE}` };
+      const twice = addKeys(folder, 'log.example/logs/b', again, { cwd: folder, secrets });
+      await expect(twice).rejects.toThrow(/each key has one purpose, in one log/);
+      await held.close();
     });
   },
 );
