@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto';
 import Koa from 'koa';
 import type { Logger } from 'pino';
 import type { Clock } from '../log/clock.ts';
+import { ClockWatch } from '../log/clock-watch.ts';
 import type { Logs } from '../log/logs.ts';
 import { Possession } from '../log/possession.ts';
 import type { InstanceStore } from '../storage/instance.ts';
@@ -57,6 +58,7 @@ export interface Parts extends AppDeps {
   readonly feeds: Places;
   readonly headWaiters: Places;
   readonly metrics: Metrics;
+  readonly clockWatch: ClockWatch;
 }
 
 export function createApp(deps: AppDeps): Koa {
@@ -83,6 +85,10 @@ export function createApp(deps: AppDeps): Koa {
     turns: new Turns(),
     feeds,
     headWaiters,
+    clockWatch: new ClockWatch({
+      now: () => deps.clock.now(),
+      monotonic: () => performance.now(),
+    }),
     metrics: new Metrics({
       instance: deps.instance,
       logs: deps.logs,

@@ -20,7 +20,7 @@ import type { TokenRow } from '../storage/instance.ts';
 import { FsyncFailed } from '../storage/sqlite/database.ts';
 import type { Parts } from './app.ts';
 import type { Call, Route } from './call.ts';
-import { methodNotAllowed, unknownLog } from './errors.ts';
+import { methodNotAllowed, Refusal, unknownLog } from './errors.ts';
 import { allowed, openToOrigins, preflight, routeOf } from './methods.ts';
 import { parseQuery, parseTarget, unknownPath } from './path.ts';
 import { isCallersDoing, problemHeaders, problemOf, withMessage } from './problem.ts';
@@ -231,6 +231,8 @@ function releaseAfter(ctx: Koa.Context, release: () => void): void {
 /** Why a disk refuses, and where it lies, is for those who hold a token; a stranger hears that it does. */
 function forStranger(error: unknown): unknown {
   if (!hasCode(error, 'storage') && !hasCode(error, 'split_view')) return error;
+  // What the edge itself says is made for them.
+  if (error instanceof Refusal) return error;
   const { code, retryAfterS } = error;
   const rule = "the reason is in the server's log";
   return new SteleError(code, rule, retryAfterS === undefined ? {} : { retryAfterS });

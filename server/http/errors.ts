@@ -39,17 +39,21 @@ export const TITLE = {
 export interface RefusalOptions extends ErrorOptions {
   readonly status?: number;
   readonly headers?: Readonly<Record<string, string>>;
+  /** Members of the problem document beside those that every one has [RFC 9457 §3.2]. */
+  readonly members?: Readonly<Record<string, object>>;
 }
 
 /** A refusal that HTTP itself defines: a code of ours under HTTP's own status, with its headers. */
 export class Refusal extends SteleError {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
+  readonly members: Readonly<Record<string, object>>;
 
   constructor(code: Code, message: string, options: RefusalOptions = {}) {
     super(code, message, options);
     this.status = options.status ?? STATUS[code];
     this.headers = options.headers ?? {};
+    this.members = options.members ?? {};
   }
 }
 

@@ -60,6 +60,7 @@ export function problemOf(error: unknown, requestId: string): Problem {
     detail: error.message.slice(0, DETAIL_CHARS_MAX),
     code: error.code,
     ...(retry === undefined ? {} : { retry_after: retry }),
+    ...(error instanceof Refusal ? error.members : {}),
   };
 }
 

@@ -613,6 +613,11 @@ export class Log<C extends StagedContent = StagedContent> {
     });
   }
 
+  /** Milliseconds for which a head has waited to be published; 0 while none does. */
+  get unpublishedMs(): number {
+    return this.#publisher.waitingMs;
+  }
+
   /** Whether whoever holds the keys is known to be away. */
   get isSignerAway(): boolean {
     try {

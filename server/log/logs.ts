@@ -400,6 +400,11 @@ export class Logs {
     }
   }
 
+  /** Throws `storage` while the disk is too full for any log to accept anything. */
+  checkSpace(): void {
+    this.#options.checkSpace();
+  }
+
   /** Signatures that are being checked or wait for it. */
   get signaturesWaiting(): number {
     return this.#options.checker.waiting ?? 0;

@@ -28,6 +28,8 @@ export class Publisher {
   readonly #ports: PublishPorts;
   #published: Head | undefined;
   #newest: Head | undefined;
+  /** Since when there is a head that is not published. */
+  #sinceMs: number | undefined;
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<void> = Promise.resolve();
   #closed = false;
@@ -43,9 +45,16 @@ export class Publisher {
     return this.#published;
   }
 
+  /** Milliseconds since the log grew beyond what is published; 0 while it has not. */
+  get waitingMs(): number {
+    if (this.#sinceMs === undefined) return 0;
+    return Math.max(0, this.#ports.clock.now() - this.#sinceMs);
+  }
+
   /** The log has a newer head. */
   grown(head: Head): void {
     this.#newest = head;
+    if (head.size !== this.#published?.size) this.#sinceMs ??= this.#ports.clock.now();
     if (this.#timer !== undefined || this.#closed) return;
     const wait = Math.max(0, this.#lastMs + PUBLISH_INTERVAL_MS - this.#ports.clock.now());
     this.#timer = setTimeout(() => this.#start(), Math.min(wait, PUBLISH_INTERVAL_MS));
@@ -70,6 +79,7 @@ export class Publisher {
   stop(): void {
     this.#closed = true;
     this.#newest = undefined;
+    this.#sinceMs = undefined;
     clearTimeout(this.#timer);
   }
 
@@ -88,6 +98,8 @@ export class Publisher {
       const published: Head = { ...head, timeMs: Math.max(head.timeMs, this.#lastMs), checkpoint };
       await this.#ports.store.publish(published);
       this.#published = published;
+      // What came meanwhile is published within a second.
+      this.#sinceMs = this.#newest?.size === head.size ? undefined : this.#ports.clock.now();
     } catch (error) {
       this.#ports.failed(error);
       // A newer one may have come meanwhile.

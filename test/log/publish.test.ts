@@ -48,3 +48,42 @@ test('a head that came while an older one failed is the one that is published', 
   expect(publisher.published?.size).toBe(5);
   expect((await store.readPublished())?.size).toBe(5);
 });
+
+test('how long growth has waited to be published is known, and over once it is', async () => {
+  const store = new MemoryStore();
+  const clock = new TestClock();
+  let isFull = true;
+  const publish = store.publish.bind(store);
+  store.publish = async (head) => {
+    if (isFull) throw new SteleError('storage', 'the disk is full');
+    await publish(head);
+  };
+  const publisher = new Publisher(
+    {
+      store,
+      reader: new Reader(store, () => treeOf(5)),
+      clock,
+      countersign: async ({ checkpoint }) => checkpoint,
+      failed: () => {},
+    },
+    undefined,
+  );
+  expect(publisher.waitingMs).toBe(0);
+  publisher.grown(headOf(3));
+  clock.ms += 40_000;
+  publisher.grown(headOf(5));
+  await publisher.now();
+  clock.ms += 30_000;
+  expect(publisher.waitingMs).toBe(70_000);
+  isFull = false;
+  await publisher.now();
+  expect(publisher.waitingMs).toBe(0);
+  // Nothing has grown since.
+  publisher.grown(headOf(5));
+  clock.ms += 3_600_000;
+  expect(publisher.waitingMs).toBe(0);
+  publisher.grown(headOf(6));
+  clock.ms += 5_000;
+  publisher.stop();
+  expect(publisher.waitingMs).toBe(0);
+});

@@ -25,6 +25,7 @@ import { LOG_NAME } from '../../log/logs.ts';
 import { LOG_STATES, ROLES, VISIBILITIES } from '../../storage/instance.ts';
 import { TITLE } from '../errors.ts';
 import { DETAIL_CHARS_MAX } from '../problem.ts';
+import { CHECKS, LOG_CHECKS, NAMED_MAX, READINESS } from '../readiness.ts';
 import { RECORD_ID } from '../routes/entries.ts';
 import { PAGE_ENTRIES_MAX } from '../settings.ts';
 import { TOKEN, TOKEN_ID } from '../tokens.ts';
@@ -180,6 +181,8 @@ export const SCHEMAS = {
           type: 'string',
           description: 'Of a fault of the server: its log has more.',
         },
+        // Of a server that is not ready.
+        'readiness?': to('Readiness'),
       },
       'Why a request was refused [RFC 9457]. A fault of the server (500) has no code.',
     ),
@@ -380,12 +383,27 @@ export const SCHEMAS = {
     formats: list({ type: 'string' }),
   }),
   Health: object({ status: { type: 'string', const: 'ok' } }),
-  Ready: object({
-    status: { type: 'string', const: 'ready' },
-    open_logs: COUNT,
+  Readiness: object({
+    status: {
+      type: 'string',
+      enum: READINESS,
+      description: 'Degraded: entries are taken, and something needs to be seen to.',
+    },
+    checks: {
+      ...object(Object.fromEntries(CHECKS.map((check) => [check, { type: 'boolean' }]))),
+      description:
+        'The disk has room; the signer is there; no open log has stopped; no queue is full; heads are published in time; the clock goes as time does and is not behind what was signed; every log is known to a memory outside the data folder.',
+    },
+    logs: object({ open: COUNT, accepting: COUNT, stopped: COUNT, ended: COUNT }),
     guard: object(
       { asked: COUNT, answered: COUNT },
-      'How many of the open logs a memory outside the data folder knew (P2).',
+      'How many answers were asked of memories outside the data folder, and how many they had (P2).',
     ),
+    'failing?': {
+      ...list(object({ log: NAME, checks: list({ type: 'string', enum: LOG_CHECKS }) }), {
+        maxItems: NAMED_MAX,
+      }),
+      description: 'With a token: the logs that it is bound to, and what fails of each.',
+    },
   }),
 } as const satisfies Record<string, Schema>;

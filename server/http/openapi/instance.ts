@@ -43,9 +43,9 @@ export const instanceDescriptions: Descriptions = {
     id: 'getReadiness',
     tag: 'Instance',
     summary: 'Whether entries would be taken',
-    text: 'Ready is: not stopping, and every log that is open would take an entry right now.',
-    answers: { 200: answer('Ready', 'They would.') },
-    refusals: ['pushback', 'frozen', 'split_view', { code: 'pushback', status: 503 }],
+    text: 'Unready is a server that would refuse every entry: it is stopping, its disk has no room, whoever holds its keys is away, or none of its logs takes anything. What is wrong with one log, or with the clock, is told and leaves it ready. Only logs that are open are looked at.',
+    answers: { 200: { ...answer('Readiness', 'They would.'), ...FOR_CALLER } },
+    refusals: ['split_view', { code: 'pushback', status: 503 }],
   },
   'GET /metrics': {
     id: 'getMetrics',

@@ -4,12 +4,11 @@ import { DSSE_JSON_TYPE, ENVELOPE_JSON_TYPE } from '../../core/envelope.ts';
 import { SteleError } from '../../core/errors.ts';
 import { RECEIPT_TYPE } from '../../core/receipt.ts';
 import { describeListed } from '../../log/describe.ts';
-import type { Log } from '../../log/log.ts';
 import { sendJson } from '../answer.ts';
 import type { Parts } from '../app.ts';
 import type { Call, InstanceRoute } from '../call.ts';
-import { Refusal } from '../errors.ts';
 import { priceOfKeys } from '../rates.ts';
+import { readinessOf } from '../readiness.ts';
 import { isVisible } from '../roles.ts';
 
 export function instanceRoutes(parts: Parts): readonly InstanceRoute[] {
@@ -73,40 +72,14 @@ function getWellKnown(parts: Parts, call: Call): void {
   });
 }
 
-/**
- * Ready is: not stopping, and every log that is open would take an entry right now. Names are not
- * given, since private logs have none for strangers; the reasons are in the server's own log lines.
- */
+/** What it says depends on who asks, so no cache may keep it. */
 async function getReady(parts: Parts, call: Call): Promise<void> {
-  if (parts.stopping.aborted) {
-    throw new Refusal('pushback', 'the server is stopping', { status: 503, retryAfterS: 5 });
-  }
-  parts.instance.identity();
-  const logs = await parts.logs.opened();
-  for (const log of logs) checkRoom(log);
-  sendJson(call, {
-    status: 'ready',
-    open_logs: logs.length,
-    // How many of the open logs a memory outside the data folder knew (docs/invariants.md, P2).
-    guard: {
-      asked: logs.reduce((sum, { memory }) => sum + memory.asked, 0),
-      answered: logs.reduce((sum, { memory }) => sum + memory.knew, 0),
-    },
-  });
-}
-
-function checkRoom(log: Log): void {
   try {
-    log.checkRoom();
+    parts.instance.identity();
   } catch (cause) {
     if (!(cause instanceof SteleError)) throw cause;
-    const { code, retryAfterS } = cause;
-    const reason = log.isSignerAway
-      ? 'the signer that holds the keys is away: nothing is accepted until it is back'
-      : 'one of the logs accepts no entries right now';
-    throw new SteleError(code, reason, {
-      cause,
-      ...(retryAfterS === undefined ? {} : { retryAfterS }),
-    });
+    throw new SteleError(cause.code, 'the server’s own database cannot be read', { cause });
   }
+  sendJson(call, await readinessOf(parts, call.token));
+  call.ctx.set('Vary', 'Authorization');
 }
