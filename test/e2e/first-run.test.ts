@@ -231,7 +231,7 @@ function checkComplete(dir: string, at: number): void {
     'submit',
   ]);
   const trust = parseTrust(utf8(readFileSync(join(data, 'trust.json'), 'utf8')));
-  expect(trust.logs[0]?.keys, where).toHaveLength(2);
+  expect(trust.logs[0]?.keys, where).toHaveLength(3);
   expect(trust.logs[0]?.gateways, where).toHaveLength(1);
   expect(readFileSync(join(data, 'stele.yaml'), 'utf8'), where).toContain('limits:');
 }

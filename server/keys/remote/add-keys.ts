@@ -19,7 +19,7 @@ import {
   placeKey,
   writeNewFile,
 } from '../reference.ts';
-import { checkAlgorithm, HeldKeys } from './held-keys.ts';
+import { checkAlgorithm, HeldKeys, SIGNER_LOGS_MAX } from './held-keys.ts';
 import { KEYS_MAX, type Purpose } from './protocol.ts';
 
 /** What a log's folder has, and what is made where none is brought along. */
@@ -55,16 +55,27 @@ export async function addKeys(
   const held = await HeldKeys.open(folder, (path) => openKeyByFile(path, secrets));
   const place = new Placing(held, cwd, secrets);
   try {
-    const own = held.folderOf(origin) ?? join(folder, folderName(origin));
+    const known = held.folderOf(origin);
+    // Checked before anything is written: a signer with too many would not start again.
+    if (known === undefined && held.origins.length >= SIGNER_LOGS_MAX) {
+      throw new SteleError(
+        'too_large',
+        `${folder}: it has ${SIGNER_LOGS_MAX} logs, and no more fit`,
+      );
+    }
+    const own = known ?? join(folder, folderName(origin));
+    const bases = [
+      ...LOG_PURPOSES.map((purpose) => ({ purpose, base: join(own, purpose) })),
+      ...(given.operator === undefined
+        ? []
+        : [{ purpose: 'operator' as const, base: join(folder, 'operator') }]),
+    ];
+    // All of them are judged before anything is written.
+    for (const { purpose, base } of bases) await place.judge(base, purpose, given[purpose]);
     mkdirSync(own, { recursive: true, mode: 0o700 });
     const added = [];
-    for (const purpose of LOG_PURPOSES) {
-      const key = await place.put(join(own, purpose), purpose, given[purpose]);
-      added.push({ purpose, key });
-    }
-    if (given.operator !== undefined) {
-      const key = await place.put(join(folder, 'operator'), 'operator', given.operator);
-      added.push({ purpose: 'operator' as const, key });
+    for (const { purpose, base } of bases) {
+      added.push({ purpose, key: await place.put(base, purpose, given[purpose]) });
     }
     const path = join(own, 'origin');
     // From here on the signer holds keys for it.
@@ -109,6 +120,8 @@ class Placing {
   readonly #held: HeldKeys;
   readonly #cwd: string;
   readonly #secrets: KeySecrets;
+  /** What was brought along in this very call. */
+  readonly #brought = new Map<string, Purpose>();
 
   constructor(held: HeldKeys, cwd: string, secrets: KeySecrets) {
     this.#held = held;
@@ -116,15 +129,15 @@ class Placing {
     this.#secrets = secrets;
   }
 
-  async put(base: string, purpose: Purpose, reference: string | undefined): Promise<PublicKey> {
-    const found = findKeyFile(base);
-    const there = found === undefined ? undefined : await this.#open(found);
-    if (reference === undefined) return there ?? this.#make(base, purpose);
+  /** Throws if the key that is brought along, if one is, cannot be the one of this purpose. */
+  async judge(base: string, purpose: Purpose, reference: string | undefined): Promise<void> {
+    if (reference === undefined) return;
     const brought = await openKeyReference(reference, this.#cwd, this.#secrets);
     await brought.close();
     const { publicKey } = brought;
-    if (there?.keyid === publicKey.keyid) return there;
-    if (there !== undefined) {
+    const found = findKeyFile(base);
+    if (found !== undefined && (await this.#open(found)).keyid === publicKey.keyid) return;
+    if (found !== undefined) {
       throw new SteleError(
         'conflict',
         `${found}: another ${purpose} key is there, and is never replaced`,
@@ -132,8 +145,23 @@ class Placing {
     }
     checkAlgorithm(reference, purpose, publicKey.alg);
     this.#held.checkUnused(reference, publicKey);
-    placeKey(base, reference, this.#cwd);
-    return publicKey;
+    const other = this.#brought.get(publicKey.keyid);
+    if (other !== undefined && other !== purpose) {
+      throw new SteleError(
+        'conflict',
+        `${reference}: it was given for ${other} and for ${purpose}: each key has one purpose`,
+      );
+    }
+    this.#brought.set(publicKey.keyid, purpose);
+  }
+
+  /** Puts the key where it is looked for, or makes one, unless it is there. */
+  async put(base: string, purpose: Purpose, reference: string | undefined): Promise<PublicKey> {
+    await this.judge(base, purpose, reference);
+    const found = findKeyFile(base);
+    if (found !== undefined) return this.#open(found);
+    if (reference === undefined) return this.#make(base, purpose);
+    return this.#open(placeKey(base, reference, this.#cwd));
   }
 
   async #open(path: string): Promise<PublicKey> {

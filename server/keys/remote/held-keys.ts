@@ -23,7 +23,7 @@ import { KEYS_MAX, type Purpose } from './protocol.ts';
 export type OpenKey = (path: string) => Promise<Signer>;
 
 /** Logs that one signer holds keys of. */
-const LOGS_MAX = 16_384;
+export const SIGNER_LOGS_MAX = 16_384;
 
 /** What each purpose's keys are. An operator's is any that a verifier knows. */
 export const PURPOSE_ALGORITHMS: { readonly [P in Purpose]: readonly Algorithm[] } = {
@@ -166,8 +166,8 @@ export class HeldKeys {
         `${folder}: ${shown(origin)} has keys in another folder too`,
       );
     }
-    if (this.#logs.size >= LOGS_MAX) {
-      throw new SteleError('too_large', `${this.#folder}: over ${LOGS_MAX} logs`);
+    if (this.#logs.size >= SIGNER_LOGS_MAX) {
+      throw new SteleError('too_large', `${this.#folder}: over ${SIGNER_LOGS_MAX} logs`);
     }
     const keys = await this.#openAll(folder, KEY_FILE, origin);
     for (const purpose of NEEDED) {
