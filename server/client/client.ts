@@ -124,8 +124,16 @@ export class LogClient {
 
   /** The newest head, or the one of a given size. */
   async head(size?: TreeSize): Promise<ServedHead> {
-    const path = size === undefined ? '/v1/tree-head' : `/v1/tree-head/${size}`;
-    const head = await this.#json(path);
+    return this.#head(size === undefined ? '/v1/tree-head' : `/v1/tree-head/${size}`);
+  }
+
+  /** The newest head as soon as it has more than `beyond` entries, or as it is after 20 seconds. */
+  async headBeyond(beyond: TreeSize, signal?: AbortSignal): Promise<ServedHead> {
+    return this.#head(`/v1/tree-head${query({ wait: '20', beyond: String(beyond) })}`, signal);
+  }
+
+  async #head(path: string, signal?: AbortSignal): Promise<ServedHead> {
+    const head = await this.#json(path, signal);
     return {
       origin: text(head, 'origin'),
       size: treeSize(count(head, 'size')),
@@ -224,8 +232,8 @@ export class LogClient {
     });
   }
 
-  async #json(path: string): Promise<JsonObject> {
-    const { bytes } = await this.#http.ask(path, { maxBytes: JSON_BYTES_MAX });
+  async #json(path: string, signal?: AbortSignal): Promise<JsonObject> {
+    const { bytes } = await this.#http.ask(path, { maxBytes: JSON_BYTES_MAX, signal });
     return object(parseJson(bytes, 'answer'), 'answer');
   }
 }

@@ -27,12 +27,12 @@ export interface Draft {
 export class Author {
   readonly signer: Signer;
   readonly source: string;
-  readonly #origin: string;
+  readonly origin: string;
   #seq = 0;
   #prev: string | null = null;
 
   constructor(origin: string, source: string, alg: 'ed25519' | 'ecdsa-p256' = 'ed25519') {
-    this.#origin = origin;
+    this.origin = origin;
     this.source = source;
     this.signer = makeSigner(alg);
   }
@@ -45,7 +45,7 @@ export class Author {
     const seq = this.#seq++;
     const payload = formatRecord({
       schema: 'stele.record/1',
-      log: this.#origin,
+      log: this.origin,
       record_id: recordId,
       source: {
         id: this.source,

@@ -7,9 +7,10 @@
  */
 import { request } from 'node:http';
 import { setTimeout as pause } from 'node:timers/promises';
-import type { LogClient } from '../../server/client/client.ts';
+import { LogClient } from '../../server/client/client.ts';
+import { signWindow } from '../../server/client/sign.ts';
 import { parseBase64, parseHex, utf8 } from '../../server/core/bytes.ts';
-import { decodeEntry } from '../../server/core/entry.ts';
+import { decodeEntry, RECORD_TYPE } from '../../server/core/entry.ts';
 import { formatEnvelopeJson } from '../../server/core/envelope.ts';
 import { hasCode, SteleError } from '../../server/core/errors.ts';
 import { NOTE_TREE_HEAD } from '../../server/core/note.ts';
@@ -41,8 +42,16 @@ export class Gate {
   }
 }
 
+/** Where a log is, and who is let in there. */
+export interface Door {
+  readonly base: string;
+  readonly token: string;
+}
+
 export interface Load {
   readonly place: Place;
+  /** Where gateways submit, asked each time: it moves when the server is started again. */
+  readonly door: () => Door;
   readonly ledger: Ledger;
   /** The log answers. */
   readonly gate: Gate;
@@ -63,7 +72,7 @@ async function untilAnswered(load: Load, send: (log: LogClient) => Promise<void>
   for (;;) {
     await load.gate.passed();
     try {
-      await send(load.place.log('submit'));
+      await send(new LogClient(load.door()));
       return;
     } catch (error) {
       if (!hasCode(error, 'storage') && !hasCode(error, 'pushback')) throw error;
@@ -99,12 +108,26 @@ export async function submitInBatches(load: Load, author: Author): Promise<void>
   }
 }
 
-async function postBatch({ place, ledger }: Load, entries: readonly Uint8Array[]): Promise<void> {
-  const { server } = place.addresses();
-  const lines = await answered(`${server}/logs/default/v1/entries/batch`, {
+/** A gateway that signs many records at once, and submits them by the dozen. */
+export async function submitInWindows(load: Load, author: Author): Promise<void> {
+  while (!load.ending) {
+    const statements = Array.from({ length: load.random.int(1, 100) }, () => author.next());
+    const entries = await signWindow(
+      author.signer,
+      author.origin,
+      statements.map(({ payload }) => ({ payloadType: RECORD_TYPE, payload })),
+    );
+    await untilAnswered(load, () => postBatch(load, entries));
+    await pause(load.random.int(0, PAUSE_MS));
+  }
+}
+
+async function postBatch({ door, ledger }: Load, entries: readonly Uint8Array[]): Promise<void> {
+  const { base, token } = door();
+  const lines = await answered(`${base}/v1/entries/batch`, {
     method: 'POST',
     headers: {
-      authorization: `Bearer ${place.token('submit')}`,
+      authorization: `Bearer ${token}`,
       'content-type': 'application/x-ndjson',
     },
     body: entries.map((entry) => `${formatEnvelopeJson(decodeEntry(entry))}\n`).join(''),

@@ -125,13 +125,17 @@ export function newPlace(
 
 export function newLoad(random: Random, place: Place, gate: Gate, proxy: Load['proxy']): Load {
   const ledger = new Ledger(place.trust());
-  return { place, ledger, gate, proxy, random, ending: false, unanswered: 0 };
+  const door = () => ({
+    base: `${place.addresses().server}/logs/default`,
+    token: place.token('submit'),
+  });
+  return { place, door, ledger, gate, proxy, random, ending: false, unanswered: 0 };
 }
 
 /** Stops it, and has the whole log read and derived again. */
-export async function expectAudit(place: Place): Promise<void> {
-  await place.stop();
-  const audit = await place.stele('audit', '--files', '--data', place.data);
+export async function expectAudit(place: Place, log = 'default'): Promise<void> {
+  if (place.running?.isRunning === true) await place.stop();
+  const audit = await place.stele('audit', '--files', '--data', place.data, '--log', log);
   expect(audit.output).toContain('HOLDS');
   expect(audit.code).toBe(0);
 }
