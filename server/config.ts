@@ -144,6 +144,12 @@ export const SETTINGS = {
     'Whether a gateway’s key is registered over HTTP only with a signature that shows that its\nprivate half is at hand.',
     'with false: have another’s key registered without its holder’s doing',
   ),
+  'admin.two_persons': setting(
+    flag,
+    false,
+    'Whether acts on keys over HTTP wait for the approval of another holder: gateways’ keys, the log’s\nown, and tokens that may act on keys, approve, or administer.',
+    'with false: let one person, or whoever has one token, say whose signatures are taken',
+  ),
   'limits.body_bytes': setting(
     whole(1, 1024 * GIB, 'bytes'),
     2 * GIB,
@@ -298,6 +304,7 @@ export interface Config {
     readonly pinFile: string | undefined;
   };
   readonly gateways: { readonly requirePossession: boolean };
+  readonly admin: { readonly twoPersons: boolean };
   readonly verifyThreads: number | undefined;
   /** Without a schedule nothing is rolled over by itself. */
   readonly roll: { readonly schedule: string | undefined; readonly logs: readonly string[] };
@@ -391,6 +398,7 @@ function build(
       pinFile: inFolder(sources, values['keys.pin_file']),
     },
     gateways: { requirePossession: need(values['gateways.require_possession']) },
+    admin: { twoPersons: need(values['admin.two_persons']) },
     verifyThreads: values.verify_threads,
     check: {
       schedule: values['check.schedule'] || undefined,

@@ -45,8 +45,11 @@ const LOGS_MAX = 200_000;
 export const PARTS = ['data', 'keys', 'vault-keys'] as const;
 export type Part = (typeof PARTS)[number];
 
-const LOG = pattern(/^[a-z0-9][a-z0-9-]{0,62}$/, 'a name of a log');
-const LOG_OR_ACCESS = pattern(/^[a-z0-9][a-z0-9-]{0,62}(\.access)?$/, 'a name of a log');
+const LOG = pattern(/^(_admin(-[1-9][0-9]{0,3})?|[a-z0-9][a-z0-9-]{0,62})$/, 'a name of a log');
+const LOG_OR_ACCESS = pattern(
+  /^(_admin(-[1-9][0-9]{0,3})?|[a-z0-9][a-z0-9-]{0,62}(\.access)?)$/,
+  'a name of a log',
+);
 const TIME = /^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z$/;
 const SHA256 = pattern(/^[0-9a-f]{64}$/, '64 lower-case hex digits');
 

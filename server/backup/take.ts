@@ -18,7 +18,7 @@ import { parseCheckpoint } from '../core/checkpoint.ts';
 import { invariant, SteleError, shown } from '../core/errors.ts';
 import { parseNote } from '../core/note.ts';
 import { timestamp } from '../log/clock.ts';
-import { ACCESS_SUFFIX } from '../log/logs.ts';
+import { keptFor } from '../log/names.ts';
 import { writeWhole } from '../storage/files.ts';
 import { type SeenLog, settleInstanceCopy } from '../storage/instance.ts';
 import { SqliteStore } from '../storage/sqlite/log-store.ts';
@@ -131,8 +131,7 @@ class Taking {
   }
 
   async #copyLog({ name, isGone }: SeenLog): Promise<void> {
-    const access = name + ACCESS_SUFFIX;
-    for (const one of isGone ? [access] : [name, access]) {
+    for (const { name: one } of keptFor(name, isGone)) {
       const path = `logs/${one}.db`;
       try {
         await this.#snapshot('data', path);

@@ -2,7 +2,7 @@
  * Commands that administer: through the server that runs, or by the files where none does.
  */
 import type { JsonObject } from '../client/client.ts';
-import { type Administration, InstanceClient } from '../client/instance.ts';
+import { type Administration, InstanceClient, WaitsForApproval } from '../client/instance.ts';
 import { dataFolder } from '../config.ts';
 import { hasCode } from '../core/errors.ts';
 import type { Cli } from './program.ts';
@@ -14,8 +14,17 @@ type Work = (admin: Administration, voice: Voice) => Promise<void>;
 
 export async function administer(cli: Cli, options: WhereOptions, work: Work): Promise<undefined> {
   const admin = await open(cli, options);
+  const voice = voiceOf(cli.world, options.json === true);
   try {
-    await work(admin, voiceOf(cli.world, options.json === true));
+    await work(admin, voice);
+  } catch (error) {
+    if (!(error instanceof WaitsForApproval)) throw error;
+    const { request } = error;
+    voice.say(
+      `Nothing is done yet: ${error.message}, with`,
+      `  stele request approve ${request.id}`,
+    );
+    voice.json({ request });
   } finally {
     await admin.close();
   }

@@ -3,7 +3,7 @@
  */
 import { utf8 } from '../core/bytes.ts';
 import { parseJson } from '../core/json.ts';
-import { type JsonObject, list, object, segment } from './client.ts';
+import { type JsonObject, list, object, segment, text } from './client.ts';
 import { type Question, Transport, type TransportOptions } from './transport.ts';
 
 export interface NewLog {
@@ -51,9 +51,25 @@ export interface NewToken {
   readonly expires?: string;
 }
 
+/** An act was not done: by the two-person rule it waits until another holder approves it. */
+export class WaitsForApproval extends Error {
+  /** As `listRequests` has it. */
+  readonly request: JsonObject;
+  /** Shown this once: the token that counts from the approval on. */
+  readonly token: string | undefined;
+
+  constructor({ request, token }: JsonObject) {
+    const asked = object(request, 'request');
+    super(`request ${text(asked, 'id')} waits until another holder approves it`);
+    this.name = 'WaitsForApproval';
+    this.request = asked;
+    this.token = typeof token === 'string' ? token : undefined;
+  }
+}
+
 /**
  * What can be administered. The answers are the JSON of `/v1/admin`, whether a server gave them or the
- * files did.
+ * files did. Over HTTP an act on keys may throw `WaitsForApproval`.
  */
 export interface Administration {
   createLog(log: NewLog): Promise<JsonObject>;
@@ -75,6 +91,11 @@ export interface Administration {
   listTokens(): Promise<readonly JsonObject[]>;
   revokeToken(id: string): Promise<JsonObject>;
   listKeys(): Promise<readonly JsonObject[]>;
+  /** Acts that wait for the approval of another holder. */
+  listRequests(): Promise<readonly JsonObject[]>;
+  /** The answer is that of the act. */
+  approveRequest(id: string): Promise<JsonObject>;
+  rejectRequest(id: string): Promise<JsonObject>;
   close(): Promise<void>;
 }
 
@@ -154,6 +175,18 @@ export class InstanceClient implements Administration {
     return list((await this.#ask('/v1/admin/keys')).keys, 'keys');
   }
 
+  async listRequests(): Promise<readonly JsonObject[]> {
+    return list((await this.#ask('/v1/admin/requests')).requests, 'requests');
+  }
+
+  async approveRequest(id: string): Promise<JsonObject> {
+    return this.#ask(`/v1/admin/requests/${segment(id)}/approve`, { method: 'POST' });
+  }
+
+  async rejectRequest(id: string): Promise<JsonObject> {
+    return this.#ask(`/v1/admin/requests/${segment(id)}`, { method: 'DELETE' });
+  }
+
   /** The logs that the token, or anybody, may see. */
   async visibleLogs(): Promise<readonly JsonObject[]> {
     return list((await this.#ask('/v1/logs')).logs, 'logs');
@@ -184,7 +217,9 @@ export class InstanceClient implements Administration {
   }
 
   async #ask(path: string, question: Question = {}): Promise<JsonObject> {
-    const { bytes } = await this.#http.ask(path, question);
-    return object(parseJson(bytes, 'answer'), 'answer');
+    const { status, bytes } = await this.#http.ask(path, question);
+    const answer = object(parseJson(bytes, 'answer'), 'answer');
+    if (status === 202) throw new WaitsForApproval(answer);
+    return answer;
   }
 }

@@ -9,7 +9,7 @@
  *     inference intent              a model call, or the intent to make one        record/inference.ts
  *     genesis key policy            control: who may say what                      record/control.ts
  *     gap heartbeat access erasure
- *     hold annotation report        everything beside the calls                    record/companion.ts
+ *     hold annotation report admin  everything beside the calls                    record/companion.ts
  */
 import { utf8 } from './bytes.ts';
 import { canonicalize, parseCanonical } from './canonical.ts';
@@ -18,8 +18,10 @@ import { isJsonObject, type Json } from './json.ts';
 import { contradiction } from './record/commitments.ts';
 import {
   type AccessRecord,
+  type AdminRecord,
   type AnnotationRecord,
   access,
+  admin,
   annotation,
   type ErasureRecord,
   erasure,
@@ -63,7 +65,8 @@ export type Record =
   | ErasureRecord
   | HoldRecord
   | AnnotationRecord
-  | ReportRecord;
+  | ReportRecord
+  | AdminRecord;
 
 export type Kind = Record['kind'];
 
@@ -80,6 +83,7 @@ const SHAPES: { readonly [K in Kind]: Shape<Extract<Record, { readonly kind: K }
   hold,
   annotation,
   report,
+  admin,
 };
 
 export const KINDS = Object.keys(SHAPES) as readonly Kind[];

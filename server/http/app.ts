@@ -5,6 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import Koa from 'koa';
 import type { Logger } from 'pino';
+import { Administrator } from '../admin/administrator.ts';
 import type { Clock } from '../log/clock.ts';
 import { ClockWatch } from '../log/clock-watch.ts';
 import type { Logs } from '../log/logs.ts';
@@ -47,7 +48,7 @@ export interface Parts extends AppDeps {
   readonly stopping: AbortSignal;
   readonly tokens: Tokens;
   readonly rates: Rates;
-  readonly possession: Possession;
+  readonly administrator: Administrator;
   readonly requests: RequestLog;
   readonly held: HeldBytes;
   readonly answers: HeldBytes;
@@ -71,13 +72,14 @@ export function createApp(deps: AppDeps): Koa {
     perTokenMax: Math.ceil(headWaitersMax / 2),
   });
   const rates = new Rates(settings.rates, deps.clock);
+  const tokens = new Tokens(deps.instance, deps.clock);
   const parts: Parts = {
     ...deps,
     settings,
     stopping: deps.stopping ?? new AbortController().signal,
-    tokens: new Tokens(deps.instance, deps.clock),
+    tokens,
     rates,
-    possession: new Possession({ clock: deps.clock, random: deps.random ?? randomBytes }),
+    administrator: administratorOf(deps, settings, tokens),
     requests: new RequestLog(deps.logger, deps.clock),
     held: new HeldBytes(settings.heldBytesMax),
     answers: new HeldBytes(settings.answerBytesMax),
@@ -103,4 +105,22 @@ export function createApp(deps: AppDeps): Koa {
   app.use((ctx) => dispatcher.serve(ctx));
   app.on('error', (error: unknown) => parts.requests.brokeOff(error));
   return app;
+}
+
+function administratorOf(
+  { logs, instance, clock, logger, random = randomBytes }: AppDeps,
+  { requirePossession, twoPersons }: HttpSettings,
+  tokens: Tokens,
+): Administrator {
+  return new Administrator({
+    logs,
+    store: instance,
+    tokens,
+    possession: new Possession({ clock, random }),
+    requirePossession,
+    twoPersons,
+    clock,
+    random,
+    warn: (message, error) => logger.error({ err: error }, message),
+  });
 }

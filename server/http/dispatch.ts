@@ -14,13 +14,14 @@
  */
 import { Readable } from 'node:stream';
 import type Koa from 'koa';
+import { unknownLog } from '../admin/actor.ts';
 import { hasCode, SteleError } from '../core/errors.ts';
 import type { Lease } from '../log/open-logs.ts';
 import type { TokenRow } from '../storage/instance.ts';
 import { FsyncFailed } from '../storage/sqlite/database.ts';
 import type { Parts } from './app.ts';
 import type { Call, Route } from './call.ts';
-import { methodNotAllowed, Refusal, unknownLog } from './errors.ts';
+import { methodNotAllowed, Refusal } from './errors.ts';
 import { allowed, openToOrigins, preflight, routeOf } from './methods.ts';
 import { parseQuery, parseTarget, unknownPath } from './path.ts';
 import { isCallersDoing, problemHeaders, problemOf, withMessage } from './problem.ts';

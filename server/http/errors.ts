@@ -80,8 +80,3 @@ export function unauthenticated(message: string): Refusal {
     headers: { 'www-authenticate': 'Bearer realm="stele"' },
   });
 }
-
-/** The same words for a log that does not exist and for one that the caller may not know of. */
-export function unknownLog(name: string): SteleError {
-  return new SteleError('not_found', `log: there is no log ${shown(name)} here`);
-}

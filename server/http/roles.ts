@@ -9,16 +9,17 @@
  *     keys                                              yes   yes
  *     admin                                                   yes
  *
- * The server's own figures (`metrics`) are for the roles `metrics` and `admin`. The role `metrics` opens
- * nothing else, as a program that only watches should have no more.
+ * Requests that wait for a second person are approved with the role `approve` alone; `keys` and `admin` list
+ * them, and withdraw their own. The server's own figures (`metrics`) are for the roles `metrics` and
+ * `admin`. The role `metrics` opens nothing else, as a program that only watches should have no more.
  *
  * A token counts only for the logs it is bound to. To any other caller a private log does not exist:
  * the answer is word for word that of a name that was never given.
  */
+import { isBound, unknownLog } from '../admin/actor.ts';
 import { SteleError } from '../core/errors.ts';
-import { boundName } from '../log/logs.ts';
 import type { Role, TokenRow, Visibility } from '../storage/instance.ts';
-import { unauthenticated, unknownLog } from './errors.ts';
+import { unauthenticated } from './errors.ts';
 
 /** What a route gives away or changes. */
 export type Access =
@@ -28,6 +29,8 @@ export type Access =
   | 'submit'
   | 'content'
   | 'keys'
+  | 'approve'
+  | 'requests'
   | 'metrics'
   | 'admin';
 
@@ -39,15 +42,13 @@ export const OPENED_BY = {
   submit: ['submit'],
   content: ['content'],
   keys: ['keys', 'admin'],
+  approve: ['approve'],
+  requests: ['keys', 'approve', 'admin'],
   metrics: ['metrics', 'admin'],
   admin: ['admin'],
 } as const satisfies Record<Access, readonly Role[]>;
 
-export { ACCESS_SUFFIX, boundName } from '../log/logs.ts';
-
-export function isBound(token: TokenRow, name: string): boolean {
-  return token.logs.includes('*') || token.logs.includes(boundName(name));
-}
+export { ACCESS_SUFFIX, boundName } from '../log/names.ts';
 
 /** Whether a caller may know that the log exists. */
 export function isVisible(visibility: Visibility, token: TokenRow | undefined, name: string) {

@@ -41,6 +41,8 @@ export const LARGE_ANSWER_BYTES = 65_536;
 export interface HttpSettings {
   /** Whether a gateway's key is registered only with a proof that it is at hand. */
   readonly requirePossession: boolean;
+  /** Whether acts on keys wait for the approval of another holder (`admin.two_persons`). */
+  readonly twoPersons: boolean;
   /** Bytes of one content body (`limits.body_bytes`). */
   readonly bodyBytesMax: number;
   /** What one caller may ask for (`limits.token_rate` and the like, `trusted_proxies`). */
@@ -73,6 +75,7 @@ export interface HttpSettings {
 
 export const HTTP_DEFAULTS: HttpSettings = {
   requirePossession: true,
+  twoPersons: false,
   bodyBytesMax: 2 * 1024 ** 3,
   rates: {
     token: { perSecond: 2_000, burst: 10_000 },

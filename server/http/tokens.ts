@@ -1,56 +1,28 @@
 /**
- * Which token is this, and is it still good?
- *
- * A token is `stele_<id>_<secret>`: the id is public and names the row, the secret is 256 random bits.
- * Only the SHA-256 of the whole text is stored, so neither a database nor a backup lets anyone in. With
- * that much entropy no slow hash is needed.
+ * Which token is this, and is it still good (`admin/tokens.ts` says what a token is)?
  *
  * Rows are kept in memory under the hash; a revocation drops them, and expiry is judged at each use.
  */
 import { timingSafeEqual } from 'node:crypto';
-import { sha256, toBase64url, toHex, utf8 } from '../core/bytes.ts';
-import { SteleError, shown } from '../core/errors.ts';
+import { TOKEN, TokenBook } from '../admin/tokens.ts';
+import { sha256, toHex, utf8 } from '../core/bytes.ts';
 import { type Clock, timestamp } from '../log/clock.ts';
-import type { InstanceStore, Role, TokenRow } from '../storage/instance.ts';
+import type { InstanceStore, TokenRow } from '../storage/instance.ts';
 import { unauthenticated } from './errors.ts';
 
-export const TOKEN = /^stele_([0-9a-f]{16})_([A-Za-z0-9_-]{43})$/;
-export const TOKEN_ID = /^[0-9a-f]{16}$/;
 const BEARER = /^bearer +/i;
-const ID_BYTES = 8;
-const SECRET_BYTES = 32;
 
 /** Rows kept in memory. */
 const CACHED_MAX = 10_000;
 
-export interface TokenOptions {
-  readonly holder: string;
-  readonly roles: readonly Role[];
-  /** Names of logs, or `*`. */
-  readonly logs: readonly string[];
-  readonly expiresMs?: number;
-}
-
-/** Makes a token. The text exists only here and in the hands of the one it is shown to. */
-export function mintToken(
-  options: TokenOptions,
-  nowMs: number,
-  randomBytes: (length: number) => Uint8Array,
-): { readonly token: string; readonly row: TokenRow } {
-  const id = toHex(randomBytes(ID_BYTES));
-  const token = `stele_${id}_${toBase64url(randomBytes(SECRET_BYTES))}`;
-  return { token, row: { id, hash: sha256(utf8(token)), createdMs: nowMs, ...options } };
-}
-
-export class Tokens {
-  readonly #store: InstanceStore;
+export class Tokens extends TokenBook {
   readonly #clock: Clock;
   readonly #cache = new Map<string, TokenRow>();
   /** Who wants to know at once when a token is revoked, by its id. */
   readonly #watchers = new Map<string, Set<() => void>>();
 
   constructor(store: InstanceStore, clock: Clock) {
-    this.#store = store;
+    super(store);
     this.#clock = clock;
   }
 
@@ -86,24 +58,8 @@ export class Tokens {
     }
   }
 
-  add(row: TokenRow): void {
-    this.#store.insertToken(row);
-  }
-
-  list(): readonly TokenRow[] {
-    return this.#store.listTokens();
-  }
-
-  get(id: string): TokenRow {
-    const rows = TOKEN_ID.test(id) ? this.#store.listTokens() : [];
-    const row = rows.find((known) => known.id === id);
-    if (row === undefined) throw new SteleError('not_found', `token: there is no ${shown(id)}`);
-    return row;
-  }
-
-  /** From the return on, the token opens nothing. */
-  revoke(row: TokenRow, nowMs: number): void {
-    this.#store.revokeToken(row.id, nowMs);
+  override revoke(row: TokenRow, nowMs: number): void {
+    super.revoke(row, nowMs);
     this.#cache.delete(toHex(row.hash));
     for (const revoked of this.#watchers.get(row.id) ?? []) revoked();
   }
@@ -122,7 +78,7 @@ export class Tokens {
 
   /** A token for a log is one for those that follow it: whoever may write here goes on there. */
   #followed(row: TokenRow): TokenRow {
-    const logs = row.logs.flatMap((name) => [name, ...this.#store.followers(name)]);
+    const logs = row.logs.flatMap((name) => [name, ...this.store.followers(name)]);
     return logs.length === row.logs.length ? row : { ...row, logs };
   }
 
@@ -130,7 +86,7 @@ export class Tokens {
     const key = toHex(hash);
     const cached = this.#cache.get(key);
     if (cached !== undefined) return cached;
-    const row = this.#store.findToken(hash);
+    const row = this.store.findToken(hash);
     if (row === undefined) return undefined;
     this.#cache.set(key, row);
     for (const oldest of this.#cache.keys()) {

@@ -8,7 +8,8 @@
  *                    └──────── retire ───────┘                          and its access log
  *
  * Beside each log NAME there is NAME.access, an ordinary log with keys and a genesis of its own, in which
- * every read of NAME's content leaves an entry first (P11). It outlives its log.
+ * every read of NAME's content leaves an entry first (P11). It outlives its log. And there is `_admin`, the
+ * instance's own, in which every act of administration leaves one; it begins with the first.
  *
  *     DATA/stele.db               which logs there are
  *     DATA/logs/NAME.db           entries, tiles, head
@@ -20,6 +21,7 @@ import { RECORD_TYPE } from '../core/entry.ts';
 import { hasCode, invariant, malformed, SteleError, shown } from '../core/errors.ts';
 import type { PublicKey } from '../core/keys.ts';
 import { type LogKeyPurpose, logVerifierKey } from '../core/log-key.ts';
+import type { AdminRecord } from '../core/record.ts';
 import { checkOrigin } from '../core/tree-head.ts';
 import {
   LogKeyFiles,
@@ -38,6 +40,18 @@ import { largestProven, lastHeadOf, type Previous, previousOf } from './last-hea
 import { Log } from './log.ts';
 import { largestKnown, type Memories } from './memories.ts';
 import { Meter } from './meter.ts';
+import {
+  ACCESS_SOURCE,
+  ACCESS_SUFFIX,
+  ADMIN_SOURCE,
+  adminName,
+  adminNumber,
+  boundName,
+  isAdminLog,
+  LOG_NAME,
+  ownSource,
+  ROW_NAME,
+} from './names.ts';
 import { type Lease, OpenLogs } from './open-logs.ts';
 import { orClosed } from './or-closed.ts';
 import { type End, endedError, type Rules } from './registry.ts';
@@ -114,13 +128,8 @@ export interface AccessNote {
   readonly holder: string;
 }
 
-export const LOG_NAME = /^[a-z0-9][a-z0-9-]{0,62}$/;
-
-/** The suffix of the log in which reads of another's content are recorded. */
-export const ACCESS_SUFFIX = '.access';
-
-/** The source of access entries. */
-const ACCESS_SOURCE = 'access';
+/** An act of administration, as its entry tells it. */
+export type AdminNote = AdminRecord['admin'];
 
 export const DEFAULT_RULES: Rules = { payload_types: [RECORD_TYPE], continuity: 'flag' };
 
@@ -135,6 +144,8 @@ export class Logs {
   readonly #open: OpenLogs;
   /** Names of logs whose creation is under way. */
   readonly #creating = new Set<string>();
+  /** The search for the log of administration, while it is under way: it may have to be created. */
+  #admin: Promise<string> | undefined;
 
   constructor(options: LogsOptions) {
     this.#options = options;
@@ -223,6 +234,7 @@ export class Logs {
 
   /** Creates a log, its access log, their keys and genesis records. `conflict` if there is one. */
   async create({ name, visibility = 'proofs', rules = {}, previous }: NewLog): Promise<void> {
+    checkName(name);
     await this.#create(name, {
       visibility,
       rules: { ...DEFAULT_RULES, ...rules },
@@ -244,6 +256,7 @@ export class Logs {
       return log.rules;
     });
     const next = wanted ?? this.#nextName(name);
+    checkName(next);
     const { visibility, origin } = row;
     await this.#create(next, { visibility, rules, followed: { origin } });
     return next;
@@ -261,7 +274,6 @@ export class Logs {
       readonly followed?: Followed | undefined;
     },
   ): Promise<void> {
-    checkName(name);
     const { instance, originBase, clock } = this.#options;
     const known = instance.log(name);
     if (known !== undefined && known.state !== 'creating') {
@@ -319,6 +331,29 @@ export class Logs {
     } finally {
       lease.release();
     }
+  }
+
+  /**
+   * The log that acts are recorded in now. One that signs nothing more, as when an older copy of it was
+   * restored, is followed by another whose genesis names its last head: else nobody could do what helps.
+   */
+  async #adminLog(): Promise<string> {
+    const wanted = { visibility: 'private', rules: DEFAULT_RULES } as const;
+    const numbers = this.#options.instance
+      .logs()
+      .flatMap(({ name }) => (isAdminLog(name) ? [adminNumber(name)] : []));
+    const newest = Math.max(...numbers, 1);
+    const name = adminName(newest);
+    const state = this.#options.instance.log(name)?.state;
+    if (state === undefined || state === 'creating') {
+      await this.#create(name, wanted);
+      return name;
+    }
+    const isOver = await this.use(name, ({ stopped, end }) => (stopped ?? end) !== undefined);
+    if (!isOver) return name;
+    const next = adminName(newest + 1);
+    await this.#create(next, { ...wanted, followed: await this.lastHead(name) });
+    return next;
   }
 
   /** Who may see a log: no matter of its history, so its row alone says it. From the return on it holds. */
@@ -405,6 +440,16 @@ export class Logs {
     this.#options.checkSpace();
   }
 
+  /** Records an act of administration, or a step of one; rejects if that cannot be recorded. */
+  async recordAdmin(note: AdminNote): Promise<Logged> {
+    this.#admin ??= this.#adminLog().finally(() => {
+      this.#admin = undefined;
+    });
+    const name = await this.#admin;
+    const body = { kind: 'admin' as const, admin: note };
+    return this.use(name, (log) => log.appendOwn(body, ADMIN_SOURCE, this.#options.access));
+  }
+
   /** Signatures that are being checked or wait for it. */
   get signaturesWaiting(): number {
     return this.#options.checker.waiting ?? 0;
@@ -445,7 +490,7 @@ export class Logs {
 
   /** The row of a log that is served; with `retired`, also of one whose access log is all that is left. */
   #row(name: string, retired = false): LogRow {
-    const row = LOG_NAME.test(name) ? this.#options.instance.log(name) : undefined;
+    const row = ROW_NAME.test(name) ? this.#options.instance.log(name) : undefined;
     const state = row?.state;
     const isThere =
       state !== undefined && (SERVED.includes(state) || (retired && state === 'retired'));
@@ -465,11 +510,14 @@ export class Logs {
   async #remove(row: LogRow): Promise<void> {
     const { instance, removeFiles } = this.#options;
     const final = await this.use(row.name, (log) => log.published().checkpoint);
+    const deed = { act: 'log.remove', holder: 'schedule', log: row.name };
+    const { index: begun } = await this.recordAdmin({ ...deed, state: 'begun' });
     await this.#open.barred(row.name, async () => {
       // From here on it is gone, whatever becomes of its files: a crash leaves them to the next start.
       instance.updateLog({ ...row, state: 'retired', final });
       await removeFiles(row.name);
     });
+    await this.recordAdmin({ ...deed, state: 'done', begun });
   }
 
   /** A failure here concerns this log alone. */
@@ -494,9 +542,11 @@ export class Logs {
     });
     if (followed !== undefined && !('size' in followed))
       await this.#takeGateways(row, followed.origin);
-    await this.#createOne({ ...row, visibility: 'private' }, row.name + ACCESS_SUFFIX, {
-      rules: DEFAULT_RULES,
-    });
+    if (!isAdminLog(row.name)) {
+      await this.#createOne({ ...row, visibility: 'private' }, row.name + ACCESS_SUFFIX, {
+        rules: DEFAULT_RULES,
+      });
+    }
     this.#options.instance.updateLog({ ...row, state: 'active' });
   }
 
@@ -561,12 +611,13 @@ export class Logs {
     } else {
       await options.store.close();
     }
-    if (name === row.name) return;
-    const access = await Log.open(await this.#logOptions(row, name));
+    const source = ownSource(name);
+    if (source === undefined) return;
+    const log = await Log.open(await this.#logOptions(row, name));
     try {
-      await access.registerGateway(this.#options.access.publicKey, { source: ACCESS_SOURCE });
+      await log.registerGateway(this.#options.access.publicKey, { source });
     } finally {
-      await access.close();
+      await log.close();
     }
   }
 
@@ -599,6 +650,8 @@ export class Logs {
       origin,
       visibility: name === row.name ? row.visibility : ('private' as const),
       store,
+      // Room is kept on a disk so that a token can be taken back when it is full: here it is used.
+      ...(isAdminLog(name) ? { checkSpace: () => undefined } : {}),
       commitContent: (contents: readonly StagedContent[]) => commitContent(row.name, contents),
     };
   }
@@ -626,11 +679,6 @@ export class Logs {
       next: async (purpose, announced) => claimed(purpose, await keys.next(purpose, announced)),
     };
   }
-}
-
-/** The log whose row and whose tokens count for `name`: of an access log, the one it is beside. */
-export function boundName(name: string): string {
-  return name.endsWith(ACCESS_SUFFIX) ? name.slice(0, -ACCESS_SUFFIX.length) : name;
 }
 
 function ofFiles(operator: Signer | undefined): Signer {

@@ -10,10 +10,12 @@
  * memory that cannot be asked keeps nobody from signing unless `guard.require` names it. Only where the
  * fault lies on this machine, as with a file that is there and cannot be read, it always does.
  */
+
 import { equalBytes } from '../core/bytes.ts';
 import type { Checkpoint } from '../core/checkpoint.ts';
 import { SteleError } from '../core/errors.ts';
 import type { Hash, TreeSize } from '../core/units.ts';
+import { isAdminLog } from './names.ts';
 
 export const MEMORY_KINDS = ['high-water', 'signer'] as const;
 export type MemoryKind = (typeof MEMORY_KINDS)[number];
@@ -131,9 +133,12 @@ export async function contradiction(
     }
     const what = await difference(log, known);
     if (what === undefined) continue;
+    const forward = isAdminLog(log.name)
+      ? 'what is administered next begins a log that names this one'
+      : `begin a new log that names this one: stele log create NEW --previous ${log.name}`;
     return (
       `${what} (${kind}: ${place}). Its data is older than what it has promised: bring back the newer ` +
-      `data, or begin a new log that names this one: stele log create NEW --previous ${log.name}`
+      `data, or ${forward}`
     );
   }
   return undefined;

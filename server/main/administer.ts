@@ -1,8 +1,16 @@
 /**
- * Administration by the files of a data folder, for when no server runs: the same answers as the
- * routes of `/v1/admin` give.
+ * Administration by the files of a data folder, for when no server runs: the same acts as the routes of
+ * `/v1/admin`, by somebody who needs no token.
  */
 import { randomBytes } from 'node:crypto';
+import { userInfo } from 'node:os';
+import type { Act } from '../admin/act.ts';
+import type { Actor } from '../admin/actor.ts';
+import { Administrator } from '../admin/administrator.ts';
+import { registerGateway, revokeGateway } from '../admin/gateways.ts';
+import { changeLog, createLog, freezeLog, retireLog, rollLog, unretireLog } from '../admin/logs.ts';
+import { createToken, revokeToken, TokenBook } from '../admin/tokens.ts';
+import { parseWanted } from '../admin/wanted.ts';
 import type { JsonObject } from '../client/client.ts';
 import type {
   Administration,
@@ -11,172 +19,131 @@ import type {
   NewLog,
   NewToken,
 } from '../client/instance.ts';
-import { malformed, SteleError, shown } from '../core/errors.ts';
-import { parseKeyText } from '../core/key-text.ts';
-import { mintToken } from '../http/tokens.ts';
-import { systemClock, timestamp } from '../log/clock.ts';
-import { describeKey, describeListed, describeLog } from '../log/describe.ts';
-import { type Logs, withRules } from '../log/logs.ts';
+import { invariant } from '../core/errors.ts';
+import { systemClock } from '../log/clock.ts';
 import { Possession } from '../log/possession.ts';
-import { ROLES, type TokenRow, VISIBILITIES, type Visibility } from '../storage/instance.ts';
 import type { Instance } from './instance.ts';
 
 export class FileAdministration implements Administration {
   readonly #instance: Instance;
-  readonly #possession = new Possession({ clock: systemClock, random: randomBytes });
+  readonly #administrator: Administrator;
+  readonly #actor: Actor = { holder: `files: ${userName()}` };
 
   constructor(instance: Instance) {
+    const { logs, store, warn } = instance;
     this.#instance = instance;
+    this.#administrator = new Administrator({
+      logs,
+      store,
+      tokens: new TokenBook(store),
+      possession: new Possession({ clock: systemClock, random: randomBytes }),
+      // Who has the files has the operator's key: there is nothing to prove, and nobody else to ask.
+      requirePossession: false,
+      twoPersons: false,
+      clock: systemClock,
+      random: randomBytes,
+      warn,
+    });
   }
 
-  async createLog({ name, visibility, rules = {}, previous }: NewLog): Promise<JsonObject> {
-    await this.#logs.create({
-      name,
-      rules,
-      ...(visibility === undefined ? {} : { visibility: visibilityOf(visibility) }),
-      ...(previous === undefined ? {} : { previous: await this.#logs.lastHead(previous) }),
-    });
-    return this.showLog(name);
+  createLog(wanted: NewLog): Promise<JsonObject> {
+    return this.#act(createLog, '', wanted);
   }
 
   async listLogs(): Promise<readonly JsonObject[]> {
-    return this.#logs.listAll().map(describeListed);
+    return this.#administrator.logs(this.#actor);
   }
 
   showLog(name: string): Promise<JsonObject> {
-    return describeLog(this.#logs, name);
+    return this.#administrator.log(this.#actor, name);
   }
 
-  async changeLog(name: string, { visibility, rules }: LogChanges): Promise<JsonObject> {
-    if (rules !== undefined) {
-      await this.#logs.use(name, (log) => log.changeRules(withRules(log.rules, rules)));
-    }
-    if (visibility !== undefined) {
-      await this.#logs.changeVisibility(name, visibilityOf(visibility));
-    }
-    return this.showLog(name);
+  changeLog(name: string, changes: LogChanges): Promise<JsonObject> {
+    return this.#act(changeLog, name, changes);
   }
 
-  async freezeLog(name: string, reason: string | undefined): Promise<JsonObject> {
-    await this.#logs.freeze(name, reason === undefined ? {} : { reason });
-    return this.showLog(name);
+  freezeLog(name: string, reason: string | undefined): Promise<JsonObject> {
+    return this.#act(freezeLog, name, reason === undefined ? {} : { reason });
   }
 
-  async rollLog(name: string, next: string | undefined): Promise<JsonObject> {
-    return this.showLog(await this.#logs.roll(name, next));
+  rollLog(name: string, next: string | undefined): Promise<JsonObject> {
+    return this.#act(rollLog, name, next === undefined ? {} : { name: next });
   }
 
-  async retireLog(name: string, typed: string): Promise<JsonObject> {
-    await this.#logs.retire(name, typed);
-    return this.showLog(name);
+  retireLog(name: string, typed: string): Promise<JsonObject> {
+    return this.#act(retireLog, name, { name: typed });
   }
 
-  async unretireLog(name: string): Promise<JsonObject> {
-    this.#logs.unretire(name);
-    return this.showLog(name);
+  unretireLog(name: string): Promise<JsonObject> {
+    return this.#act(unretireLog, name, {});
   }
 
-  async challengeGateway(name: string): Promise<JsonObject> {
-    const origin = await this.#logs.use(name, (log) => log.origin);
-    const { challenge, expiresMs } = this.#possession.challenge(origin, 'files');
-    return { origin, challenge, expires: timestamp(expiresMs) };
+  challengeGateway(name: string): Promise<JsonObject> {
+    return this.#administrator.challenge(this.#actor, name);
   }
 
-  /** A proof that is given is checked. None is needed: whoever has the files has the operator's key. */
-  async registerGateway(name: string, wanted: NewGateway): Promise<JsonObject> {
-    const { challenge, proof, source } = wanted;
-    const { key, ...proposed } = parseKeyText(wanted.key);
-    const registration = {
-      source,
-      notBeforeMs: timeOf(wanted.not_before, 'not_before') ?? proposed.notBeforeMs,
-      notAfterMs: timeOf(wanted.not_after, 'not_after') ?? proposed.notAfterMs,
-    };
-    const index = await this.#logs.use(name, (log) => {
-      const register = () => log.registerGateway(key, registration);
-      if (challenge === undefined || proof === undefined) return register();
-      return this.#possession.proven(log.origin, key, { challenge, proof }, register);
-    });
-    return { keyid: key.keyid, alg: key.alg, index };
+  registerGateway(name: string, wanted: NewGateway): Promise<JsonObject> {
+    return this.#act(registerGateway, name, wanted);
   }
 
   listGateways(name: string): Promise<readonly JsonObject[]> {
-    return this.#logs.use(name, (log) => log.keys().map(describeKey));
+    return this.#administrator.gateways(this.#actor, name);
   }
 
-  async revokeGateway(name: string, keyid: string): Promise<JsonObject> {
-    return { keyid, index: await this.#logs.use(name, (log) => log.revokeGateway(keyid)) };
+  revokeGateway(name: string, keyid: string): Promise<JsonObject> {
+    return this.#act(revokeGateway, name, { keyid });
   }
 
-  async createToken({ holder, roles, logs, expires }: NewToken): Promise<JsonObject> {
-    const known = ROLES.filter((role) => roles.includes(role));
-    const now = systemClock.now();
-    const expiresMs = expires === undefined ? undefined : Date.parse(expires);
-    if (expiresMs !== undefined && !(expiresMs > now)) {
-      throw malformed('expires', `${shown(expires ?? '')} is not a time in the future`);
-    }
-    const wanted = { holder, roles: known, logs };
-    const { token, row } = mintToken(
-      expiresMs === undefined ? wanted : { ...wanted, expiresMs },
-      now,
-      (length) => new Uint8Array(randomBytes(length)),
-    );
-    this.#instance.store.insertToken(row);
-    return { token, ...describeToken(row) };
+  createToken(wanted: NewToken): Promise<JsonObject> {
+    return this.#act(createToken, '', wanted);
   }
 
   async listTokens(): Promise<readonly JsonObject[]> {
-    return this.#instance.store.listTokens().map(describeToken);
+    return this.#administrator.tokens(this.#actor);
   }
 
-  async revokeToken(id: string): Promise<JsonObject> {
-    const { store } = this.#instance;
-    store.revokeToken(id, systemClock.now());
-    const row = store.listTokens().find((token) => token.id === id);
-    if (row?.revokedMs === undefined) throw new SteleError('not_found', `there is no token ${id}`);
-    return { id, revoked: timestamp(row.revokedMs) };
+  revokeToken(id: string): Promise<JsonObject> {
+    return this.#act(revokeToken, '', { id });
   }
 
-  async listKeys(): Promise<readonly JsonObject[]> {
-    const keys: JsonObject[] = [];
-    for (const { name } of this.#logs.list()) {
-      const ofLog = await this.listGateways(name);
-      keys.push(...ofLog.map((key) => ({ log: name, ...key })));
-    }
-    return keys;
+  listKeys(): Promise<readonly JsonObject[]> {
+    return this.#administrator.keys(this.#actor);
+  }
+
+  async listRequests(): Promise<readonly JsonObject[]> {
+    return this.#administrator.requests(this.#actor);
+  }
+
+  approveRequest(id: string): Promise<JsonObject> {
+    return this.#administrator.approve(this.#actor, id);
+  }
+
+  rejectRequest(id: string): Promise<JsonObject> {
+    return this.#administrator.reject(this.#actor, id);
   }
 
   close(): Promise<void> {
     return this.#instance.close();
   }
 
-  get #logs(): Logs {
-    return this.#instance.logs;
+  async #act<Wanted, Args extends JsonObject>(
+    act: Act<Wanted, Args>,
+    log: string,
+    given: object,
+  ): Promise<JsonObject> {
+    if (log !== '') this.#administrator.checkKnown(this.#actor, log);
+    const wanted = parseWanted(act.wanted, given);
+    const outcome = await this.#administrator.act(act, { actor: this.#actor, log, wanted });
+    invariant('done' in outcome, 'by the files nothing waits');
+    return { ...outcome.tell, ...outcome.done };
   }
 }
 
-function visibilityOf(text: string): Visibility {
-  const known = VISIBILITIES.find((visibility) => visibility === text);
-  if (known === undefined) {
-    throw malformed('visibility', `${shown(text)} is not one of ${VISIBILITIES.join(', ')}`);
+/** A user without a name, as in many containers, has a number. */
+function userName(): string {
+  try {
+    return userInfo().username;
+  } catch {
+    return `user ${process.getuid?.()}`;
   }
-  return known;
-}
-
-function timeOf(time: string | undefined, what: string): number | undefined {
-  if (time === undefined) return undefined;
-  const ms = Date.parse(time);
-  if (Number.isNaN(ms)) throw malformed(what, `${shown(time)} is no time that there is`);
-  return ms;
-}
-
-function describeToken(row: TokenRow): JsonObject {
-  return {
-    id: row.id,
-    holder: row.holder,
-    roles: row.roles,
-    logs: row.logs,
-    created: timestamp(row.createdMs),
-    ...(row.expiresMs === undefined ? {} : { expires: timestamp(row.expiresMs) }),
-    ...(row.revokedMs === undefined ? {} : { revoked: timestamp(row.revokedMs) }),
-  };
 }

@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { existsSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Logger } from 'pino';
+import { Journal } from '../admin/journal.ts';
 import { checkRestored } from '../backup/restore.ts';
 import type { Config } from '../config.ts';
 import { SteleError } from '../core/errors.ts';
@@ -23,6 +24,7 @@ import { VerifierPool } from '../keys/verifier-pool.ts';
 import { systemClock } from '../log/clock.ts';
 import { acceptPlace, checkPlace, lockFolder, placeOf } from '../log/guard.ts';
 import { Logs } from '../log/logs.ts';
+import { isAdminLog } from '../log/names.ts';
 import { InstanceStore } from '../storage/instance.ts';
 import { SqliteStore } from '../storage/sqlite/log-store.ts';
 import { WriterPool } from '../storage/sqlite/writer-pool.ts';
@@ -56,6 +58,8 @@ export interface Instance {
   readonly store: InstanceStore;
   readonly logs: Logs;
   readonly vaults: Vaults;
+  /** For what is wrong and stops nothing. */
+  readonly warn: (message: string, error: unknown) => void;
   /** Nothing was ever logged here. */
   readonly isNew: boolean;
   close(): Promise<void>;
@@ -83,7 +87,7 @@ export async function openInstance(options: InstanceOptions): Promise<Instance> 
       store.setIdentity({ originBase: newOriginBase(config), ...placeOf(store.path) });
     } else if (options.accept === true) acceptPlace(store);
     else checkPlace(store);
-    const isNew = store.logs().length === 0;
+    const isNew = store.logs().every(({ name }) => isAdminLog(name));
     const parts = await openLogs(options, store, closing);
     return { data, store, isNew, ...parts, close };
   } catch (error) {
@@ -98,6 +102,7 @@ async function openLogs(
   closing: (() => Promise<void> | void)[],
 ) {
   const { data } = config;
+  const warn = (message: string, error: unknown) => logger.warn({ err: error }, message);
   const keys = join(data, 'keys');
   const isNew = store.logs().every(({ state }) => state === 'creating');
   ensureFolder(highWaterFolder(config), 'name another with STELE_STATE, outside the data folder');
@@ -156,15 +161,15 @@ async function openLogs(
     removeFiles: (name) => removeLogFiles(data, name),
     checkSpace: spaceCheck(data, config.limits.diskFloorBytes, systemClock.now),
     fatal,
-    warn: (message, error) => logger.warn({ err: error }, message),
+    warn,
   });
   closing.push(() => logs.close());
   // A creation that was cut short is completed before anything else is asked of the logs.
   await logs.recover();
   closing.push(tidying(vaults, logs, { logger, fatal }));
-  closing.push(rolling(config.roll, logs, { logger, fatal }));
+  closing.push(rolling(config.roll, logs, { logger, fatal }, new Journal(logs, warn)));
   closing.push(checking({ config, store, logs, kek, logger, fatal }));
-  return { logs, vaults };
+  return { logs, vaults, warn };
 }
 
 /** Puts a key that was brought along where the operator's is looked for, unless it is there already. */

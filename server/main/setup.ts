@@ -10,11 +10,12 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { existsSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { Journal } from '../admin/journal.ts';
+import { mintToken } from '../admin/tokens.ts';
 import { formatSettings } from '../config/write.ts';
 import type { Config } from '../config.ts';
 import { SteleError } from '../core/errors.ts';
 import { formatTrust } from '../core/trust.ts';
-import { mintToken } from '../http/tokens.ts';
 import { secretsIn } from '../keys/reference.ts';
 import type { Signer } from '../keys/signer.ts';
 import { systemClock } from '../log/clock.ts';
@@ -27,6 +28,8 @@ export const DEFAULT_LOG = 'default';
 
 /** Who holds the tokens of the first run: whoever can read the data folder. One person, all four. */
 const OWNER = 'owner';
+/** Who administers in the first run. */
+const SETUP = 'setup';
 const FIRST_TOKENS = ['admin', 'read', 'submit', 'content'] as const satisfies readonly Role[];
 
 /** `proxy` registers the key of a proxy that runs in this process with every log it writes to. */
@@ -35,13 +38,17 @@ export async function setUp(
   config: Config,
   options: { readonly proxy: boolean },
 ): Promise<{ readonly proxyKey: Signer | undefined }> {
-  const { data, store, logs } = instance;
+  const { data, store, logs, isNew, warn } = instance;
+  const journal = new Journal(logs, warn);
   const settings = join(data, 'stele.yaml');
   if (!existsSync(settings)) writeWhole(settings, formatSettings(), 0o644);
-  if (store.logs().length === 0) await logs.create({ name: DEFAULT_LOG });
+  if (isNew) {
+    const deed = { act: 'log.create', holder: SETUP, log: DEFAULT_LOG };
+    await journal.around(deed, {}, () => logs.create({ name: DEFAULT_LOG }));
+  }
   const proxyKey = options.proxy ? await openProxyKey(instance, config) : undefined;
   ensureFolder(join(data, 'tokens'));
-  for (const role of FIRST_TOKENS) makeToken(instance, role);
+  for (const role of FIRST_TOKENS) await makeToken(instance, journal, role);
   const trust = join(data, 'trust.json');
   const state = store.log(DEFAULT_LOG)?.state;
   const isListed = state !== undefined && state !== 'creating' && state !== 'retired';
@@ -89,7 +96,7 @@ async function registerProxy(log: Log, { publicKey }: Signer): Promise<void> {
  * A token in a file of its own. The draft is on disk before the server knows the token, so a crash in
  * between leaves nothing that nobody holds. One that was made once and taken away is not made again.
  */
-function makeToken({ data, store }: Instance, role: Role): void {
+async function makeToken({ data, store }: Instance, journal: Journal, role: Role): Promise<void> {
   const path = join(data, 'tokens', role);
   const draft = `${path}.new`;
   if (existsSync(path)) return;
@@ -110,7 +117,9 @@ function makeToken({ data, store }: Instance, role: Role): void {
     (n) => new Uint8Array(randomBytes(n)),
   );
   writeWhole(draft, `${token}\n`, 0o600);
-  store.insertToken(row);
+  const { id } = row;
+  const deed = { act: 'token.create', holder: SETUP };
+  await journal.around(deed, { id, ...wanted }, async () => store.insertToken(row));
   renameSync(draft, path);
   syncFolder(join(data, 'tokens'));
 }

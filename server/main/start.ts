@@ -116,6 +116,7 @@ export async function startServer(
     settings: {
       bodyBytesMax: config.limits.bodyBytes,
       requirePossession: config.gateways.requirePossession,
+      twoPersons: config.admin.twoPersons,
       rates: ratesOf(config),
     },
     stopping: stopping.signal,

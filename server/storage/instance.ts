@@ -47,6 +47,23 @@ export interface TokenRow {
   readonly revokedMs?: number;
 }
 
+/** An act of administration that waits for somebody's approval. */
+export interface RequestRow {
+  readonly id: string;
+  readonly act: string;
+  /** The log that it is about; empty where it is about none. */
+  readonly log: string;
+  /** Logs that whoever decides on it is bound to, as a JSON list. */
+  readonly scope: string;
+  /** What there is to do, and what is shown of it, as JSON text. */
+  readonly args: string;
+  readonly details: string;
+  readonly holder: string;
+  /** The id of the token that asked. */
+  readonly token: string;
+  readonly createdMs: number;
+}
+
 /** Where a data folder was written: see `log/guard.ts`. */
 export interface Identity {
   readonly originBase: string;
@@ -226,6 +243,33 @@ export class InstanceStore {
         .run(nowMs, id),
     );
     if (changes === 0) throw new SteleError('not_found', `there is no token ${id}`);
+  }
+
+  insertRequest(row: RequestRow): void {
+    this.#run(() =>
+      this.#db
+        .prepare(
+          `INSERT INTO request (id, act, log, scope, args, details, holder, token, created_ms)
+           VALUES (@id, @act, @log, @scope, @args, @details, @holder, @token, @createdMs)`,
+        )
+        .run(row),
+    );
+  }
+
+  /** In the order in which they were made. */
+  listRequests(): RequestRow[] {
+    return this.#run(() =>
+      this.#db
+        .prepare(
+          `SELECT id, act, log, scope, args, details, holder, token, created_ms AS createdMs FROM request
+           ORDER BY created_ms, id`,
+        )
+        .all(),
+    ) as RequestRow[];
+  }
+
+  deleteRequest(id: string): void {
+    this.#run(() => this.#db.prepare('DELETE FROM request WHERE id = ?').run(id));
   }
 
   close(): void {

@@ -56,6 +56,7 @@ describe('a backup', () => {
     expect(pathsBelow(to.data)).toEqual(
       [
         'backup.json',
+        'logs/_admin.db',
         'logs/default.access.db',
         'logs/default.db',
         'stele.db',
@@ -80,6 +81,7 @@ describe('a backup', () => {
   test('says of each log how far it got, and of its parts that they belong together', async () => {
     const [data, keys, vaultKeys] = await Promise.all(Object.values(to).map(readManifest));
     expect(data?.logs).toMatchObject([
+      { name: '_admin' },
       { name: 'default', size: 305, checkpoint: expect.stringContaining('\n305\n') },
       { name: 'default.access', size: 2 },
     ]);
@@ -118,12 +120,15 @@ describe('a backup', () => {
     instance.close();
     const whole = join(makeFolder(), 'whole');
     await take(data, { to: { data: whole } });
-    expect(rowsOf(join(whole, 'stele.db'))).toEqual(['default']);
+    expect(rowsOf(join(whole, 'stele.db'))).toEqual(['_admin', 'default']);
     // Of a log that is left out on purpose the row stays: its name is not given again.
     const none = join(makeFolder(), 'none');
     await take(data, { to: { data: none }, except: ['default'] });
-    expect(rowsOf(join(none, 'stele.db'))).toEqual(['default']);
-    expect(await readManifest(none)).toMatchObject({ except: ['default'], logs: [] });
+    expect(rowsOf(join(none, 'stele.db'))).toEqual(['_admin', 'default']);
+    expect(await readManifest(none)).toMatchObject({
+      except: ['default'],
+      logs: [{ name: '_admin' }],
+    });
     const unknown = join(makeFolder(), 'unknown');
     await expect(take(data, { to: { data: unknown }, except: ['half'] })).rejects.toMatchObject({
       code: 'not_found',
@@ -355,7 +360,7 @@ describe('a restore', () => {
     const data = join(folder, 'data');
     const { findings, manifest } = await restoreBackup({ ...watching, from: to, data });
     expect(findings).toEqual([]);
-    expect(manifest.logs).toHaveLength(2);
+    expect(manifest.logs).toHaveLength(3);
     expect(readdirSync(data).sort()).toEqual(
       [
         'keys',

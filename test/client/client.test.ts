@@ -188,7 +188,12 @@ test('the instance is administered: logs, gateways, tokens, keys', async () => {
   const { server, token } = await start();
   const admin = new InstanceClient({ base: server.url, token });
   expect(await admin.createLog({ name: 'b', visibility: 'private' })).toMatchObject({ size: 1 });
-  expect((await admin.listLogs()).map((log) => log.name)).toEqual(['b', 'default', 'notes']);
+  expect((await admin.listLogs()).map((log) => log.name)).toEqual([
+    '_admin',
+    'b',
+    'default',
+    'notes',
+  ]);
   const signer = makeSigner();
   const { spki, keyid } = signer.publicKey;
   const proof = await proofFor(admin, 'b', signer);

@@ -163,6 +163,20 @@ const examples = {
     kind: 'report',
     report: { type: 'evidence', digest: DIG, role: 'auditor', records: [ID], from: TS, to: TS },
   },
+  admin: {
+    ...commonMembers(LOG, { id: 'admin' }),
+    kind: 'admin',
+    admin: {
+      act: 'gateway.register',
+      state: 'begun',
+      holder: 'alice',
+      token: '0123456789abcdef',
+      approver: 'bob',
+      request: 'fedcba9876543210',
+      log: 'team-a',
+      details: { keyid: 'ab', source: 'gateway-1' },
+    },
+  },
 } as unknown as { readonly [K in AuditRecord['kind']]: Extract<AuditRecord, { kind: K }> };
 
 /** The example of a kind with the member at `path` set, or taken out where `value` is missing. */

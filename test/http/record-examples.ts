@@ -16,7 +16,8 @@ import type { Json } from '../../server/core/json.ts';
 import { leafHash } from '../../server/core/merkle.ts';
 import { CHALLENGE_BYTES, possessionMessage } from '../../server/core/possession.ts';
 import { useNativePrimitives } from '../../server/native.ts';
-import { call, type Place, placesOf } from './api.ts';
+import { makeSigner } from '../log/make.ts';
+import { call, type Place, placesOf, type Wanted } from './api.ts';
 import { roleToken, setUp } from './replay.ts';
 import { type Answer, World } from './world.ts';
 
@@ -128,9 +129,9 @@ async function recordAnswers(examples: Examples): Promise<Examples> {
   const world = await World.start();
   const document = (await world.get('/openapi.json')).json();
   const answers: Examples['answers'] = {};
-  const record = async (place: Place, wanted: Parameters<typeof call>[2] = {}) => {
-    const token = roleToken(world, place);
-    const answer = await call(world, place, { token, ...wanted });
+  const record = async (place: Place, wanted: Wanted = {}, asked = world) => {
+    const token = roleToken(asked, place);
+    const answer = await call(asked, place, { token, ...wanted });
     const type = answer.headers['content-type'] ?? '';
     if (answer.status >= 300) throw new Error(`${place.id}: ${answer.status} ${answer.text}`);
     const media = ((answers[place.id] ??= {})[answer.status] ??= {});
@@ -144,7 +145,8 @@ async function recordAnswers(examples: Examples): Promise<Examples> {
   const places = placesOf(document);
   await setUp(world, places, record);
   // Where a log goes on can be asked once it does.
-  const reading = places.filter(({ method, id }) => method === 'GET' && id !== 'getNext');
+  const later = ['getNext', 'listRequests'];
+  const reading = places.filter(({ method, id }) => method === 'GET' && !later.includes(id));
   for (const place of reading) await record(place);
   const byId = (id: string) => places.find((place) => place.id === id)!;
   await record(byId('submitEntry'));
@@ -164,6 +166,31 @@ async function recordAnswers(examples: Examples): Promise<Examples> {
     await record(byId(id));
   }
   for (const id of ['getDescription', 'getReference']) delete answers[id];
+  await recordWaiting(byId, record);
   await world.stop();
   return { ...examples, answers };
+}
+
+/** What is answered where acts on keys take two persons. */
+async function recordWaiting(
+  byId: (id: string) => Place,
+  record: (place: Place, wanted: Wanted, asked: World) => Promise<void>,
+): Promise<void> {
+  const world = await World.start({ settings: { twoPersons: true, requirePossession: false } });
+  await world.log('team-a');
+  const ask = (id: string, wanted: Wanted = {}) => record(byId(id), wanted, world);
+  const id = () => world.instance.listRequests()[0]?.id ?? '';
+  const keys = { holder: 'alice', roles: ['keys'], logs: ['team-a'] };
+  const gateway = { key: toBase64(makeSigner().publicKey.spki), source: 'gateway-1' };
+  const token = world.token({ holder: 'alice', roles: ['admin'] });
+  const approve = world.token({ holder: 'bob', roles: ['approve'] });
+  await ask('registerGateway', { token, body: JSON.stringify(gateway) });
+  await ask('listRequests', { token });
+  await ask('approveRequest', { token: approve, values: { id: id() } });
+  await ask('createToken', { token, body: JSON.stringify(keys) });
+  await ask('rejectRequest', { token, values: { id: id() } });
+  await ask('revokeGateway', { token });
+  const [admin] = world.instance.listTokens();
+  await ask('revokeToken', { token, values: { id: admin?.id ?? '' } });
+  await world.stop();
 }

@@ -28,6 +28,8 @@ const MAY: Readonly<Record<string, readonly Caller[]>> = {
   'key keepers': ['keys', 'admin'],
   watchers: ['metrics', 'admin'],
   admins: ['admin'],
+  approvers: ['approve'],
+  'those who ask and approve': ['approve', 'keys', 'admin'],
 };
 
 interface Case {
@@ -119,6 +121,7 @@ function makeCases(leaf: string, recordId: string): Case[] {
     get(`${L}/v1/entries`, `${L}/v1/entries?start=0&limit=1`, 'readers', 'anyone'),
     get(`${L}/v1/entries/{index}`, `${L}/v1/entries/0`, 'readers', 'anyone'),
     get(`${L}/v1/feed`, `${L}/v1/feed?limit=1`, 'readers', 'anyone'),
+    { ...get(`${L}/v1/next`, `${L}/v1/next`, 'anyone'), ok: 404 },
     get(`${L}/v1/sources`, `${L}/v1/sources`, 'readers', 'anyone'),
     get(`${L}/v1/receipts/{id}`, `${L}/v1/receipts/1`, 'readers', 'anyone'),
     // Only team-a has this entry: a caller who may ask the public log hears that it is not there.
@@ -267,6 +270,23 @@ function makeCases(leaf: string, recordId: string): Case[] {
       public: 'admins',
       ok: 404,
     },
+    get('/v1/admin/requests', '/v1/admin/requests', 'those who ask and approve'),
+    {
+      pattern: '/v1/admin/requests/{id}/approve',
+      method: 'POST',
+      path: `/v1/admin/requests/${'0'.repeat(16)}/approve`,
+      proofs: 'approvers',
+      public: 'approvers',
+      ok: 404,
+    },
+    {
+      pattern: '/v1/admin/requests/{id}',
+      method: 'DELETE',
+      path: `/v1/admin/requests/${'0'.repeat(16)}`,
+      proofs: 'those who ask and approve',
+      public: 'those who ask and approve',
+      ok: 404,
+    },
   ];
 }
 
@@ -369,7 +389,7 @@ describe('a token for other logs', () => {
         const open = one.proofs === 'anyone';
         const what = `${caller}: ${one.method} ${one.path}: ${answer.text.slice(0, 200)}`;
         expect(answer.status, what).toSatisfy((status: number) =>
-          open ? status === 200 : status === 403 || status === 404,
+          open ? status === one.ok : status === 403 || status === 404,
         );
       }
     }

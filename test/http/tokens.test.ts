@@ -4,8 +4,9 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { mintToken, type TokenOptions } from '../../server/admin/tokens.ts';
 import { hasCode } from '../../server/core/errors.ts';
-import { mintToken, type TokenOptions, Tokens } from '../../server/http/tokens.ts';
+import { Tokens } from '../../server/http/tokens.ts';
 import { InstanceStore } from '../../server/storage/instance.ts';
 
 let folder: string;

@@ -1,6 +1,7 @@
 /** Work on a schedule: one turn at a time, and a turn that fails is not the last. */
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { Journal } from '../../server/admin/journal.ts';
 import { SteleError } from '../../server/core/errors.ts';
 import { rolling } from '../../server/main/rolling.ts';
 import { scheduled } from '../../server/main/scheduled.ts';
@@ -93,7 +94,12 @@ describe('logs that are rolled over by a schedule', () => {
     clock.ms = Date.UTC(2027, 0, 1);
     for (const name of ['a', 'b']) await logs.create({ name });
     await logs.roll('a', 'a-2');
-    const end = rolling({ schedule: '0 0 1 1 *', logs: ['a', 'missing', 'b'] }, logs, scheduling());
+    const end = rolling(
+      { schedule: '0 0 1 1 *', logs: ['a', 'missing', 'b'] },
+      logs,
+      scheduling(),
+      new Journal(logs, expect.unreachable),
+    );
     await vi.advanceTimersByTimeAsync(23 * 3_600_000);
     expect(logs.newest('a')).toBe('a-2');
     await vi.advanceTimersByTimeAsync(2 * 3_600_000);
@@ -110,7 +116,12 @@ describe('logs that are rolled over by a schedule', () => {
   test('are none without a schedule', async () => {
     const { logs } = openInstance(temporaryFolder());
     await logs.create({ name: 'a' });
-    const end = rolling({ schedule: undefined, logs: ['a'] }, logs, scheduling());
+    const end = rolling(
+      { schedule: undefined, logs: ['a'] },
+      logs,
+      scheduling(),
+      new Journal(logs, expect.unreachable),
+    );
     await vi.advanceTimersByTimeAsync(400 * 86_400_000);
     await end();
     expect(logs.newest('a')).toBe('a');

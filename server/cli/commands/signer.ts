@@ -103,7 +103,7 @@ function add(cli: Cli): Command {
     .option('--json', 'print JSON')
     .addHelpText(
       'after',
-      '\nExamples:\n  $ stele signer add log.example.com/logs/team-a --keys ./signer-keys --identity-key team-a.pem' +
+      '\nExample:\n  $ stele signer add log.example.com/logs/team-a --keys ./signer-keys --identity-key team-a.pem' +
         '\n  $ stele signer add log.example.com/logs/team-a --keys ./signer-keys --next identity',
     )
     .action(

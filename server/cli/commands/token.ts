@@ -2,6 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { Command, Option } from 'commander';
+import { WaitsForApproval } from '../../client/instance.ts';
 import { administer, cells } from '../administration.ts';
 import type { Cli } from '../program.ts';
 import { table } from '../terminal.ts';
@@ -48,11 +49,18 @@ function create(cli: Cli): Command {
         administer(cli, options, async (admin, voice) => {
           const { holder, role: roles, log: logs, expires, output } = options;
           const asked = { holder, roles, logs, ...(expires === undefined ? {} : { expires }) };
-          const { token, ...made } = await admin.createToken(asked);
-          if (output !== undefined) {
+          const keep = (token: string) => {
+            if (output === undefined) return `token  ${token}`;
             const path = resolve(cli.world.cwd, output);
             writeFileSync(path, `${token}\n`, { mode: 0o600, flag: 'wx' });
-          }
+            return `token  in ${output}`;
+          };
+          const { token, ...made } = await admin.createToken(asked).catch((error: unknown) => {
+            // Whoever asked has the token, which opens nothing before somebody approves.
+            if (error instanceof WaitsForApproval) voice.say(keep(error.token ?? ''));
+            throw error;
+          });
+          const kept = keep(String(token));
           voice.say(
             ...table([
               ['id', ...cells(made, 'id')],
@@ -60,7 +68,7 @@ function create(cli: Cli): Command {
               ['logs', logs.join(',')],
             ]),
           );
-          voice.say(output === undefined ? `token  ${token}` : `token  in ${output}`);
+          voice.say(kept);
           voice.json(output === undefined ? { ...made, token } : made);
         }),
       ),

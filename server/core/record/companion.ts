@@ -6,6 +6,7 @@
  */
 import { REASON_MAX, RECORD_LIST_MAX } from '../limits.ts';
 import {
+  anyObject,
   bool,
   constant,
   int,
@@ -157,10 +158,38 @@ export const report = object(
   {},
 );
 
+/** What becomes of an act of administration, step by step. */
+export const ADMIN_STATES = ['requested', 'rejected', 'begun', 'done', 'failed'] as const;
+
+/**
+ * Somebody administered the instance: before it is done, an entry says what is to be done and by whom, and
+ * another after it what came of it. A request is an act that waits for the approval of somebody else.
+ */
+export const admin = object(
+  {
+    ...base,
+    kind: constant('admin'),
+    admin: object(
+      { act: token, state: oneOf(ADMIN_STATES), holder: str },
+      {
+        token: str,
+        approver: str,
+        request: str,
+        log: str,
+        details: anyObject,
+        begun: int(),
+        error: str,
+      },
+    ),
+  },
+  {},
+);
+
 export type GapRecord = Shaped<typeof gap>;
 export type HeartbeatRecord = Shaped<typeof heartbeat>;
 export type AccessRecord = Shaped<typeof access>;
 export type ErasureRecord = Shaped<typeof erasure>;
 export type HoldRecord = Shaped<typeof hold>;
 export type AnnotationRecord = Shaped<typeof annotation>;
+export type AdminRecord = Shaped<typeof admin>;
 export type ReportRecord = Shaped<typeof report>;

@@ -1,20 +1,20 @@
 /** `/v1/admin`: logs, gateways, keys, tokens. The bodies' schemas are those that judge them. */
+import type { Act } from '../../admin/act.ts';
+import { registerGateway } from '../../admin/gateways.ts';
+import { changeLog, createLog, freezeLog, retireLog, rollLog } from '../../admin/logs.ts';
+import { createToken, TOKEN_ID } from '../../admin/tokens.ts';
 import { JSON_TYPE } from '../answer.ts';
-import { NewGateway } from '../routes/admin-gateways.ts';
-import { ChangedLog, FrozenLog, NewLog, NextLog, RetiredLog } from '../routes/admin-logs.ts';
-import { NewToken } from '../routes/admin-tokens.ts';
 import { ADMIN_BYTES_MAX } from '../settings.ts';
-import { TOKEN_ID } from '../tokens.ts';
 import { ref } from './components.ts';
 import type { Answer, Body, Descriptions, Parameter } from './description.ts';
 import examples from './examples.json' with { type: 'json' };
 import { KEY } from './parameters.ts';
 import { schemaOf, shownNumber } from './schema.ts';
 
-function body(schema: unknown, example: string): Body {
+function body({ wanted }: Pick<Act<unknown>, 'wanted'>, example: string): Body {
   return {
     text: `JSON of at most ${shownNumber(ADMIN_BYTES_MAX)} bytes.`,
-    types: { [JSON_TYPE]: { schema: schemaOf(schema), example } },
+    types: { [JSON_TYPE]: { schema: schemaOf(wanted), example } },
   };
 }
 
@@ -42,13 +42,27 @@ const ID: Parameter = {
   example: examples.values.token_id,
 };
 
+const REQUEST: Parameter = {
+  name: 'id',
+  in: 'path',
+  text: 'The request’s id, as the list has it.',
+  schema: { type: 'string', pattern: '^[0-9a-f]{16}$' },
+  example: '0123456789abcdef',
+};
+
+/** Of an act on keys, where the two-person rule is on. */
+const WAITING = answer(
+  'Waiting',
+  'Nothing is done yet: with `admin.two_persons` it waits until another holder approves it.',
+);
+
 const logs: Descriptions = {
   'POST /v1/admin/logs': {
     id: 'createLog',
     tag: 'Administration',
     summary: 'Create a log',
     text: 'With its keys, its genesis entry, and its access log.',
-    body: body(NewLog, 'log'),
+    body: body(createLog, 'log'),
     answers: { 201: answer('Log', 'Created.') },
     refusals: ['not_found', 'conflict', 'split_view'],
   },
@@ -72,7 +86,7 @@ const logs: Descriptions = {
     summary: 'Change who may see a log, or what it admits',
     text: 'What is not named stays. New rules are an entry of the log and hold from the next one on; a limit that is null is taken away. Who may see a log is no part of its history.',
     parameters: [ADMIN_LOG],
-    body: body(ChangedLog, 'change'),
+    body: body(changeLog, 'change'),
     answers: { 200: answer('Log', 'The log as it is now.') },
     refusals: ['not_found', 'frozen', 'split_view'],
   },
@@ -82,7 +96,7 @@ const logs: Descriptions = {
     summary: 'End a log',
     text: 'Its last entry says so. It takes nothing more, for good, and is served as before; who lost an answer still gets it. A second time changes nothing.',
     parameters: [ENDING_LOG],
-    body: body(FrozenLog, 'freeze'),
+    body: body(freezeLog, 'freeze'),
     answers: { 200: answer('Log', 'The log, which has ended.') },
     refusals: ['not_found', 'split_view'],
   },
@@ -92,7 +106,7 @@ const logs: Descriptions = {
     summary: 'End a log and begin the one that follows it',
     text: 'The new log has the old one’s visibility, rules and gateways; its genesis names the old one’s last head, and the old one’s last entry names the new log. Clients follow by `next`. The token must be bound to `*` or to both names.',
     parameters: [{ ...ADMIN_LOG, example: 'team-c' }],
-    body: body(NextLog, 'roll'),
+    body: body(rollLog, 'roll'),
     answers: { 201: answer('Log', 'The log that follows.') },
     refusals: ['not_found', 'conflict', 'frozen', 'split_view'],
   },
@@ -102,7 +116,7 @@ const logs: Descriptions = {
     summary: 'Have a log removed',
     text: 'Ends it, and after the cooling period removes its entries, content and keys; export it first. Its access log, its name and its last checkpoint stay.',
     parameters: [ENDING_LOG],
-    body: body(RetiredLog, 'retire'),
+    body: body(retireLog, 'retire'),
     answers: { 200: answer('Log', 'The log, and when it is removed.') },
     refusals: ['not_found', 'split_view'],
   },
@@ -140,9 +154,9 @@ const gateways: Descriptions = {
     summary: 'Register a gateway’s key',
     text: 'An entry of the log says so: from that entry on, what the key signs is taken, within its period. A key that is registered already is answered with the entry that did it; with another period it is registered again.',
     parameters: [ADMIN_LOG],
-    body: body(NewGateway, 'gateway'),
-    answers: { 201: answer('Gateway', 'Registered.') },
-    refusals: ['not_found', 'unverified', 'frozen', 'split_view'],
+    body: body(registerGateway, 'gateway'),
+    answers: { 201: answer('Gateway', 'Registered.'), 202: WAITING },
+    refusals: ['not_found', 'conflict', 'unverified', 'frozen', 'split_view'],
   },
   'GET /v1/admin/logs/{log}/gateways': {
     id: 'listGateways',
@@ -158,8 +172,8 @@ const gateways: Descriptions = {
     summary: 'Revoke a gateway’s key',
     text: 'An entry of the log says so. What the key signed before stays good. A second time is answered with the same entry.',
     parameters: [ADMIN_LOG, KEY],
-    answers: { 200: answer('RevokedGateway', 'Revoked.') },
-    refusals: ['not_found', 'frozen', 'split_view'],
+    answers: { 200: answer('RevokedGateway', 'Revoked.'), 202: WAITING },
+    refusals: ['not_found', 'conflict', 'frozen', 'split_view'],
   },
 };
 
@@ -168,8 +182,9 @@ const tokens: Descriptions = {
     id: 'createToken',
     tag: 'Administration',
     summary: 'Make a token',
-    body: body(NewToken, 'token'),
-    answers: { 201: answer('NewToken', 'Made. The token is shown this once.') },
+    body: body(createToken, 'token'),
+    answers: { 201: answer('NewToken', 'Made. The token is shown this once.'), 202: WAITING },
+    refusals: ['conflict'],
   },
   'GET /v1/admin/tokens': {
     id: 'listTokens',
@@ -183,9 +198,42 @@ const tokens: Descriptions = {
     tag: 'Administration',
     summary: 'Revoke a token',
     parameters: [ID],
-    answers: { 200: answer('RevokedToken', 'From now on it opens nothing.') },
-    refusals: ['not_found'],
+    answers: { 200: answer('RevokedToken', 'From now on it opens nothing.'), 202: WAITING },
+    refusals: ['not_found', 'conflict'],
   },
 };
 
-export const administrationDescriptions: Descriptions = { ...logs, ...gateways, ...tokens };
+const requests: Descriptions = {
+  'GET /v1/admin/requests': {
+    id: 'listRequests',
+    tag: 'Administration',
+    summary: 'Acts that wait for a second person',
+    text: 'With `admin.two_persons`, acts on keys wait here until another holder approves them, for 7 days.',
+    answers: { 200: answer('RequestList', 'The requests, the oldest first.') },
+  },
+  'POST /v1/admin/requests/{id}/approve': {
+    id: 'approveRequest',
+    tag: 'Administration',
+    summary: 'Approve what somebody else asked for',
+    text: 'It is done, and the answer is that of the act. Whoever asked for it cannot approve it, whatever tokens he has; nor is it done when the token that asked is good no more.',
+    parameters: [REQUEST],
+    answers: { 200: answer('Approved', 'Done.') },
+    refusals: ['not_found', 'conflict', 'frozen', 'split_view'],
+  },
+  'DELETE /v1/admin/requests/{id}': {
+    id: 'rejectRequest',
+    tag: 'Administration',
+    summary: 'Withdraw a request, or refuse one',
+    text: 'Whoever asked withdraws it; with the role `approve` anybody’s is refused.',
+    parameters: [REQUEST],
+    answers: { 200: answer('RejectedRequest', 'It waits no more.') },
+    refusals: ['not_found', 'conflict'],
+  },
+};
+
+export const administrationDescriptions: Descriptions = {
+  ...logs,
+  ...gateways,
+  ...tokens,
+  ...requests,
+};

@@ -4,6 +4,7 @@
  * Bounds are the constants that the parsers use. The forms themselves are explained in `docs/formats.md`
  * and `docs/formats-http.md`.
  */
+import { TOKEN, TOKEN_ID } from '../../admin/tokens.ts';
 import { CODES } from '../../core/errors.ts';
 import { ALGORITHMS } from '../../core/keys.ts';
 import {
@@ -21,14 +22,13 @@ import {
 import { CHALLENGE_BYTES } from '../../core/possession.ts';
 import { CONTINUITIES } from '../../core/record/control.ts';
 import { HASH_BYTES } from '../../core/units.ts';
-import { LOG_NAME } from '../../log/logs.ts';
+import { ROW_NAME } from '../../log/names.ts';
 import { LOG_STATES, ROLES, VISIBILITIES } from '../../storage/instance.ts';
 import { TITLE } from '../errors.ts';
 import { DETAIL_CHARS_MAX } from '../problem.ts';
 import { CHECKS, LOG_CHECKS, NAMED_MAX, READINESS } from '../readiness.ts';
 import { RECORD_ID } from '../routes/entries.ts';
 import { PAGE_ENTRIES_MAX } from '../settings.ts';
-import { TOKEN, TOKEN_ID } from '../tokens.ts';
 import { list, object, type Schema } from './schema.ts';
 
 export const COUNT: Schema = {
@@ -74,7 +74,7 @@ export const CHECKPOINT: Schema = {
   description: 'A signed note [C2SP tlog-checkpoint], verbatim.',
 };
 export const RECORD_UUID: Schema = { type: 'string', pattern: RECORD_ID.source };
-export const NAME: Schema = { type: 'string', pattern: LOG_NAME.source };
+export const NAME: Schema = { type: 'string', pattern: ROW_NAME.source };
 export const SOURCE: Schema = { type: 'string', minLength: 1, maxLength: SOURCE_ID_MAX };
 const PROOF: Schema = list(HASH_BASE64, { maxItems: PROOF_HASHES_MAX });
 const VISIBILITY: Schema = {
@@ -152,6 +152,16 @@ const LOG_ROW = {
   'next?': { ...ORIGIN, description: 'The log that goes on where this one ended.' },
   'retire_at?': { ...TIME, description: 'When its files are removed, or were.' },
   'final?': { ...CHECKPOINT, description: 'The last checkpoint of a log that is gone.' },
+} as const satisfies Record<string, Schema>;
+
+const REQUEST_ROW = {
+  id: { type: 'string', pattern: '^[0-9a-f]{16}$' },
+  act: { type: 'string', pattern: '^[a-z]+\\.[a-z]+$' },
+  'log?': NAME,
+  details: { type: 'object', description: 'What is to be done.' },
+  holder: { type: 'string', description: 'Who asked for it.' },
+  requested: TIME,
+  expires: TIME,
 } as const satisfies Record<string, Schema>;
 
 export const SCHEMAS = {
@@ -375,6 +385,18 @@ export const SCHEMAS = {
   }),
   TokenList: object({ tokens: list(to('Token')) }),
   RevokedToken: object({ id: TOKEN_ROW.id, revoked: TIME }),
+  Request: object(REQUEST_ROW),
+  RequestList: object({ requests: list(to('Request')) }),
+  Waiting: object({
+    request: to('Request'),
+    'token?': {
+      type: 'string',
+      pattern: TOKEN.source,
+      description: 'Shown this once; it opens nothing before the request is approved.',
+    },
+  }),
+  Approved: { type: 'object', description: 'What the act answers that was asked for.' },
+  RejectedRequest: object({ id: REQUEST_ROW.id, rejected: TIME }),
   WellKnown: object({
     name: { type: 'string', const: 'stele' },
     version: { type: 'string' },

@@ -53,6 +53,8 @@ const WHO = {
   submit: 'For a token bound to the log.',
   content: 'For a token bound to the log.',
   keys: 'For a token bound to the log.',
+  approve: 'For a token bound to the log, of another holder than the one who asked.',
+  requests: 'Sees only what is about logs that the token is bound to.',
   metrics: 'For a token of one of the roles named here, whatever logs it is bound to.',
   admin: 'Sees and changes only the logs that the token is bound to.',
 } as const satisfies Record<Access, string>;

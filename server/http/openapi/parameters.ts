@@ -27,8 +27,11 @@ export const TO = count('to', 'The larger tree size.', 4);
 export const LOG: Parameter = {
   name: 'log',
   in: 'path',
-  text: 'The log’s name. `NAME.access` is the log of reads of its content.',
-  schema: { type: 'string', pattern: '^[a-z0-9][a-z0-9-]{0,62}(?:\\.access)?$' },
+  text: 'The log’s name. `NAME.access` is the log of reads of its content, `_admin` that of administration.',
+  schema: {
+    type: 'string',
+    pattern: '^(?:_admin(?:-[1-9][0-9]{0,3})?|[a-z0-9][a-z0-9-]{0,62}(?:\\.access)?)$',
+  },
   example: 'team-a',
 };
 

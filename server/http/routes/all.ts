@@ -1,9 +1,7 @@
 /** Every route there is, in one list: the router, the documents and the tests read it. */
 import type { Parts } from '../app.ts';
 import type { Route } from '../call.ts';
-import { adminGatewayRoutes } from './admin-gateways.ts';
-import { adminLogRoutes } from './admin-logs.ts';
-import { adminTokenRoutes } from './admin-tokens.ts';
+import { adminRoutes } from './admin.ts';
 import { batchRoutes } from './batch.ts';
 import { contentRoutes } from './content.ts';
 import { ctRoutes } from './ct.ts';
@@ -32,9 +30,7 @@ export function allRoutes(parts: Parts): readonly Route[] {
     ...contentRoutes(parts),
     ...instanceRoutes(parts),
     ...metricsRoutes(parts),
-    ...adminLogRoutes(parts),
-    ...adminGatewayRoutes(parts),
-    ...adminTokenRoutes(parts),
+    ...adminRoutes(parts),
     ...referenceRoutes(parts, () => routes),
   ];
   return routes;

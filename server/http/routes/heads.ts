@@ -4,6 +4,7 @@
  * `tree-head?wait=20&beyond=SIZE` is held until the log has more than SIZE entries. Whoever waits is one
  * of a bounded number, in the log's own list (`log/growth.ts`), and costs nothing until the log grows.
  */
+import { unknownLog } from '../../admin/actor.ts';
 import { toBase64 } from '../../core/bytes.ts';
 import { parseDecimal } from '../../core/decimal.ts';
 import { type Hash, type TreeSize, treeSize } from '../../core/units.ts';
@@ -13,7 +14,7 @@ import type { Head } from '../../storage/store.ts';
 import { JSON_TYPE, sendHead, sendJson, type TaggedBody, TEXT_TYPE, tagged } from '../answer.ts';
 import type { Parts } from '../app.ts';
 import { type Call, type Log, type LogRoute, param } from '../call.ts';
-import { unknownLog } from '../errors.ts';
+
 import { hold } from '../hold.ts';
 import { isVisible } from '../roles.ts';
 import { parseWait } from './receipts.ts';

@@ -7,7 +7,8 @@
  */
 import type { Config } from '../../config.ts';
 import { sha256, utf8 } from '../../core/bytes.ts';
-import { ACCESS_SUFFIX, type Logs } from '../../log/logs.ts';
+import type { Logs } from '../../log/logs.ts';
+import { keptFor } from '../../log/names.ts';
 import type { CheckRow } from '../../storage/checks.ts';
 import type { InstanceStore } from '../../storage/instance.ts';
 import { type Scheduling, scheduled } from '../scheduled.ts';
@@ -49,10 +50,10 @@ export function weeklyAt(originBase: string): string {
 }
 
 async function checkAll(options: CheckingOptions, signal: AbortSignal): Promise<void> {
-  for (const { name, origin } of options.logs.list()) {
-    for (const suffix of ['', ACCESS_SUFFIX]) {
+  for (const log of options.logs.list()) {
+    for (const { name, suffix } of keptFor(log.name)) {
       if (signal.aborted) return;
-      await checkOne(options, name + suffix, origin + suffix, signal);
+      await checkOne(options, name, log.origin + suffix, signal);
     }
   }
 }

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { CheckRequest } from '../../cli/program.ts';
 import type { Config } from '../../config.ts';
 import { SteleError, shown } from '../../core/errors.ts';
-import { ACCESS_SUFFIX } from '../../log/logs.ts';
+import { boundName, keptFor } from '../../log/names.ts';
 import { type CheckRow, noteChecks } from '../../storage/checks.ts';
 import { listLogs } from '../../storage/instance.ts';
 import { openKek } from '../../vault/keyring.ts';
@@ -37,12 +37,14 @@ export async function checkLogs(
 
 /** NAME stands for its access log as well; NAME.access for that one alone. */
 function wanted(path: string, name: string | undefined) {
-  const all = listLogs(path).flatMap((log) => {
-    const access = { name: log.name + ACCESS_SUFFIX, origin: log.origin + ACCESS_SUFFIX };
-    return log.isGone ? [access] : [{ name: log.name, origin: log.origin }, access];
-  });
+  const all = listLogs(path).flatMap((log) =>
+    keptFor(log.name, log.isGone).map((kept) => ({
+      name: kept.name,
+      origin: log.origin + kept.suffix,
+    })),
+  );
   if (name === undefined) return all;
-  const found = all.filter((log) => log.name === name || log.name === name + ACCESS_SUFFIX);
+  const found = all.filter((log) => log.name === name || boundName(log.name) === name);
   if (found.length === 0) throw new SteleError('not_found', `there is no log ${shown(name)}`);
   return found;
 }

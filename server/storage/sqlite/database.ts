@@ -13,6 +13,12 @@ import { SteleError } from '../../core/errors.ts';
 
 export type Db = Database.Database;
 
+/**
+ * KiB of pages that a connection keeps: the many logs of an instance have two each, and better-sqlite3 is
+ * compiled with 16 MB. What does not fit is in the system's page cache, which is shared.
+ */
+const CACHE_KIB = 1_024;
+
 const MIGRATIONS = fileURLToPath(new URL('../../../migrations/', import.meta.url));
 
 export type Schema = 'sqlite' | 'instance' | 'vault';
@@ -25,6 +31,7 @@ export function openForWriting(path: string, schema: Schema): Db {
     db.pragma('synchronous = FULL');
     db.pragma('foreign_keys = ON');
     db.pragma('trusted_schema = OFF');
+    db.pragma(`cache_size = -${CACHE_KIB}`);
     migrate(db, schema);
     return db;
   } catch (error) {
@@ -38,6 +45,7 @@ export function openForReading(path: string): Db {
   try {
     const db = new Database(path, { readonly: true, fileMustExist: true, timeout: 5_000 });
     db.pragma('trusted_schema = OFF');
+    db.pragma(`cache_size = -${CACHE_KIB}`);
     return db;
   } catch (error) {
     throw storageError(error, path);

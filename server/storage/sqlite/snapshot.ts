@@ -9,7 +9,8 @@
  *
  * The copy is one file: it has no write-ahead log and can be read where nothing may be written.
  */
-import { chmodSync, closeSync, fsyncSync, openSync } from 'node:fs';
+import { chmodSync, closeSync, fsyncSync, openSync, statfsSync } from 'node:fs';
+import { dirname } from 'node:path';
 import Database from 'better-sqlite3';
 import { SteleError } from '../../core/errors.ts';
 import { type Db, openForReading, storageError } from './database.ts';
@@ -79,12 +80,17 @@ const REFUSED = /^SQLITE_(FULL|CANTOPEN|IOERR_(WRITE|FSYNC|DIR_FSYNC))/;
 function copyError(error: unknown, from: string, to: string): Error {
   const code = (error as { code?: unknown }).code;
   if (typeof code !== 'string') return storageError(error, from);
-  if (code === 'SQLITE_FULL' || code === 'ENOSPC' || code === 'EDQUOT') {
+  if (code === 'SQLITE_FULL' || code === 'ENOSPC' || code === 'EDQUOT' || isFull(code, to)) {
     return new SteleError('storage', `${to}: the disk is full`, { cause: error, retryAfterS: 30 });
   }
   const reason = error instanceof Error ? error.message : code;
   const isTarget = !code.startsWith('SQLITE_') || REFUSED.test(code);
   return new SteleError('storage', `${isTarget ? to : from}: ${reason}`, { cause: error });
+}
+
+/** Not every step of SQLite tells a full disk from a broken one. */
+function isFull(code: string, to: string): boolean {
+  return code.startsWith('SQLITE_IOERR') && statfsSync(dirname(to)).bavail === 0;
 }
 
 function syncFile(path: string): void {

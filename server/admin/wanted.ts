@@ -1,40 +1,41 @@
-/** Bodies of administration: closed JSON objects, small, read strictly. */
+/** What callers of administration send: the parts that several bodies have. */
 import * as v from 'valibot';
-import { malformed, shown } from '../../core/errors.ts';
-import { parseJson } from '../../core/json.ts';
-import type { Parts } from '../app.ts';
-import { judgeBodyHeaders, readBody } from '../body.ts';
-import type { Call } from '../call.ts';
-import { ADMIN_BYTES_MAX } from '../settings.ts';
+import { malformed, shown } from '../core/errors.ts';
+import { LOG_NAME } from '../log/names.ts';
 
 /** An object of these members and no others. Valibot alone takes a list for an object without members. */
 export function closed<const E extends v.ObjectEntries>(entries: E) {
   return v.pipe(v.custom<object>(isPlainObject, 'not an object'), v.strictObject(entries));
 }
 
+/** Of an act that its name says all about. */
+export const Nothing = closed({});
+
 function isPlainObject(value: unknown): boolean {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** The body as `schema` says, or `malformed` with the place and the rule. Bytes from strangers. */
-export async function readObject<S extends v.GenericSchema>(
-  parts: Parts,
-  call: Call,
+/** `value` as `schema` says, or `malformed` with the place, below `what` where that is named, and the rule. */
+export function parseWanted<S extends v.GenericSchema>(
   schema: S,
-): Promise<v.InferOutput<S>> {
-  judgeBodyHeaders(call.ctx.req, ['application/json'], ADMIN_BYTES_MAX);
-  const bounds = { bytesMax: ADMIN_BYTES_MAX, timeoutMs: parts.settings.bodyTimeoutMs };
-  const body = await readBody(call, bounds, parts);
-  const result = v.safeParse(schema, parseJson(body, 'body'));
+  value: unknown,
+  what?: string,
+): v.InferOutput<S> {
+  const result = v.safeParse(schema, value);
   if (result.success) return result.output;
   const [issue] = result.issues;
-  const path = issue.path?.map((item) => String(item.key)).join('.');
-  throw malformed(`body${path === undefined ? '' : `.${path}`}`, lowerFirst(issue.message));
+  const path = [what, ...(issue.path ?? []).map((item) => item.key)];
+  throw malformed(path.filter((step) => step !== undefined).join('.'), lowerFirst(issue.message));
 }
 
 function lowerFirst(text: string): string {
   return text.slice(0, 1).toLowerCase() + text.slice(1);
 }
+
+export const Name = v.pipe(
+  v.string(),
+  v.regex(LOG_NAME, `not a name of the form ${LOG_NAME.source}`),
+);
 
 const TIME_FORM = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?Z$/;
 
