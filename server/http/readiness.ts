@@ -9,12 +9,13 @@
  *
  * Only logs that are open are looked at; one that is not is opened when an entry comes, and then it shows.
  */
+import { isBound } from '../admin/actor.ts';
 import { SteleError } from '../core/errors.ts';
 import type { Log } from '../log/log.ts';
+import { boundName } from '../log/names.ts';
 import type { TokenRow } from '../storage/instance.ts';
 import type { Parts } from './app.ts';
 import { Refusal } from './errors.ts';
-import { boundName, isBound } from './roles.ts';
 
 /** How far a clock may be behind a head that it was signed by. */
 const BEHIND_MS = 60_000;
