@@ -476,8 +476,12 @@ export class Appender<C extends StagedContent> {
     this.#ports.meter?.committed(fresh.length, performance.now() - begunMs);
   }
 
-  /** From here on the batch is part of the log. */
+  /**
+   * From here on the batch is part of the log, and its head is given out: to nobody before it is remembered
+   * outside the data folder (P2). Where that fails the batch stays unsettled, and this is tried again.
+   */
   #adopt(prepared: Prepared, head: Head): void {
+    this.#ports.remember(head);
     const { tree, tiles, fresh, draft, quota, slice } = prepared;
     this.#unsettled = undefined;
     this.#tree = tree;
@@ -497,7 +501,6 @@ export class Appender<C extends StagedContent> {
       if (admitted.control) this.#ports.registry.apply(admitted.entry, index);
     }
     this.#ports.committed(head, tiles);
-    this.#ports.remember(head);
   }
 
   /**

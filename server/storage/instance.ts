@@ -4,7 +4,13 @@
  */
 import { SteleError } from '../core/errors.ts';
 import { type CheckRow, prepareChecks } from './checks.ts';
-import { type Db, openForReading, openForWriting, storageError } from './sqlite/database.ts';
+import {
+  checkSchema,
+  type Db,
+  openForReading,
+  openForWriting,
+  storageError,
+} from './sqlite/database.ts';
 
 export const VISIBILITIES = ['public', 'proofs', 'private'] as const;
 export type Visibility = (typeof VISIBILITIES)[number];
@@ -303,6 +309,7 @@ export function settleInstanceCopy(copy: Db): SeenLog[] {
 export function listLogs(path: string): SeenLog[] {
   const db = openForReading(path);
   try {
+    checkSchema(db, 'instance');
     return selectSeen(db);
   } catch (error) {
     throw storageError(error, path);

@@ -9,13 +9,15 @@ import { SteleError } from '../../server/core/errors.ts';
 import { leafIndex, treeSize } from '../../server/core/units.ts';
 import type { Signer } from '../../server/keys/signer.ts';
 import type { StagedContent } from '../../server/log/append.ts';
+import { HighWater } from '../../server/log/high-water.ts';
 import { Log, type LogOptions } from '../../server/log/log.ts';
+import { Memories, type Memory } from '../../server/log/memories.ts';
 import { MemoryStore } from '../../server/storage/memory.ts';
 import { FsyncFailed } from '../../server/storage/sqlite/database.ts';
 import type { LogStore } from '../../server/storage/store.ts';
 import { temporaryFolder } from '../temporary.ts';
 import { Faults, faulty, type Moment } from './fail.ts';
-import { checkWhole, Gateway, logOptions, startLog, submit, wrappedKeys } from './make.ts';
+import { checkWhole, Gateway, logOptions, ORIGIN, startLog, submit, wrappedKeys } from './make.ts';
 import { TestSigner, withSigner } from './test-signer.ts';
 
 interface World {
@@ -92,6 +94,37 @@ describe.each([
     expect(opened.head().size).toBe(2 + entries.length);
     await checkWhole(opened);
   });
+});
+
+test('when a head cannot be remembered outside the data folder, nobody gets it before it can', async () => {
+  const file = new HighWater(temporaryFolder());
+  let isAway = false;
+  const memory: Memory = {
+    kind: 'high-water',
+    isLocal: true,
+    placeOf: (origin) => file.placeOf(origin),
+    recall: (origin) => file.recall(origin),
+    remember: (head) => {
+      if (isAway) throw new SteleError('storage', 'the state folder is away');
+      file.remember(head);
+    },
+  };
+  const { log, gateway } = await startLog(
+    logOptions({ stateFolder: temporaryFolder(), memories: new Memories([memory]) }),
+  );
+  const [first, second] = await gateway.many(2);
+  const { size } = log.head();
+  isAway = true;
+  expect(await submit(log, first!)).toMatchObject([{ code: 'storage' }]);
+  expect(await submit(log, second!)).toMatchObject([{ code: 'storage' }]);
+  expect(log.head().size).toBe(size);
+  expect(log.published().size).toBeLessThanOrEqual(size);
+  isAway = false;
+  // What was committed is part of the log, and its submitter gets its place.
+  expect(await submit(log, second!)).toMatchObject([{ repeat: false, index: size + 1 }]);
+  expect(await submit(log, first!)).toMatchObject([{ repeat: true, index: size }]);
+  expect((await file.recall(ORIGIN))?.size).toBe(log.head().size);
+  await checkWhole(log);
 });
 
 describe('when the outcome of a commit cannot be read', () => {

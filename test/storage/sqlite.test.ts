@@ -63,6 +63,13 @@ describe('the file', () => {
     expect(() => openForWriting(path, 'sqlite')).toThrow(/newer release/);
   });
 
+  test('of an earlier release is not read before a server has brought it up to date', async () => {
+    const { path, db } = await written();
+    db.exec('DELETE FROM migration WHERE number = (SELECT max(number) FROM migration)');
+    db.close();
+    expect(() => SqliteStore.openReadOnly(path)).toThrow(/start its server once/);
+  });
+
   test('that is damaged gives a storage error, never a short or wrong answer', async () => {
     const { path, db } = await written();
     db.exec('DROP TRIGGER chunk_is_append_only_update');

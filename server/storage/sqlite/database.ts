@@ -40,6 +40,19 @@ export function openForWriting(path: string, schema: Schema): Db {
   }
 }
 
+/** Throws `storage` unless the file's schema is the one that this release reads. */
+export function checkSchema(db: Db, schema: Schema): void {
+  const has = db.prepare('SELECT count(*) FROM migration').pluck().get() as number;
+  const known = migrationsOf(schema).length;
+  if (has === known) return;
+  const way =
+    has < known ? 'start its server once, which brings it up to date' : 'use a newer release';
+  throw new SteleError(
+    'storage',
+    `${db.name} has schema ${has}, and this release reads ${known}: ${way}`,
+  );
+}
+
 /** Opens for reading only. The file must exist. */
 export function openForReading(path: string): Db {
   try {

@@ -20,7 +20,7 @@ import {
   type Usage,
 } from '../store.ts';
 import { type Chunk, packChunks, packEntries, unpackChunk } from './chunk.ts';
-import { type Db, openForReading, storageError } from './database.ts';
+import { checkSchema, type Db, openForReading, storageError } from './database.ts';
 import type { HeadRow, PackedBatch } from './writer.ts';
 import type { WriterPool } from './writer-pool.ts';
 
@@ -41,6 +41,7 @@ export class SqliteStore implements LogStore {
     this.#db = openForReading(path);
     try {
       // The first look into the file: here it shows whether it is a database at all.
+      if (writers === undefined) checkSchema(this.#db, 'sqlite');
       this.#read = prepareReads(this.#db);
     } catch (error) {
       this.#db.close();
