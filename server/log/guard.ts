@@ -14,29 +14,14 @@
  */
 import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import Database from 'better-sqlite3';
 import { SteleError } from '../core/errors.ts';
+import { type FileLock, lockFile } from '../storage/file-lock.ts';
 import type { Identity, InstanceStore } from '../storage/instance.ts';
 
 /** Holds the lock until `release`. Throws `conflict` while another process holds it. */
-export function lockFolder(folder: string): { release(): void } {
-  const path = join(folder, 'lock.db');
-  const db = new Database(path, { timeout: 0 });
-  try {
-    db.pragma('journal_mode = DELETE');
-    db.exec('BEGIN EXCLUSIVE');
-  } catch (cause) {
-    db.close();
-    const busy = cause instanceof Database.SqliteError && cause.code.startsWith('SQLITE_BUSY');
-    throw new SteleError(
-      busy ? 'conflict' : 'storage',
-      busy
-        ? `another process is using the data folder ${folder}: stop it first`
-        : `${path}: the data folder cannot be locked`,
-      { cause },
-    );
-  }
-  return { release: () => db.close() };
+export function lockFolder(folder: string): FileLock {
+  const busy = `another process is using the data folder ${folder}: stop it first`;
+  return lockFile(join(folder, 'lock.db'), busy);
 }
 
 /** The place an instance database is at: machine id where there is one, device and inode. */

@@ -10,12 +10,12 @@ import { join } from 'node:path';
 import { malformed, shown } from '../core/errors.ts';
 import type { Signer } from '../keys/signer.ts';
 import type { TlsFiles } from '../keys/tls-pair.ts';
+import { lockFile } from '../storage/file-lock.ts';
 import { Keyring } from '../vault/keyring.ts';
 import { Budget } from './budget.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { openDisk, type SpoolDisk } from './journal/disk.ts';
 import type { SyncFailed } from './journal/journal.ts';
-import { lockSpool } from './lock.ts';
 import { type ProxyLogger, silentLogger } from './logger.ts';
 import { ProxyServer } from './server.ts';
 import { type LogPort, Source } from './source.ts';
@@ -149,7 +149,9 @@ export async function startProxy(options: ProxyOptions): Promise<RunningProxy> {
   const random = options.random ?? pooledRandom();
   const logger = options.logger ?? silentLogger;
   await mkdir(options.dir, { recursive: true, mode: 0o700 });
-  const lock = lockSpool(options.dir);
+  // Two proxies on one spool would give out the same sequence numbers.
+  const busy = `spool ${options.dir}: another process uses it`;
+  const lock = lockFile(join(options.dir, 'lock.db'), busy);
   const sources = new Map<string, Source>();
   const stop = async () => {
     try {
