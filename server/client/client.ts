@@ -46,6 +46,9 @@ export interface ServedHead {
   readonly root: Hash;
   readonly time: string | undefined;
   readonly checkpoint: string | undefined;
+  /** The log has ended with this head, and goes on as the log of origin `next`, if it goes on. */
+  readonly final: boolean;
+  readonly next: string | undefined;
 }
 
 export interface ServedSource {
@@ -74,6 +77,8 @@ export interface FeedOptions {
 const CONTENT_TIMEOUT_MS = 3_600_000;
 /** Milliseconds without an end to them, as far as timers go: 24 days. A feed that breaks is asked for again. */
 const FEED_TIMEOUT_MS = 2_147_483_647;
+/** Bytes of what a log says of the next one: two receipts of the operator's own entries, in base64. */
+const NEXT_BYTES_MAX = 2_097_152;
 /** Bytes of a JSON answer with base64 entries in it: a page is cut at 4 MiB by the server. */
 const JSON_BYTES_MAX = 8_388_608;
 
@@ -140,7 +145,14 @@ export class LogClient {
       root: hash(parseBase64(text(head, 'root'), 'root'), 'root'),
       time: typeof head.time === 'string' ? head.time : undefined,
       checkpoint: typeof head.checkpoint === 'string' ? head.checkpoint : undefined,
+      final: head.final === true,
+      next: typeof head.next === 'string' ? head.next : undefined,
     };
+  }
+
+  /** Where the log goes on that has ended, as JSON: `series.ts` says what it is worth. */
+  async next(): Promise<Uint8Array> {
+    return (await this.#http.ask('/v1/next', { maxBytes: NEXT_BYTES_MAX })).bytes;
   }
 
   async tile(path: TilePath): Promise<Uint8Array> {

@@ -44,11 +44,23 @@ export async function retrying<T>(work: () => Promise<T>, options: RetryOptions 
     } catch (error) {
       if (!isPassing(error) || attempt >= attempts || signal?.aborted) throw error;
       if ((error.retryAfterS ?? 0) > maxAskedS) throw error;
-      const backOff = FIRST_WAIT_MS * 2 ** (attempt - 1) * (0.5 + random());
-      const asked = (error.retryAfterS ?? 0) * 1000;
-      await wait(Math.max(asked, Math.min(backOff, maxWaitMs)));
+      await wait(backOffMs(attempt, error, { maxWaitMs, random }));
     }
   }
+}
+
+/**
+ * Milliseconds to wait after so many failed attempts: twice as long each time, at random within that, and
+ * never less than the server asked for.
+ */
+export function backOffMs(
+  failures: number,
+  error: unknown,
+  { maxWaitMs, random }: { readonly maxWaitMs: number; readonly random: () => number },
+): number {
+  const backOff = FIRST_WAIT_MS * 2 ** Math.min(failures - 1, 32) * (0.5 + random());
+  const asked = (error instanceof SteleError ? (error.retryAfterS ?? 0) : 0) * 1000;
+  return Math.max(asked, Math.min(backOff, maxWaitMs));
 }
 
 /** Ends early, without an error, when `signal` is aborted: the next attempt sees it. */

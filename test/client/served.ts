@@ -21,12 +21,16 @@ import type { Role } from '../../server/storage/instance.ts';
 import { makeSigner } from '../log/make.ts';
 import { temporaryFolder } from '../temporary.ts';
 
+/** When a server that a test started is closed. */
+export type AtEnd = (close: () => Promise<void>) => void;
+
 /** A server on a folder of its own, with a log that takes text too and a registered gateway. */
 export async function start(
   roles: readonly Role[] = ['submit', 'read', 'content', 'admin'],
   rules: Partial<Rules> = {},
+  atEnd: AtEnd = onTestFinished,
 ) {
-  const { instance, server } = await startInstance();
+  const { instance, server } = await startInstance(atEnd);
   await instance.logs.create({
     name: 'notes',
     rules: { payload_types: [RECORD_TYPE, 'text/plain'], ...rules },
@@ -40,8 +44,8 @@ export async function start(
   return { client, gateway, instance, log, server, token, trust };
 }
 
-async function startInstance() {
-  const dir = temporaryFolder();
+async function startInstance(atEnd: AtEnd) {
+  const dir = temporaryFolder((remove) => atEnd(async () => remove()));
   const env = {
     STELE_STATE: join(dir, 'state'),
     STELE_LISTEN: '127.0.0.1:0',
@@ -55,7 +59,7 @@ async function startInstance() {
   const instance = await openInstance({ config, version: '0', logger, fatal });
   await setUp(instance, config, { proxy: false });
   const server = await startServer(instance, config, logger, { version: '0', fatal });
-  onTestFinished(async () => {
+  atEnd(async () => {
     await server.close();
     await instance.close();
   });
@@ -144,3 +148,40 @@ export function framed(frames: readonly Uint8Array[]): Uint8Array {
     }),
   );
 }
+
+/**
+ * A `fetch` that passes on all but every third entry of the first few batches, and says of those that they
+ * have to wait. `seen` gets the number of entries of each batch.
+ */
+export function busy(times: number, seen: number[]): typeof fetch {
+  return async (input, init) => {
+    if (!String(input).endsWith('/batch')) return fetch(input, init);
+    const frames = framesOf(init?.body as Uint8Array);
+    seen.push(frames.length);
+    const kept = frames.filter((_, i) => seen.length > times || i % 3 !== 0);
+    if (kept.length === frames.length) return fetch(input, init);
+    const response = await fetch(input, { ...init, body: Buffer.from(framed(kept)) });
+    const [head, ...results] = framesOf(new Uint8Array(await response.arrayBuffer()));
+    const problem = JSON.stringify({ code: 'pushback', detail: 'wait', retry_after: 7 });
+    const pushed = Buffer.concat([Uint8Array.from([42, problem.length]), Buffer.from(problem)]);
+    const answer = frames.map((_, i) => (i % 3 === 0 ? pushed : (results.shift() as Buffer)));
+    return new Response(Buffer.from(framed([head as Uint8Array, ...answer])), { status: 200 });
+  };
+}
+
+/** Each gets the messages of a true answer: the head, and a result for each entry. */
+export const BATCH_LIES: Readonly<Record<string, (frames: Uint8Array[]) => Uint8Array[]>> = {
+  'gives the results in another order': (f) => [f[0]!, f[2]!, f[1]!, ...f.slice(3)],
+  'gives one result too many': (f) => [...f, f[1]!],
+  'gives one result too few': (f) => f.slice(0, -1),
+  'gives the same result twice': (f) => [f[0]!, f[1]!, f[1]!, ...f.slice(3)],
+  'gives no results': (f) => f.slice(0, 1),
+  'gives nothing at all': () => [],
+  'leaves out the head': (f) => f.slice(1),
+  'changes a proof': (f) => f.with(1, f[1]!.with(f[1]!.length - 1, f[1]!.at(-1)! ^ 1)),
+  'cuts a proof': (f) => f.with(1, f[1]!.slice(0, -34)),
+  'changes the root': (f) => f.with(0, f[0]!.with(40, f[0]![40]! ^ 1)),
+  'says another size': (f) => f.with(0, f[0]!.with(f[0]!.length - 1, f[0]!.at(-1)! + 1)),
+  'sends a message that is none': (f) => f.with(1, Uint8Array.from([0xff, 0xff, 0xff])),
+  'sends an empty result': (f) => f.with(1, new Uint8Array(0)),
+};

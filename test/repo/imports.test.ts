@@ -19,7 +19,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   vault: ['core', 'storage'],
   log: ['core', 'verify', 'keys', 'storage'],
   admin: ['core', 'log', 'storage'],
-  client: ['core', 'verify', 'keys'],
+  client: ['core', 'verify', 'keys', 'storage'],
   http: ['core', 'verify', 'keys', 'storage', 'log', 'vault', 'admin'],
   proxy: ['core', 'keys', 'storage', 'vault', 'client'],
   backup: ['core', 'storage', 'log', 'vault'],

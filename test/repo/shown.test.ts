@@ -15,7 +15,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Replay, startReplay } from '../replay/replay.ts';
 import { type Block, blocksOf, page, ROOT } from './pages.ts';
 
-const SHOWN = ['README.md', 'docs/operating.md', 'docs/trust.md'];
+const SHOWN = ['README.md', 'docs/operating.md', 'docs/sdk.md', 'docs/trust.md'];
 const LOG = 'http://127.0.0.1:8080';
 const PROXY = 'http://127.0.0.1:8081';
 const START_MS = 60_000;
@@ -171,7 +171,7 @@ describe('what is shown', () => {
     for (const path of SHOWN) {
       for (const { info, line } of blocksOf(page(path))) {
         expect(info, `${path}:${line}`).toMatch(
-          /^(sh( run(=start)?| script=[a-z-]+)?|text( output)?|(js|ts) file=[a-z.]+|ini|yaml|nginx|json)$/,
+          /^(sh( run(=start)?| script=[a-z-]+)?|text( output)?|js file=[a-z.]+|ts( file=[a-z.]+)?|ini|yaml|nginx|json)$/,
         );
       }
     }
