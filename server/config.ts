@@ -228,6 +228,18 @@ export const SETTINGS = {
     'The series that are rolled over, each by the name of any of its logs.',
     'the same',
   ),
+  'rotation.overlap_days': setting(
+    whole(30, 3_650, 'days'),
+    30,
+    'Days that a log’s old and new identity key sign side by side, at least, so that who reads now and\nthen has heard of the new one.',
+    'let readers be surprised by a key that they never heard of',
+  ),
+  'rotation.anchor': setting(
+    cron,
+    '',
+    'When every log is given another anchor key; the one before ends a day later. "0 3 1 * *" is the\nfirst of each month.',
+    'change what proofs in public logs are signed with',
+  ),
   'retire.cooling_days': setting(
     whole(0, 3_650, 'days'),
     7,
@@ -308,6 +320,8 @@ export interface Config {
   readonly verifyThreads: number | undefined;
   /** Without a schedule nothing is rolled over by itself. */
   readonly roll: { readonly schedule: string | undefined; readonly logs: readonly string[] };
+  /** Without a schedule no key is changed by itself. */
+  readonly rotation: { readonly overlapMs: number; readonly anchor: string | undefined };
   readonly coolingMs: number;
   /** Without a schedule nothing is checked by itself. */
   readonly check: { readonly schedule: string | undefined; readonly bytesPerSecond: number };
@@ -405,6 +419,10 @@ function build(
       bytesPerSecond: need(values['check.bytes_per_second']),
     },
     roll: { schedule: values['roll.schedule'] || undefined, logs: need(values['roll.logs']) },
+    rotation: {
+      overlapMs: need(values['rotation.overlap_days']) * DAY_MS,
+      anchor: values['rotation.anchor'] || undefined,
+    },
     coolingMs: need(values['retire.cooling_days']) * DAY_MS,
     limits: {
       bodyBytes: need(values['limits.body_bytes']),

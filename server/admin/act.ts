@@ -7,6 +7,7 @@
 import type { GenericSchema } from 'valibot';
 import type { JsonObject } from '../core/json.ts';
 import type { Clock } from '../log/clock.ts';
+import type { KeyChanges } from '../log/key-changes.ts';
 import type { Logs } from '../log/logs.ts';
 import type { Possession } from '../log/possession.ts';
 import type { Actor } from './actor.ts';
@@ -19,6 +20,7 @@ export interface World {
   readonly possession: Possession;
   /** Whether whoever has no files must prove that a key he registers is at hand. */
   readonly requirePossession: boolean;
+  readonly keyChanges: KeyChanges;
   readonly clock: Clock;
   readonly random: (bytes: number) => Uint8Array;
 }
@@ -49,6 +51,8 @@ export interface Asking<Wanted> {
 export interface Act<Wanted = never, Args extends JsonObject = JsonObject> {
   /** Such as `gateway.register`. */
   readonly name: string;
+  /** It may be about the instance's own log too, and about access logs. */
+  readonly isOfAnyLog?: boolean;
   /** What callers send. */
   readonly wanted: GenericSchema<unknown, Wanted>;
   /** Throws what is wrong with it. Nothing has changed when it returns. */

@@ -1,6 +1,7 @@
 /** Every act of administration there is, by its name. */
 import type { Act } from './act.ts';
 import { registerGateway, revokeGateway } from './gateways.ts';
+import { retireLogKey, rotateLogKey } from './log-keys.ts';
 import { changeLog, createLog, freezeLog, retireLog, rollLog, unretireLog } from './logs.ts';
 import { createToken, revokeToken } from './tokens.ts';
 
@@ -11,6 +12,8 @@ const ALL = [
   rollLog,
   retireLog,
   unretireLog,
+  rotateLogKey,
+  retireLogKey,
   registerGateway,
   revokeGateway,
   createToken,

@@ -9,8 +9,7 @@ import { toHex } from '../core/bytes.ts';
 import { hasCode, SteleError, shown } from '../core/errors.ts';
 import type { JsonObject } from '../core/json.ts';
 import { timestamp } from '../log/clock.ts';
-import { describeKey, describeListed, describeLog } from '../log/describe.ts';
-import { isAdminLog } from '../log/names.ts';
+import { describeKey, describeKeys, describeListed, describeLog } from '../log/describe.ts';
 import type { InstanceStore, RequestRow, TokenRow } from '../storage/instance.ts';
 import type { Act, Plan, World } from './act.ts';
 import { type Actor, checkNotOwn, covers, reaches, unknownLog } from './actor.ts';
@@ -61,7 +60,7 @@ export class Administrator {
       wanted,
     }: { readonly actor: Actor; readonly log: string; readonly wanted: Wanted },
   ): Promise<Outcome> {
-    if (log !== '') checkNotOwn(log);
+    if (log !== '' && act.isOfAnyLog !== true) checkNotOwn(log);
     const plan = await act.plan(this.#options, { actor, log, wanted });
     const about = plan.log ?? log;
     // Whoever has the files has the operator's key: the rule is for those who come with a token.
@@ -160,14 +159,12 @@ export class Administrator {
     return this.#options.logs.use(name, (log) => log.keys().map(describeKey));
   }
 
-  /** The keys of every log, each with its log. */
+  /** The keys of every log and access log, each with its log: those of gateways, and their own. */
   async keys(actor: Actor): Promise<readonly JsonObject[]> {
     const keys: JsonObject[] = [];
     for (const { name } of this.#options.logs.list()) {
-      // Like those of access logs, its only key is the server's own.
-      if (isAdminLog(name) || !reaches(actor, name)) continue;
-      const ofLog = await this.#options.logs.use(name, (log) => log.keys());
-      keys.push(...ofLog.map((key) => ({ log: name, ...describeKey(key) })));
+      if (!reaches(actor, name)) continue;
+      keys.push(...(await describeKeys(this.#options.logs, name)));
     }
     return keys;
   }

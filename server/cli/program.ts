@@ -123,7 +123,10 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     about: 'list, approve and refuse what waits for a second person',
     load: () => import('./commands/request.ts'),
   },
-  key: { about: 'list the keys of the logs; make a key', load: () => import('./commands/key.ts') },
+  key: {
+    about: 'list and change the keys of the logs; make a key',
+    load: () => import('./commands/key.ts'),
+  },
   doctor: {
     about: 'look at an installation and say what is wrong with it',
     load: () => import('./commands/doctor.ts'),

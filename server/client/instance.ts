@@ -43,6 +43,18 @@ export interface NewGateway {
   readonly proof?: string;
 }
 
+export interface NewLogKey {
+  readonly purpose: 'identity' | 'anchor';
+  readonly compromised?: boolean;
+  readonly finish?: boolean;
+}
+
+export interface EndedLogKey {
+  readonly purpose: 'identity' | 'anchor';
+  readonly keyid?: string;
+  readonly compromised?: boolean;
+}
+
 export interface NewToken {
   readonly holder: string;
   readonly roles: readonly string[];
@@ -87,6 +99,9 @@ export interface Administration {
   registerGateway(log: string, gateway: NewGateway): Promise<JsonObject>;
   listGateways(log: string): Promise<readonly JsonObject[]>;
   revokeGateway(log: string, keyid: string): Promise<JsonObject>;
+  /** Announces another key of the log itself; the answer says what becomes of those before it. */
+  rotateKey(log: string, key: NewLogKey): Promise<JsonObject>;
+  retireKey(log: string, key: EndedLogKey): Promise<JsonObject>;
   createToken(token: NewToken): Promise<JsonObject>;
   listTokens(): Promise<readonly JsonObject[]>;
   revokeToken(id: string): Promise<JsonObject>;
@@ -157,6 +172,14 @@ export class InstanceClient implements Administration {
     return this.#ask(`/v1/admin/logs/${segment(log)}/gateways/${segment(keyid)}`, {
       method: 'DELETE',
     });
+  }
+
+  async rotateKey(log: string, key: NewLogKey): Promise<JsonObject> {
+    return this.#send(`/v1/admin/logs/${segment(log)}/keys/rotate`, { ...key });
+  }
+
+  async retireKey(log: string, key: EndedLogKey): Promise<JsonObject> {
+    return this.#send(`/v1/admin/logs/${segment(log)}/keys/retire`, { ...key });
   }
 
   async createToken(token: NewToken): Promise<JsonObject> {

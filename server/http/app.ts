@@ -8,6 +8,7 @@ import type { Logger } from 'pino';
 import { Administrator } from '../admin/administrator.ts';
 import type { Clock } from '../log/clock.ts';
 import { ClockWatch } from '../log/clock-watch.ts';
+import type { KeyChanges } from '../log/key-changes.ts';
 import type { Logs } from '../log/logs.ts';
 import { Possession } from '../log/possession.ts';
 import type { InstanceStore } from '../storage/instance.ts';
@@ -28,6 +29,7 @@ export interface AppDeps {
   readonly logs: Logs;
   readonly vaults: (name: string) => Promise<Vault>;
   readonly instance: InstanceStore;
+  readonly keyChanges: KeyChanges;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly version: string;
@@ -108,7 +110,7 @@ export function createApp(deps: AppDeps): Koa {
 }
 
 function administratorOf(
-  { logs, instance, clock, logger, random = randomBytes }: AppDeps,
+  { logs, instance, keyChanges, clock, logger, random = randomBytes }: AppDeps,
   { requirePossession, twoPersons }: HttpSettings,
   tokens: Tokens,
 ): Administrator {
@@ -119,6 +121,7 @@ function administratorOf(
     possession: new Possession({ clock, random }),
     requirePossession,
     twoPersons,
+    keyChanges,
     clock,
     random,
     warn: (message, error) => logger.error({ err: error }, message),

@@ -62,7 +62,11 @@ export class LogKeyFiles implements LogKeyring {
 
   async open(purpose: LogKeyPurpose, number: number, publicKey: PublicKey): Promise<Signer> {
     const path = this.#path(purpose, number);
-    const signer = await this.#open(path, LOG_KEY_ALG[purpose]);
+    const signer = await this.#open(path, LOG_KEY_ALG[purpose]).catch((cause: unknown) => {
+      if (!hasCode(cause, 'not_found')) throw cause;
+      const rule = `the log announced key ${publicKey.keyid}: bring it back from a backup`;
+      throw new SteleError('not_found', `${path}: it is missing, and ${rule}`, { cause });
+    });
     checkIs(signer, publicKey, path);
     return signer;
   }

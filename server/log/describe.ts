@@ -3,9 +3,11 @@
  */
 import { toBase64 } from '../core/bytes.ts';
 import type { Json } from '../core/json.ts';
+import type { LogKey } from '../verify/key-history.ts';
 import { timestamp } from './clock.ts';
 import type { Log } from './log.ts';
 import type { ListedLog, Logs } from './logs.ts';
+import { keptFor } from './names.ts';
 import type { RegisteredKey } from './registry.ts';
 
 type JsonObject = { readonly [name: string]: Json };
@@ -37,7 +39,7 @@ export async function describeLog(logs: Logs, name: string): Promise<JsonObject>
       time: timestamp(timeMs),
       rules: rulesOf(log),
       ...(log.previous === undefined ? {} : { previous: { ...log.previous } }),
-      keys: keysOf(log),
+      keys: log.ownKeys().map(describeLogKey),
       stats: {
         entries,
         bytes,
@@ -58,8 +60,28 @@ function rulesOf({ rules }: Log): JsonObject {
   return { ...rules, payload_types: [...rules.payload_types] };
 }
 
-function keysOf(log: Log): JsonObject[] {
-  return Object.entries(log.verifierKeys()).map(([purpose, { text }]) => ({ purpose, vkey: text }));
+/** A key of the log itself: the entry that announced it, and how it ended if it did. */
+export function describeLogKey({ purpose, key, publicKey, announced, ended }: LogKey): JsonObject {
+  const { keyid, alg } = publicKey;
+  return {
+    ...{ purpose, vkey: key.text, keyid, alg, registered: announced },
+    ...(ended === undefined ? {} : { revoked: ended.index, last_size: ended.lastSize }),
+  };
+}
+
+/** Every key that a log and its access log know: those of gateways, and their own. */
+export async function describeKeys(logs: Logs, name: string): Promise<JsonObject[]> {
+  const keys: JsonObject[] = [];
+  for (const { name: each } of keptFor(name)) {
+    await logs.use(each, (log) => {
+      for (const key of log.ownKeys()) {
+        const spki = toBase64(key.publicKey.spki);
+        keys.push({ log: each, ...describeLogKey(key), spki });
+      }
+      for (const key of log.keys()) keys.push({ log: each, ...describeKey(key) });
+    });
+  }
+  return keys;
 }
 
 export function describeKey(key: RegisteredKey): JsonObject {

@@ -14,6 +14,11 @@ export const ROW_NAME = new RegExp(
   `^(?:${ADMIN_NAME.source.slice(1, -1)}|${LOG_NAME.source.slice(1, -1)})$`,
 );
 
+/** The name of a log that there are files of: one that has a row, or an access log. */
+export const FILE_NAME = new RegExp(
+  `^(?:${ADMIN_NAME.source.slice(1, -1)}|${LOG_NAME.source.slice(1, -1)}(?:\\${ACCESS_SUFFIX})?)$`,
+);
+
 /** Whether it is the instance's own, which nobody names, changes or ends. */
 export function isAdminLog(name: string): boolean {
   return ADMIN_NAME.test(name);

@@ -8,15 +8,18 @@ import type { Act } from '../admin/act.ts';
 import type { Actor } from '../admin/actor.ts';
 import { Administrator } from '../admin/administrator.ts';
 import { registerGateway, revokeGateway } from '../admin/gateways.ts';
+import { retireLogKey, rotateLogKey } from '../admin/log-keys.ts';
 import { changeLog, createLog, freezeLog, retireLog, rollLog, unretireLog } from '../admin/logs.ts';
 import { createToken, revokeToken, TokenBook } from '../admin/tokens.ts';
 import { parseWanted } from '../admin/wanted.ts';
 import type { JsonObject } from '../client/client.ts';
 import type {
   Administration,
+  EndedLogKey,
   LogChanges,
   NewGateway,
   NewLog,
+  NewLogKey,
   NewToken,
 } from '../client/instance.ts';
 import { invariant } from '../core/errors.ts';
@@ -30,11 +33,12 @@ export class FileAdministration implements Administration {
   readonly #actor: Actor = { holder: `files: ${userName()}` };
 
   constructor(instance: Instance) {
-    const { logs, store, warn } = instance;
+    const { logs, store, keyChanges, warn } = instance;
     this.#instance = instance;
     this.#administrator = new Administrator({
       logs,
       store,
+      keyChanges,
       tokens: new TokenBook(store),
       possession: new Possession({ clock: systemClock, random: randomBytes }),
       // Who has the files has the operator's key: there is nothing to prove, and nobody else to ask.
@@ -92,6 +96,14 @@ export class FileAdministration implements Administration {
 
   revokeGateway(name: string, keyid: string): Promise<JsonObject> {
     return this.#act(revokeGateway, name, { keyid });
+  }
+
+  rotateKey(name: string, wanted: NewLogKey): Promise<JsonObject> {
+    return this.#act(rotateLogKey, name, wanted);
+  }
+
+  retireKey(name: string, wanted: EndedLogKey): Promise<JsonObject> {
+    return this.#act(retireLogKey, name, wanted);
   }
 
   createToken(wanted: NewToken): Promise<JsonObject> {

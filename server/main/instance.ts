@@ -23,6 +23,7 @@ import { checkAlgorithm, PURPOSE_ALGORITHMS } from '../keys/remote/held-keys.ts'
 import { VerifierPool } from '../keys/verifier-pool.ts';
 import { systemClock } from '../log/clock.ts';
 import { acceptPlace, checkPlace, lockFolder, placeOf } from '../log/guard.ts';
+import { KeyChanges } from '../log/key-changes.ts';
 import { Logs } from '../log/logs.ts';
 import { isAdminLog } from '../log/names.ts';
 import { InstanceStore } from '../storage/instance.ts';
@@ -36,8 +37,10 @@ import { ensureFolder, lost, openKey, spaceCheck } from './files.ts';
 import { highWaterFolder, memoriesOf } from './memories.ts';
 import { removeLogFiles } from './removal.ts';
 import { rolling } from './rolling.ts';
+import { rotating } from './rotating.ts';
 import { SignerKeys } from './signer-keys.ts';
 import { tidying } from './tidying.ts';
+import { keepTrust } from './trust.ts';
 
 export interface InstanceOptions {
   readonly config: Config;
@@ -60,6 +63,8 @@ export interface Instance {
   readonly vaults: Vaults;
   /** For what is wrong and stops nothing. */
   readonly warn: (message: string, error: unknown) => void;
+  readonly keyChanges: KeyChanges;
+  readonly logger: Logger;
   /** Nothing was ever logged here. */
   readonly isNew: boolean;
   close(): Promise<void>;
@@ -89,7 +94,7 @@ export async function openInstance(options: InstanceOptions): Promise<Instance> 
     else checkPlace(store);
     const isNew = store.logs().every(({ name }) => isAdminLog(name));
     const parts = await openLogs(options, store, closing);
-    return { data, store, isNew, ...parts, close };
+    return { data, store, isNew, logger: options.logger, ...parts, close };
   } catch (error) {
     await close();
     throw error;
@@ -167,9 +172,20 @@ async function openLogs(
   // A creation that was cut short is completed before anything else is asked of the logs.
   await logs.recover();
   closing.push(tidying(vaults, logs, { logger, fatal }));
-  closing.push(rolling(config.roll, logs, { logger, fatal }, new Journal(logs, warn)));
+  const journal = new Journal(logs, warn);
+  closing.push(rolling(config.roll, logs, { logger, fatal }, journal));
+  const keyChanges = new KeyChanges({
+    logs,
+    instance: store,
+    clock: systemClock,
+    identityOverlapMs: config.rotation.overlapMs,
+    changed: (log) => keepTrust(data, log, logger),
+  });
+  closing.push(
+    await rotating(config.rotation, { logs, changes: keyChanges, journal }, { logger, fatal }),
+  );
   closing.push(checking({ config, store, logs, kek, logger, fatal }));
-  return { logs, vaults, warn };
+  return { logs, vaults, keyChanges, warn };
 }
 
 /** Puts a key that was brought along where the operator's is looked for, unless it is there already. */

@@ -15,7 +15,6 @@ import { mintToken } from '../admin/tokens.ts';
 import { formatSettings } from '../config/write.ts';
 import type { Config } from '../config.ts';
 import { SteleError } from '../core/errors.ts';
-import { formatTrust } from '../core/trust.ts';
 import { secretsIn } from '../keys/reference.ts';
 import type { Signer } from '../keys/signer.ts';
 import { systemClock } from '../log/clock.ts';
@@ -23,6 +22,7 @@ import type { Log } from '../log/log.ts';
 import type { Role } from '../storage/instance.ts';
 import { ensureFolder, openKey, syncFolder, writeWhole } from './files.ts';
 import type { Instance } from './instance.ts';
+import { hasTrust, keepTrust, writeTrust } from './trust.ts';
 
 export const DEFAULT_LOG = 'default';
 
@@ -49,12 +49,14 @@ export async function setUp(
   const proxyKey = options.proxy ? await openProxyKey(instance, config) : undefined;
   ensureFolder(join(data, 'tokens'));
   for (const role of FIRST_TOKENS) await makeToken(instance, journal, role);
-  const trust = join(data, 'trust.json');
   const state = store.log(DEFAULT_LOG)?.state;
   const isListed = state !== undefined && state !== 'creating' && state !== 'retired';
-  if (isListed && !existsSync(trust)) {
-    const text = await logs.use(DEFAULT_LOG, (log) => trustOf(log, proxyKey));
-    writeWhole(trust, text, 0o644);
+  if (isListed) {
+    const gateways = proxyKey === undefined ? [] : [proxyKey.publicKey];
+    await logs.use(DEFAULT_LOG, (log) => {
+      if (hasTrust(data)) keepTrust(data, log, instance.logger);
+      else writeTrust(data, log, gateways);
+    });
   }
   return { proxyKey };
 }
@@ -126,17 +128,4 @@ async function makeToken({ data, store }: Instance, journal: Journal, role: Role
 
 function isToken(token: string, hash: Uint8Array): boolean {
   return createHash('sha256').update(token).digest().equals(hash);
-}
-
-/** What a verifier needs to know of a log, for the operator to hand out. */
-export function trustOf(log: Log, gateway: Signer | undefined): string {
-  return formatTrust({
-    logs: [
-      {
-        origin: log.origin,
-        keys: Object.values(log.verifierKeys()).map((key) => ({ key })),
-        gateways: gateway === undefined ? [] : [gateway.publicKey],
-      },
-    ],
-  });
 }

@@ -97,7 +97,7 @@ export async function run(
 }
 
 export async function startServer(
-  { logs, vaults, store }: Instance,
+  { logs, vaults, store, keyChanges }: Instance,
   config: Config,
   logger: Logger,
   { version, fatal }: Program,
@@ -108,6 +108,7 @@ export async function startServer(
     logs,
     vaults: (name) => vaults.get(name),
     instance: store,
+    keyChanges,
     clock: systemClock,
     logger,
     version,

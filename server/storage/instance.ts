@@ -70,6 +70,15 @@ export interface RequestRow {
   readonly createdMs: number;
 }
 
+/** A key of a log that is to end by itself. */
+export interface EndingKeyRow {
+  readonly log: string;
+  readonly keyid: string;
+  readonly dueMs: number;
+  /** No overlap is waited for: others may have the key. */
+  readonly atOnce: boolean;
+}
+
 /** Where a data folder was written: see `log/guard.ts`. */
 export interface Identity {
   readonly originBase: string;
@@ -209,6 +218,32 @@ export class InstanceStore {
 
   putCheck(row: CheckRow): void {
     this.#run(() => this.#checks.put(row));
+  }
+
+  noteEndingKey({ log, keyid, dueMs, atOnce }: EndingKeyRow): void {
+    this.#run(() =>
+      this.#db
+        .prepare(
+          'INSERT OR REPLACE INTO ending_key (log, keyid, due_ms, at_once) VALUES (?, ?, ?, ?)',
+        )
+        .run(log, keyid, dueMs, atOnce ? 1 : 0),
+    );
+  }
+
+  dropEndingKey(log: string, keyid: string): void {
+    this.#run(() =>
+      this.#db.prepare('DELETE FROM ending_key WHERE log = ? AND keyid = ?').run(log, keyid),
+    );
+  }
+
+  /** The next that is due first. */
+  endingKeys(): EndingKeyRow[] {
+    const rows = this.#run(() =>
+      this.#db
+        .prepare('SELECT log, keyid, due_ms AS dueMs, at_once FROM ending_key ORDER BY due_ms, log')
+        .all(),
+    ) as (Omit<EndingKeyRow, 'atOnce'> & { at_once: number })[];
+    return rows.map(({ at_once, ...row }) => ({ ...row, atOnce: at_once === 1 }));
   }
 
   insertToken(row: TokenRow): void {

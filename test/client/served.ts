@@ -15,8 +15,9 @@ import { uuidv7 } from '../../server/core/uuid.ts';
 import type { Signer } from '../../server/keys/signer.ts';
 import type { Rules } from '../../server/log/registry.ts';
 import { type Instance, openInstance } from '../../server/main/instance.ts';
-import { setUp, trustOf } from '../../server/main/setup.ts';
+import { setUp } from '../../server/main/setup.ts';
 import { startServer } from '../../server/main/start.ts';
+import { trustOf } from '../../server/main/trust.ts';
 import type { Role } from '../../server/storage/instance.ts';
 import { makeSigner } from '../log/make.ts';
 import { temporaryFolder } from '../temporary.ts';
@@ -40,7 +41,7 @@ export async function start(
   await log.registerGateway(gateway.publicKey);
   const token = tokenOf(instance, roles);
   const client = new LogClient({ base: `${server.url}/logs/notes`, token });
-  const trust: Trust = parseTrust(utf8(trustOf(log, gateway)));
+  const trust: Trust = parseTrust(utf8(trustOf(log, [gateway.publicKey])));
   return { client, gateway, instance, log, server, token, trust };
 }
 

@@ -89,6 +89,8 @@ async function makeRequests(): Promise<Examples> {
       freeze: { value: { reason: 'the team was dissolved' } },
       roll: { value: { name: 'team-c-2027' } },
       retire: { value: { name: 'team-b' } },
+      key: { value: { purpose: 'anchor' } },
+      'ended key': { value: { purpose: 'anchor', compromised: true } },
       gateway: {
         value: {
           key: toBase64(publicKey.spki),
@@ -155,6 +157,8 @@ async function recordAnswers(examples: Examples): Promise<Examples> {
   const { value } = answers.createToken!['201']!['application/json'] as { value: { id: string } };
   await record(byId('revokeToken'), { values: { id: value.id } });
   for (const id of [
+    'rotateLogKey',
+    'retireLogKey',
     'changeLog',
     'freezeLog',
     'rollLog',
@@ -189,7 +193,7 @@ async function recordWaiting(
   await ask('approveRequest', { token: approve, values: { id: id() } });
   await ask('createToken', { token, body: JSON.stringify(keys) });
   await ask('rejectRequest', { token, values: { id: id() } });
-  await ask('revokeGateway', { token });
+  for (const one of ['revokeGateway', 'rotateLogKey', 'retireLogKey']) await ask(one, { token });
   const [admin] = world.instance.listTokens();
   await ask('revokeToken', { token, values: { id: admin?.id ?? '' } });
   await world.stop();

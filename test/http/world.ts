@@ -26,6 +26,7 @@ import { KeyObjectSigner } from '../../server/keys/key-object.ts';
 import type { Signer } from '../../server/keys/signer.ts';
 import { timestamp } from '../../server/log/clock.ts';
 import { HighWater } from '../../server/log/high-water.ts';
+import { KeyChanges } from '../../server/log/key-changes.ts';
 import type { Log } from '../../server/log/log.ts';
 import { Logs } from '../../server/log/logs.ts';
 import { Memories } from '../../server/log/memories.ts';
@@ -146,11 +147,19 @@ export class World {
 
   async listen(): Promise<void> {
     const { instance, logs, vaults, stopping } = this;
+    const clock = { now: () => this.now };
     const app = createApp({
       logs,
       instance,
+      keyChanges: new KeyChanges({
+        logs,
+        instance,
+        clock,
+        identityOverlapMs: 30 * 86_400_000,
+        changed: () => {},
+      }),
       vaults: (name) => vaults.get(name),
-      clock: { now: () => this.now },
+      clock,
       logger: this.#logger,
       version: '0.0.0',
       secure: this.#options.listen?.tls !== undefined,

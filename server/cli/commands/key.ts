@@ -1,20 +1,30 @@
-/** `stele key`: the keys that are in use, and new ones for gateways. */
+/**
+ * `stele key`: the keys that are in use, new ones for gateways, and the change of a log's own.
+ *
+ * A change takes two steps, since readers have to hear of the new key before the old one ends:
+ *
+ *     stele key rotate --log team-a --purpose identity      both sign from here on
+ *     stele key retire --log team-a --purpose identity      30 days later: the new one alone
+ */
 import { createPublicKey } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { Command, Option } from 'commander';
+import { type JsonObject, list as listIn } from '../../client/client.ts';
 import { createKeyFile } from '../../keys/file.ts';
 import { administer, cells } from '../administration.ts';
 import type { Cli } from '../program.ts';
 import { table, voiceOf } from '../terminal.ts';
-import { addWhere, type WhereOptions } from '../where.ts';
+import { addLog, addWhere, type WhereOptions } from '../where.ts';
 
 export function command(cli: Cli): Command {
   return new Command('key')
-    .description('Lists the keys of the logs; makes a key for a gateway.')
+    .description('Lists the keys of the logs, and changes them; makes a key for a gateway.')
     .addHelpText('after', '\nExample:\n  $ stele key list\n  $ stele key create gateway.key')
     .addCommand(list(cli))
-    .addCommand(create(cli));
+    .addCommand(create(cli))
+    .addCommand(rotate(cli))
+    .addCommand(retire(cli));
 }
 
 function list(cli: Cli): Command {
@@ -27,7 +37,7 @@ function list(cli: Cli): Command {
       cli.action((options: WhereOptions) =>
         administer(cli, options, async (admin, voice) => {
           const keys = await admin.listKeys();
-          const names = ['log', 'purpose', 'alg', 'registered', 'revoked', 'keyid'];
+          const names = ['log', 'purpose', 'alg', 'registered', 'revoked', 'last_size', 'keyid'];
           voice.say(...table([names, ...keys.map((key) => cells(key, ...names))]));
           voice.json({ keys });
         }),
@@ -70,5 +80,87 @@ function create(cli: Cli): Command {
         voice.json({ keyid, alg, private: file, public: `${file}.pub` });
         return undefined;
       }),
+    );
+}
+
+interface ChangeOptions extends WhereOptions {
+  readonly log: string;
+  readonly purpose: 'identity' | 'anchor';
+  readonly compromised?: true;
+}
+
+function change(command: Command): Command {
+  return addLog(addWhere(command)).addOption(
+    new Option('--purpose <purpose>', 'which of the log’s keys')
+      .choices(['identity', 'anchor'])
+      .makeOptionMandatory(),
+  );
+}
+
+function rotate(cli: Cli): Command {
+  return change(new Command('rotate'))
+    .description('Announces another key of the log itself. From then on both sign.')
+    .option('--finish', 'have the old key end by itself; an anchor key does, a day later')
+    .option('--compromised', 'others may have the old key: it ends at once')
+    .addHelpText(
+      'after',
+      '\nExample:\n  $ stele key rotate --log team-a --purpose identity --finish',
+    )
+    .action(
+      cli.action((options: ChangeOptions & { readonly finish?: true }) =>
+        administer(cli, options, async (admin, voice) => {
+          const { log, purpose, finish = false, compromised = false } = options;
+          const key = await admin.rotateKey(log, {
+            purpose,
+            ...(finish ? { finish } : {}),
+            ...(compromised ? { compromised } : {}),
+          });
+          const others = listIn(key.others, 'others');
+          voice.say(
+            ...table([
+              ['key', ...cells(key, 'vkey')],
+              ['entry', ...cells(key, 'registered')],
+              ...others.map((other) => ['before it', `${other.keyid}, ${fateOf(other)}`]),
+            ]),
+          );
+          voice.json(key);
+        }),
+      ),
+    );
+}
+
+/** What becomes of a key that another one follows. */
+function fateOf(key: JsonObject): string {
+  const { last_size, retire_from, finish } = key;
+  if (last_size !== undefined) return `which has ended: it signs nothing beyond size ${last_size}`;
+  const when = String(retire_from);
+  return finish === true ? `which ends by itself after ${when}` : `which may end from ${when} on`;
+}
+
+function retire(cli: Cli): Command {
+  return change(new Command('retire'))
+    .description('Ends a key of the log itself that another one follows.')
+    .option('--key <keyid>', 'which one [the oldest]')
+    .option('--compromised', 'others may have it: no overlap is waited for')
+    .addHelpText('after', '\nExample:\n  $ stele key retire --log team-a --purpose identity')
+    .action(
+      cli.action((options: ChangeOptions & { readonly key?: string }) =>
+        administer(cli, options, async (admin, voice) => {
+          const { log, purpose, key: keyid, compromised = false } = options;
+          const key = await admin.retireKey(log, {
+            purpose,
+            ...(keyid === undefined ? {} : { keyid }),
+            ...(compromised ? { compromised } : {}),
+          });
+          voice.say(
+            ...table([
+              ['key', ...cells(key, 'vkey')],
+              ['entry', ...cells(key, 'revoked')],
+              ['last size', ...cells(key, 'last_size')],
+            ]),
+          );
+          voice.json(key);
+        }),
+      ),
     );
 }

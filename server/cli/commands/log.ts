@@ -221,7 +221,10 @@ function trust(cli: Cli): Command {
 /** A trust file by the word of the server itself: for its operator to check and hand out. */
 function trustOf(log: JsonObject, gateways: readonly JsonObject[]): string {
   const origin = text(log, 'origin');
-  const keys = listIn(log.keys, 'keys').map((key) => ({ vkey: text(key, 'vkey') }));
+  const keys = listIn(log.keys, 'keys').map((key) => ({
+    vkey: text(key, 'vkey'),
+    ...(key.last_size === undefined ? {} : { until_size: key.last_size }),
+  }));
   const pinned = gateways
     .filter(({ revoked }) => revoked === undefined)
     .map((key) => ({ keyid: text(key, 'keyid'), alg: text(key, 'alg'), spki: text(key, 'spki') }));
@@ -234,7 +237,10 @@ function lines(log: JsonObject): string[] {
     const { keys } = log;
     if (name === 'stats') return figures(object(log.stats, 'stats'));
     if (name !== 'keys' || !Array.isArray(keys)) return [[name, ...cells(log, name)]];
-    return keys.map((key: JsonObject) => [`${key.purpose} key`, String(key.vkey)]);
+    return keys.map((key: JsonObject) => [
+      `${key.purpose} key`,
+      key.last_size === undefined ? String(key.vkey) : `${key.vkey} (until size ${key.last_size})`,
+    ]);
   });
   return table(rows);
 }

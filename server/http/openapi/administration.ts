@@ -1,8 +1,10 @@
 /** `/v1/admin`: logs, gateways, keys, tokens. The bodies' schemas are those that judge them. */
 import type { Act } from '../../admin/act.ts';
 import { registerGateway } from '../../admin/gateways.ts';
+import { retireLogKey, rotateLogKey } from '../../admin/log-keys.ts';
 import { changeLog, createLog, freezeLog, retireLog, rollLog } from '../../admin/logs.ts';
 import { createToken, TOKEN_ID } from '../../admin/tokens.ts';
+import { FILE_NAME } from '../../log/names.ts';
 import { JSON_TYPE } from '../answer.ts';
 import { ADMIN_BYTES_MAX } from '../settings.ts';
 import { ref } from './components.ts';
@@ -29,6 +31,13 @@ const ADMIN_LOG: Parameter = {
   text: 'The log’s name.',
   schema: { type: 'string', pattern: '^[a-z0-9][a-z0-9-]{0,62}$' },
   example: 'team-a',
+};
+
+/** An access log has keys of its own, too. */
+const KEYS_LOG: Parameter = {
+  ...ADMIN_LOG,
+  text: 'The log’s name; that of its access log ends in `.access`, and the instance’s own is `_admin`.',
+  schema: { type: 'string', pattern: FILE_NAME.source },
 };
 
 /** One whose end nobody minds, so that the examples can be tried in any order. */
@@ -138,6 +147,32 @@ const logs: Descriptions = {
   },
 };
 
+const logKeys: Descriptions = {
+  'POST /v1/admin/logs/{log}/keys/rotate': {
+    id: 'rotateLogKey',
+    tag: 'Administration',
+    summary: 'Announce another key of the log itself',
+    text: 'An entry of the log says so, and from that entry on both keys sign: every head an identity key, published heads an anchor key too. An anchor key that another follows ends a day later, an identity key when it is told to, or with `finish` by itself once the overlap is over (`rotation.overlap_days`). One that others may have ends at once.',
+    parameters: [{ ...KEYS_LOG, example: 'team-a' }],
+    body: body(rotateLogKey, 'key'),
+    answers: {
+      201: answer('NewLogKey', 'The new key, and what becomes of those before it.'),
+      202: WAITING,
+    },
+    refusals: ['not_found', 'conflict', 'frozen', 'split_view'],
+  },
+  'POST /v1/admin/logs/{log}/keys/retire': {
+    id: 'retireLogKey',
+    tag: 'Administration',
+    summary: 'End a key of the log itself',
+    text: 'An entry of the log says so, and gives the last size that the key signs. What it signed up to there stays good. A second time is answered with the same entry.',
+    parameters: [{ ...KEYS_LOG, example: 'team-a' }],
+    body: body(retireLogKey, 'ended key'),
+    answers: { 200: answer('EndedLogKey', 'The key, which has ended.'), 202: WAITING },
+    refusals: ['not_found', 'conflict', 'frozen', 'split_view'],
+  },
+};
+
 const gateways: Descriptions = {
   'POST /v1/admin/logs/{log}/gateways/challenge': {
     id: 'challengeGateway',
@@ -233,6 +268,7 @@ const requests: Descriptions = {
 
 export const administrationDescriptions: Descriptions = {
   ...logs,
+  ...logKeys,
   ...gateways,
   ...tokens,
   ...requests,

@@ -10,7 +10,6 @@ import { ALGORITHMS } from '../../core/keys.ts';
 import {
   ENTRY_BYTES_MAX,
   ENTRY_SIGNATURES_MAX,
-  LOG_KEYS_MAX,
   NOTE_BYTES_MAX,
   ORIGIN_BYTES_MAX,
   PAYLOAD_TYPE_BYTES_MAX,
@@ -22,7 +21,7 @@ import {
 import { CHALLENGE_BYTES } from '../../core/possession.ts';
 import { CONTINUITIES } from '../../core/record/control.ts';
 import { HASH_BYTES } from '../../core/units.ts';
-import { ROW_NAME } from '../../log/names.ts';
+import { FILE_NAME, ROW_NAME } from '../../log/names.ts';
 import { LOG_STATES, ROLES, VISIBILITIES } from '../../storage/instance.ts';
 import { TITLE } from '../errors.ts';
 import { DETAIL_CHARS_MAX } from '../problem.ts';
@@ -104,10 +103,18 @@ const LOGGED_KEY = {
   'not_after?': { ...TIME, description: 'Admitted until then, by the log’s clock.' },
 } as const satisfies Record<string, Schema>;
 
-const VKEY = { purpose: PURPOSE, vkey: { type: 'string' } } as const satisfies Record<
-  string,
-  Schema
->;
+const LAST_SIZE = { ...COUNT, description: 'The last size of the log that it signs.' };
+
+/** A key of a log itself. */
+const LOG_KEY = {
+  purpose: PURPOSE,
+  vkey: { type: 'string' },
+  keyid: KEYID,
+  alg: { type: 'string', enum: ALGORITHMS },
+  registered: { ...COUNT, description: 'The index of the entry that announced it; 0 is genesis.' },
+  'revoked?': { ...COUNT, description: 'The index of the entry that ended it.' },
+  'last_size?': LAST_SIZE,
+} as const satisfies Record<string, Schema>;
 
 const TOKEN_ROW = {
   id: { type: 'string', pattern: TOKEN_ID.source },
@@ -341,7 +348,10 @@ export const SCHEMAS = {
       { origin: ORIGIN, size: COUNT, root: HASH_BASE64 },
       'The last head of the log that it follows, as its genesis names it.',
     ),
-    keys: list(object(VKEY), { maxItems: LOG_KEYS_MAX }),
+    keys: {
+      ...list(object(LOG_KEY)),
+      description: 'Its own keys in the order in which it announced them, also those that ended.',
+    },
     stats: object(
       {
         entries: COUNT,
@@ -357,7 +367,7 @@ export const SCHEMAS = {
     ),
   }),
   VerifierKeys: object({
-    keys: list(object({ log: NAME, origin: ORIGIN, ...VKEY })),
+    keys: list(object({ log: NAME, origin: ORIGIN, ...LOG_KEY })),
     'unavailable?': {
       ...list(NAME, { minItems: 1 }),
       description: 'Logs that cannot be opened now, so that their keys are not known.',
@@ -377,7 +387,34 @@ export const SCHEMAS = {
     keyid: KEYID,
     index: { ...COUNT, description: 'The entry that revokes it.' },
   }),
-  LoggedKeys: object({ keys: list(object({ log: NAME, ...LOGGED_KEY })) }),
+  LoggedKeys: object({
+    keys: list(
+      object({
+        log: {
+          type: 'string',
+          pattern: FILE_NAME.source,
+          description: 'The log, an access log, or the instance’s own.',
+        },
+        ...LOGGED_KEY,
+        'vkey?': { type: 'string', description: 'Of a key of the log itself.' },
+        'last_size?': LAST_SIZE,
+      }),
+    ),
+  }),
+  NewLogKey: object({
+    ...LOG_KEY,
+    others: {
+      ...list(
+        object({
+          ...LOG_KEY,
+          'retire_from?': { ...TIME, description: 'From then on it may be ended.' },
+          'finish?': { type: 'boolean', description: 'Whether it ends by itself.' },
+        }),
+      ),
+      description: 'The keys of that purpose before it, and what becomes of them.',
+    },
+  }),
+  EndedLogKey: object(LOG_KEY),
   Token: object(TOKEN_ROW),
   NewToken: object({
     token: { type: 'string', pattern: TOKEN.source, description: 'Shown this once.' },

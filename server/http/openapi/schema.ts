@@ -69,6 +69,8 @@ export function schemaOf(schema: unknown): Schema {
       return { type: 'string' };
     case 'number':
       return { type: 'integer' };
+    case 'boolean':
+      return { type: 'boolean' };
     case 'nullable':
       return { anyOf: [schemaOf(node.wrapped), { type: 'null' }] };
     case 'picklist':

@@ -6,6 +6,7 @@
 import type { Act } from '../../admin/act.ts';
 import type { Actor } from '../../admin/actor.ts';
 import { registerGateway, revokeGateway } from '../../admin/gateways.ts';
+import { retireLogKey, rotateLogKey } from '../../admin/log-keys.ts';
 import {
   changeLog,
   createLog,
@@ -42,6 +43,9 @@ export function adminRoutes(parts: Parts): readonly InstanceRoute[] {
     post('admin', `${LOG}/roll`, doing(parts, rollLog, { status: 201 })),
     post('admin', `${LOG}/retire`, doing(parts, retireLog)),
     route('DELETE', 'admin', `${LOG}/retire`, doing(parts, unretireLog, { wanted: () => ({}) })),
+
+    post('keys', `${LOG}/keys/rotate`, doing(parts, rotateLogKey, { status: 201 })),
+    post('keys', `${LOG}/keys/retire`, doing(parts, retireLogKey)),
 
     post('keys', `${GATEWAYS}/challenge`, async (call) => {
       sendJson(call, await administrator.challenge(actorOf(call), param(call, 0)), 201);

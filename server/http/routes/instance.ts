@@ -3,7 +3,7 @@ import { RECORD_TYPE } from '../../core/entry.ts';
 import { DSSE_JSON_TYPE, ENVELOPE_JSON_TYPE } from '../../core/envelope.ts';
 import { SteleError } from '../../core/errors.ts';
 import { RECEIPT_TYPE } from '../../core/receipt.ts';
-import { describeListed } from '../../log/describe.ts';
+import { describeListed, describeLogKey } from '../../log/describe.ts';
 import { sendJson } from '../answer.ts';
 import type { Parts } from '../app.ts';
 import type { Call, InstanceRoute } from '../call.ts';
@@ -41,20 +41,18 @@ async function getKeys(parts: Parts, call: Call): Promise<void> {
   const keys = [];
   const unavailable: string[] = [];
   for (const { name, origin } of logs) {
-    const known = await verifierKeysOf(parts, name);
+    const known = await ownKeysOf(parts, name);
     if (known === undefined) unavailable.push(name);
-    for (const [purpose, { text }] of Object.entries(known ?? {})) {
-      keys.push({ log: name, origin, purpose, vkey: text });
-    }
+    keys.push(...(known ?? []).map((key) => ({ log: name, origin, ...describeLogKey(key) })));
   }
   sendJson(call, { keys, ...(unavailable.length === 0 ? {} : { unavailable }) });
   call.ctx.set('Vary', 'Authorization');
 }
 
 /** Nothing of a log that cannot be opened: the keys of the others are given all the same. */
-async function verifierKeysOf(parts: Parts, name: string) {
+async function ownKeysOf(parts: Parts, name: string) {
   try {
-    return await parts.logs.use(name, (log) => log.verifierKeys());
+    return await parts.logs.use(name, (log) => log.ownKeys());
   } catch (error) {
     if (!(error instanceof SteleError)) throw error;
     parts.logger.debug({ err: error }, `log ${name}: its keys cannot be given`);
