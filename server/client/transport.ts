@@ -6,7 +6,8 @@
  * the question, to whoever the answer names (P8, P10).
  */
 import { type Code, malformed, SteleError, shown } from '../core/errors.ts';
-import { parseProblem, secondsOf } from './problem.ts';
+import { readBounded, reasonOf, retryAfterOf } from '../outbound.ts';
+import { parseProblem } from './problem.ts';
 
 export interface TransportOptions {
   /** An http or https address, without a slash at its end. */
@@ -140,43 +141,16 @@ export class Transport {
   }
 }
 
-/** The innermost reason of a failed fetch: "connect ECONNREFUSED …" says more than "fetch failed". */
-function reasonOf(error: unknown): string {
-  let at = error;
-  for (let depth = 0; depth < 4 && at instanceof Error && at.cause !== undefined; depth++) {
-    at = at.cause;
-  }
-  if (!(at instanceof Error)) return String(at);
-  const code = 'code' in at ? String(at.code) : '';
-  return at.message || code || at.name;
-}
-
 function bodyOf(body: Question['body']): RequestInit {
   if (body === undefined) return {};
   if (body instanceof Uint8Array) return { body: body as Uint8Array<ArrayBuffer> };
   return { body: ReadableStream.from(body), duplex: 'half' } as RequestInit;
 }
 
-async function readBounded(
-  body: ReadableStream<Uint8Array> | null,
-  max: number,
-): Promise<Uint8Array> {
-  const parts: Uint8Array[] = [];
-  let length = 0;
-  for await (const chunk of body ?? []) {
-    length += chunk.length;
-    if (length > max) {
-      throw new SteleError('too_large', `the answer has more than ${max} bytes`);
-    }
-    parts.push(chunk);
-  }
-  return new Uint8Array(Buffer.concat(parts));
-}
-
 /** The error that an answer stands for: its problem document's code, or what its status says. */
 async function problemOf(response: Response): Promise<SteleError> {
   const bytes = await readBounded(response.body, PROBLEM_BYTES_MAX);
-  const retryAfterS = retryAfterOf(response.headers.get('retry-after'));
+  const retryAfterS = retryAfterOf(response.headers.get('retry-after'), Date.now());
   const options = retryAfterS === undefined ? {} : { retryAfterS };
   const problem = parseProblem(bytes);
   if (problem !== undefined) return new SteleError(problem.code, problem.message, options);
@@ -191,9 +165,4 @@ function codeOf(status: number): Code {
   if (status === 413) return 'too_large';
   if (status === 429) return 'pushback';
   return status >= 300 && status < 500 ? 'malformed' : 'storage';
-}
-
-/** A number of seconds; a date is somebody else's business. */
-function retryAfterOf(header: string | null): number | undefined {
-  return header !== null && /^[0-9]{1,6}$/.test(header) ? secondsOf(Number(header)) : undefined;
 }

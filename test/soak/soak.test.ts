@@ -158,7 +158,7 @@ class Memory {
     for (const end = Date.now() + seconds * 1_000; Date.now() < end; await pause(1_000)) {
       const figures = await (await fetch(url, { headers })).text();
       this.#resident.push(figure(figures, 'stele_process_resident_memory_bytes'));
-      this.#used.push(figure(figures, 'stele_heap_size_used_bytes'));
+      this.#used.push(figure(figures, 'stele_nodejs_heap_size_used_bytes'));
     }
   }
 
@@ -179,7 +179,8 @@ class Memory {
 
 function figure(figures: string, name: string): number {
   const line = figures.split('\n').find((one) => one.startsWith(`${name} `));
-  return Number(line?.slice(name.length + 1));
+  if (line === undefined) throw new Error(`there is no figure ${name}`);
+  return Number(line.slice(name.length + 1));
 }
 
 function third(samples: readonly number[], i: number): readonly number[] {
