@@ -12,7 +12,7 @@
 import { isBound } from '../admin/actor.ts';
 import { SteleError } from '../core/errors.ts';
 import type { Log } from '../log/log.ts';
-import { boundName } from '../log/names.ts';
+import { boundName, isAdminLog } from '../log/names.ts';
 import type { TokenRow } from '../storage/instance.ts';
 import type { Parts } from './app.ts';
 import { Refusal } from './errors.ts';
@@ -136,9 +136,9 @@ function awayReason(seen: readonly Seen[]): SteleError | undefined {
   return new SteleError('storage', what, { retryAfterS: 5 });
 }
 
-/** None of the logs takes anything, and there is no other that might. */
+/** None of the logs takes anything, and there is no other that might; the instance's own is nobody's to write to. */
 function noLogReason({ logs }: Pick<Parts, 'logs'>, seen: readonly Seen[]): SteleError | undefined {
-  const active = logs.list().filter(({ state }) => state === 'active');
+  const active = logs.list().filter(({ name, state }) => state === 'active' && !isAdminLog(name));
   const open = new Map(seen.map((one) => [one.log.name, one]));
   const all = active.map(({ name }) => open.get(name));
   if (all.length === 0 || all.some((one) => one === undefined || one.isAccepting)) return undefined;

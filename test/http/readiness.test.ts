@@ -140,6 +140,12 @@ describe('a server that takes none', () => {
       undefined,
     ],
     [
+      'has only logs that stopped, and its own',
+      { open: [{ name: 'a', stopped: split }, { name: '_admin' }] },
+      'split_view',
+      undefined,
+    ],
+    [
       'has full queues only',
       {
         open: [
