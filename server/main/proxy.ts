@@ -56,9 +56,9 @@ export async function proxyOf(
   const bodyBytesMax = config.limits.bodyBytes;
   const ports = new Map<string, ProxyLog>();
   for (const name of logNames(config)) {
-    const origin = await logs.use(name, (log) => log.origin);
     ports.set(name, {
-      origin,
+      // From its row: a log that cannot be opened now may be mended, and its calls wait until then.
+      origin: logs.listed(name).origin,
       client: new LocalLog({ logs, vaults, name, bodyBytesMax, fatal: program.fatal }),
     });
   }

@@ -19,6 +19,7 @@ import { secretsIn } from '../keys/reference.ts';
 import type { Signer } from '../keys/signer.ts';
 import { systemClock } from '../log/clock.ts';
 import type { Log } from '../log/log.ts';
+import type { Lease } from '../log/open-logs.ts';
 import type { Role } from '../storage/instance.ts';
 import { ensureFolder, openKey, syncFolder, writeWhole } from './files.ts';
 import type { Instance } from './instance.ts';
@@ -51,12 +52,15 @@ export async function setUp(
   for (const role of FIRST_TOKENS) await makeToken(instance, journal, role);
   const state = store.log(DEFAULT_LOG)?.state;
   const isListed = state !== undefined && state !== 'creating' && state !== 'retired';
-  if (isListed) {
+  const first = isListed ? await opened(logs, DEFAULT_LOG) : undefined;
+  if (first !== undefined) {
     const gateways = proxyKey === undefined ? [] : [proxyKey.publicKey];
-    await logs.use(DEFAULT_LOG, (log) => {
-      if (hasTrust(data)) keepTrust(data, log, instance.logger);
-      else writeTrust(data, log, gateways);
-    });
+    try {
+      if (hasTrust(data)) keepTrust(data, first.log, instance.logger);
+      else writeTrust(data, first.log, gateways);
+    } finally {
+      first.release();
+    }
   }
   return { proxyKey };
 }
@@ -76,9 +80,27 @@ async function openProxyKey({ data, store, logs }: Instance, config: Config): Pr
         `upstreams.${upstream}.log: there is no log ${name}: run "stele log create ${name}" first`,
       );
     }
-    await logs.use(name, (log) => registerProxy(log, key));
+    const lease = await opened(logs, name);
+    try {
+      if (lease !== undefined) await registerProxy(lease.log, key);
+    } finally {
+      lease?.release();
+    }
   }
   return key;
+}
+
+/**
+ * A log to work on; nothing of one that cannot be opened. It keeps no other from being served: the start says
+ * so, and its calls wait in the proxy's journal.
+ */
+async function opened(logs: Instance['logs'], name: string): Promise<Lease | undefined> {
+  try {
+    return await logs.lease(name);
+  } catch (error) {
+    if (error instanceof SteleError) return undefined;
+    throw error;
+  }
 }
 
 async function registerProxy(log: Log, { publicKey }: Signer): Promise<void> {
