@@ -1,10 +1,10 @@
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { afterAll, describe, expect, test } from 'vitest';
 import { leafIndex, treeSize } from '../../server/core/units.ts';
-import { openForWriting } from '../../server/storage/sqlite/database.ts';
+import { openForWriting, WAL_BYTES_KEPT } from '../../server/storage/sqlite/database.ts';
 import { SqliteStore } from '../../server/storage/sqlite/log-store.ts';
 import { WriterPool } from '../../server/storage/sqlite/writer-pool.ts';
 import { batch, head, storeContract } from '../contract/store.ts';
@@ -98,6 +98,25 @@ describe('the file', () => {
     expect(again.pragma('journal_mode', { simple: true })).toBe('wal');
     expect(again.pragma('synchronous', { simple: true })).toBe(2);
     again.close();
+  });
+
+  test('gives back what its write-ahead log grew by while somebody read for long', async () => {
+    const { path, db } = await written();
+    db.close();
+    const wal = () => statSync(`${path}-wal`).size;
+    const writing = openForWriting(path, 'sqlite');
+    writing.exec('CREATE TABLE growth (data BLOB)');
+    const grow = writing.prepare('INSERT INTO growth VALUES (zeroblob(8388608))');
+    const reading = new Database(path, { readonly: true });
+    reading.exec('BEGIN');
+    reading.prepare('SELECT count(*) FROM head').get();
+    while (wal() < WAL_BYTES_KEPT + 16_777_216) grow.run();
+    reading.close();
+    // One commit puts all of it into the database, and the next begins the log anew.
+    writing.exec('CREATE TABLE one (x)');
+    writing.exec('CREATE TABLE two (x)');
+    expect(wal()).toBe(WAL_BYTES_KEPT);
+    writing.close();
   });
 });
 

@@ -23,6 +23,9 @@ const MIGRATIONS = fileURLToPath(new URL('../../../migrations/', import.meta.url
 
 export type Schema = 'sqlite' | 'instance' | 'vault';
 
+/** Bytes of a write-ahead log that are kept for the next commits. */
+export const WAL_BYTES_KEPT = 67_108_864;
+
 /** Opens for writing, creates the file where it is missing, and brings its schema up to date. */
 export function openForWriting(path: string, schema: Schema): Db {
   const db = new Database(path, { timeout: 5_000 });
@@ -30,6 +33,8 @@ export function openForWriting(path: string, schema: Schema): Db {
     db.pragma('journal_mode = WAL');
     db.pragma('synchronous = FULL');
     db.pragma('foreign_keys = ON');
+    // What a long reader let grow is given back once it is gone.
+    db.pragma(`journal_size_limit = ${WAL_BYTES_KEPT}`);
     db.pragma('trusted_schema = OFF');
     db.pragma(`cache_size = -${CACHE_KIB}`);
     migrate(db, schema);
