@@ -659,7 +659,7 @@ export class Log<C extends StagedContent = StagedContent> {
     const reason = await contradiction(remembering, answers);
     if (reason !== undefined) {
       this.#appender.stop(
-        new SteleError('split_view', `log ${this.name} ${reason}: it signs nothing more`),
+        new SteleError('split_view', `log ${this.name} signs nothing more: it ${reason}`),
       );
       return;
     }

@@ -120,7 +120,7 @@ async function stoppedLogs(
     const store = SqliteStore.openReadOnly(join(data, 'logs', `${name}.db`));
     try {
       const { reason } = await compareWithMemories(store, { name, origin }, memories);
-      if (reason !== undefined) stopped.push(`log ${name} ${reason}: it signs nothing`);
+      if (reason !== undefined) stopped.push(`log ${name} signs nothing: it ${reason}`);
     } catch (error) {
       if (!(error instanceof SteleError)) throw error;
       stopped.push(error.message);
