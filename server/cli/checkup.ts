@@ -2,7 +2,7 @@
  * What can be wrong with an installation, looked at from the files and from outside. Each check says
  * what it saw and, where that is not good, what to do about it. Nothing is changed.
  */
-import { existsSync, readdirSync, statfsSync, statSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { InstanceClient } from '../client/instance.ts';
 import type { Config } from '../config.ts';
@@ -22,33 +22,51 @@ import { OwnKeys } from '../log/own-keys.ts';
 import { checkHead, replayListed } from '../log/recover.ts';
 import type { Registry } from '../log/registry.ts';
 import { compareWithMemories } from '../log/remembered.ts';
-import { InstanceStore } from '../storage/instance.ts';
+import { identityIn } from '../storage/instance.ts';
+import { schemaOf } from '../storage/sqlite/database.ts';
 import { SqliteStore } from '../storage/sqlite/log-store.ts';
 import type { Head } from '../storage/store.ts';
+import {
+  backup,
+  checks,
+  disk,
+  journals,
+  keys,
+  looked,
+  permissions,
+  releases,
+  settings,
+  state,
+  writtenAhead,
+} from './checkup-files.ts';
+import { type Finding, fail, ok, warn } from './finding.ts';
 import { readRunning } from './running.ts';
 import { fetchOf, readBytes } from './where.ts';
-
-export type Health = 'ok' | 'warn' | 'fail';
-
-export interface Finding {
-  readonly check: string;
-  readonly health: Health;
-  /** What was seen, and what to do if it is not good. */
-  readonly detail: string;
-}
 
 interface Subject {
   readonly config: Config;
   readonly memories: Memories;
   readonly now: number;
   readonly version: string;
+  readonly env: Readonly<Record<string, string | undefined>>;
 }
 
 export async function examine(subject: Subject): Promise<readonly Finding[]> {
   const { config } = subject;
-  const findings = [versions(subject), folder(config)];
-  if (findings.at(-1)?.health === 'fail') return findings;
-  findings.push(disk(config), permissions(config), ...(await logs(subject)));
+  const findings = [versions(subject), folder(config), settings(subject.env)];
+  if (findings.some(({ health }) => health === 'fail')) return findings;
+  findings.push(
+    looked('disk', () => disk(config)),
+    looked('state', () => state(config)),
+    looked('permissions', () => permissions(config)),
+    looked('keys', () => keys(config)),
+    looked('releases', () => releases(config)),
+    looked('written ahead', () => writtenAhead(config)),
+    looked('journals', () => journals(config)),
+    ...(await logs(subject)),
+    looked('checks', () => checks(config, subject.now)),
+    looked('backup', () => backup(config, subject.now)),
+  );
   findings.push(
     trust(config),
     place(config),
@@ -57,18 +75,6 @@ export async function examine(subject: Subject): Promise<readonly Finding[]> {
     ...(await server(subject)),
   );
   return findings;
-}
-
-function ok(check: string, detail: string): Finding {
-  return { check, health: 'ok', detail };
-}
-
-function warn(check: string, detail: string): Finding {
-  return { check, health: 'warn', detail };
-}
-
-function fail(check: string, detail: string): Finding {
-  return { check, health: 'fail', detail };
 }
 
 /** Before this release was made no clock can be: 2026-11-01. */
@@ -85,35 +91,6 @@ function folder({ data }: Config): Finding {
   return fail('data', `${data} is no data folder: name one with --data, or make one: stele up`);
 }
 
-function disk({ data, limits }: Config): Finding {
-  const { bavail, bsize } = statfsSync(data);
-  const free = bavail * bsize;
-  const floor = limits.diskFloorBytes;
-  const seen = `${mib(free)} MiB free, nothing is accepted below ${mib(floor)} MiB`;
-  if (free < floor) return fail('disk', `${seen}: make room`);
-  return free < 4 * floor ? warn('disk', `${seen}: make room soon`) : ok('disk', seen);
-}
-
-function mib(bytes: number): number {
-  return Math.floor(bytes / 1_048_576);
-}
-
-/** Keys and tokens are for their owner alone, and so are the folders that hold them. */
-function permissions({ data }: Config): Finding {
-  if (process.platform === 'win32') return ok('permissions', 'files have no modes here');
-  const loose = ['keys', 'tokens']
-    .filter((name) => existsSync(join(data, name)))
-    .flatMap((name) => [name, ...filesIn(data, name)])
-    .filter((name) => (statSync(join(data, name)).mode & 0o077) !== 0);
-  if (loose.length === 0) return ok('permissions', 'keys and tokens are their owner’s alone');
-  return fail('permissions', `others can get at ${loose.join(', ')}: chmod -R go= on it`);
-}
-
-function filesIn(data: string, name: string): string[] {
-  const found = readdirSync(join(data, name), { recursive: true, encoding: 'utf8' });
-  return found.map((file) => join(name, file));
-}
-
 async function logs(subject: Subject): Promise<Finding[]> {
   const folder = join(subject.config.data, 'logs');
   const names = existsSync(folder)
@@ -123,54 +100,68 @@ async function logs(subject: Subject): Promise<Finding[]> {
   return Promise.all(names.sort().map((name) => oneLog(subject, name)));
 }
 
-/** The keys on disk must be those that sign the head, and the head the newest that is remembered. */
-async function oneLog({ config, memories, now }: Subject, name: string): Promise<Finding> {
-  const check = `log ${name}`;
-  const store = SqliteStore.openReadOnly(join(config.data, 'logs', `${name}.db`));
+async function oneLog(subject: Subject, name: string): Promise<Finding> {
+  const path = join(subject.config.data, 'logs', `${name}.db`);
   try {
-    const head = await store.readHead();
-    if (head === undefined)
-      return warn(check, 'it is empty: its creation was cut short; start the server');
-    const { origin } = parseCheckpoint(parseNote(utf8(head.checkpoint)).text);
-    const registry = await checkKeys(config, name, origin, { head, store });
-    const signedMs = Math.max(head.timeMs, await treeHeadMs(registry, store));
-    if (signedMs > now + 60_000) {
-      const time = new Date(signedMs).toISOString();
-      return fail(check, `its head is of ${time}, ahead of this clock: set the clock (NTP)`);
+    const { has, known } = schemaOf(path, 'sqlite');
+    if (has < known)
+      return warn(`log ${name}`, 'it is looked at once a start brought it up to date');
+    const store = SqliteStore.openReadOnly(path);
+    try {
+      return await lookInto(subject, name, store);
+    } finally {
+      await store.close();
     }
-    const { answers, reason } = await compareWithMemories(store, { name, origin }, memories);
-    if (reason !== undefined) return fail(check, `it ${reason}`);
-    const signer = answers.find(({ kind }) => kind === 'signer');
-    if (
-      signer?.failure === undefined &&
-      signer !== undefined &&
-      (signer.known?.size ?? 0) < head.size
-    ) {
-      return warn(
-        check,
-        `the signer remembers ${signer.known?.size ?? 'nothing'} of ${head.size} entries: its state folder is ` +
-          'not the one that it had',
-      );
-    }
-    const staged = await store.readStaged();
-    if (staged !== undefined && readRunning(config.data) === undefined) {
-      return warn(check, `${staged.entries.length} entries wait for the signer: start the server`);
-    }
-    const size = `${head.size} entries, keys and head fit`;
-    const failure = answers.find((answer) => answer.failure !== undefined)?.failure;
-    if (failure !== undefined) return warn(check, `${size}; ${failure.message}`);
-    return largestKnown(answers) === undefined
-      ? warn(
-          check,
-          `${size}; no high-water file in ${config.state}: is STELE_STATE set for the server only?`,
-        )
-      : ok(check, size);
   } catch (error) {
-    if (error instanceof SteleError) return fail(check, error.message);
+    if (error instanceof SteleError) return fail(`log ${name}`, error.message);
     throw error;
-  } finally {
-    await store.close();
   }
+}
+
+/** The keys on disk must be those that sign the head, and the head the newest that is remembered. */
+async function lookInto(
+  { config, memories, now }: Subject,
+  name: string,
+  store: SqliteStore,
+): Promise<Finding> {
+  const check = `log ${name}`;
+  const head = await store.readHead();
+  if (head === undefined)
+    return warn(check, 'it is empty: its creation was cut short; start the server');
+  const { origin } = parseCheckpoint(parseNote(utf8(head.checkpoint)).text);
+  const registry = await checkKeys(config, name, origin, { head, store });
+  const signedMs = Math.max(head.timeMs, await treeHeadMs(registry, store));
+  if (signedMs > now + 60_000) {
+    const time = new Date(signedMs).toISOString();
+    return fail(check, `its head is of ${time}, ahead of this clock: set the clock (NTP)`);
+  }
+  const { answers, reason } = await compareWithMemories(store, { name, origin }, memories);
+  if (reason !== undefined) return fail(check, `it ${reason}`);
+  const signer = answers.find(({ kind }) => kind === 'signer');
+  if (
+    signer?.failure === undefined &&
+    signer !== undefined &&
+    (signer.known?.size ?? 0) < head.size
+  ) {
+    return warn(
+      check,
+      `the signer remembers ${signer.known?.size ?? 'nothing'} of ${head.size} entries: its state folder is ` +
+        'not the one that it had',
+    );
+  }
+  const staged = await store.readStaged();
+  if (staged !== undefined && readRunning(config.data) === undefined) {
+    return warn(check, `${staged.entries.length} entries wait for the signer: start the server`);
+  }
+  const size = `${head.size} entries, keys and head fit`;
+  const failure = answers.find((answer) => answer.failure !== undefined)?.failure;
+  if (failure !== undefined) return warn(check, `${size}; ${failure.message}`);
+  return largestKnown(answers) === undefined
+    ? warn(
+        check,
+        `${size}; no high-water file in ${config.state}: is STELE_STATE set for the server only?`,
+      )
+    : ok(check, size);
 }
 
 /** Every key that signs now, as the log's own records say, is where it should be, and signed the head. */
@@ -225,13 +216,9 @@ function place({ data }: Config): Finding {
   try {
     const lock = lockFolder(data);
     try {
-      const store = new InstanceStore(join(data, 'stele.db'));
-      try {
-        checkPlace(store);
-        return ok('guard', 'this is the place where the folder was written; no server runs');
-      } finally {
-        store.close();
-      }
+      const path = join(data, 'stele.db');
+      checkPlace({ path, identity: () => identityIn(path) });
+      return ok('guard', 'this is the place where the folder was written; no server runs');
     } finally {
       lock.release();
     }
@@ -280,7 +267,9 @@ async function server({ config, version }: Subject): Promise<Finding[]> {
   const findings: Finding[] = [];
   if (running === undefined) findings.push(warn('server', 'it does not run: stele up'));
   const inside = running && { base: running.server, fetch: fetchOf(config.data, running) };
-  if (inside !== undefined) findings.push(await answers('server', inside, version));
+  if (inside !== undefined) {
+    findings.push(await answers('server', inside, version), ...(await clock(inside)));
+  }
   const { publicUrl } = config;
   if (publicUrl === undefined) {
     findings.push(
@@ -291,6 +280,7 @@ async function server({ config, version }: Subject): Promise<Finding[]> {
     );
   } else {
     findings.push(await answers('public url', { base: publicUrl }, version));
+    findings.push(...(await clock({ base: publicUrl })));
     if (inside !== undefined) findings.push(await sameKeys(inside, publicUrl));
   }
   return findings;
@@ -312,7 +302,11 @@ async function answers(check: string, address: Address, version: string): Promis
   try {
     const about = await client.about();
     if (about.name !== 'stele') return fail(check, `${base} is not a Stele server`);
-    await client.ready();
+    const { status, checks } = await client.ready();
+    if (status === 'degraded') {
+      const failing = Object.entries(checks ?? {}).flatMap(([one, holds]) => (holds ? [] : [one]));
+      return warn(check, `${base} takes entries, but for: ${failing.join(', ')}`);
+    }
     if (about.version === version) return ok(check, `${base} is ready`);
     return warn(check, `${base} runs ${String(about.version)}, this is ${version}: restart it`);
   } catch (error) {
@@ -320,6 +314,38 @@ async function answers(check: string, address: Address, version: string): Promis
       return fail(check, `${base} does not answer: ${error.message}`);
     throw error;
   }
+}
+
+/** So much may be the way of the answer and no fault of a clock. */
+const CLOCK_WARN_MS = 5_000;
+const CLOCK_FAIL_MS = 60_000;
+
+/** Whoever answers has a clock of its own; at the public address it is that of what is in front. */
+async function clock({ base, fetch: ask = fetch }: Address): Promise<Finding[]> {
+  const sent = Date.now();
+  let date: string | null;
+  try {
+    const answer = await ask(`${base}/healthz`, { signal: AbortSignal.timeout(5_000) });
+    date = answer.headers.get('date');
+    await answer.body?.cancel();
+  } catch {
+    // That it does not answer is another line.
+    return [];
+  }
+  return [clockFinding(base, Date.parse(date ?? ''), { sent, came: Date.now() })];
+}
+
+/** The answer was made between the two, and its time is cut to the second before. */
+export function clockFinding(
+  base: string,
+  time: number,
+  { sent, came }: { readonly sent: number; readonly came: number },
+): Finding {
+  if (Number.isNaN(time)) return warn('clock', `${base} gives no time to compare with`);
+  const by = Math.max(0, time - came, sent - time - 1_000);
+  const seen = `${Math.round(by / 1_000)} s between this clock and ${base}`;
+  if (by > CLOCK_FAIL_MS) return fail('clock', `${seen}: set the one that is wrong (NTP)`);
+  return by > CLOCK_WARN_MS ? warn('clock', `${seen}: let NTP keep both`) : ok('clock', seen);
 }
 
 /** The outside path must lead to this very server. */

@@ -34,7 +34,7 @@ export function placeOf(path: string): Omit<Identity, 'originBase'> {
  * Throws `split_view` if the folder was written elsewhere. A changed device alone does not count:
  * devices are renumbered at every boot, and the high-water file still stands guard.
  */
-export function checkPlace(instance: InstanceStore): void {
+export function checkPlace(instance: Pick<InstanceStore, 'path' | 'identity'>): void {
   const known = instance.identity();
   if (known === undefined) return;
   const here = placeOf(instance.path);

@@ -1,6 +1,12 @@
 /** What the last check of each log found, in the instance database. */
 import { SteleError } from '../core/errors.ts';
-import { type Db, openForWriting, schemaOf, storageError } from './sqlite/database.ts';
+import {
+  type Db,
+  openForReading,
+  openForWriting,
+  schemaOf,
+  storageError,
+} from './sqlite/database.ts';
 
 /** `unknown`: it could not be told, and `found` says why if there is a reason. */
 export const CHECK_VERDICTS = ['holds', 'damaged', 'unknown'] as const;
@@ -22,16 +28,32 @@ export interface CheckRow {
 
 const COLUMNS = 'log, began_ms AS beganMs, ended_ms AS endedMs, size, files, tree, content, found';
 
+/** What checks found, read beside whoever owns the database. */
+export function listChecks(path: string): CheckRow[] {
+  const db = openForReading(path);
+  try {
+    return selectChecks(db);
+  } catch (error) {
+    throw storageError(error, path);
+  } finally {
+    db.close();
+  }
+}
+
+function selectChecks(db: Db): CheckRow[] {
+  const rows = db.prepare(`SELECT ${COLUMNS} FROM log_check ORDER BY log`).all();
+  return rows.flatMap((row) => toCheck(row) ?? []);
+}
+
 export function prepareChecks(db: Db) {
   const one = db.prepare(`SELECT ${COLUMNS} FROM log_check WHERE log = ?`);
-  const all = db.prepare(`SELECT ${COLUMNS} FROM log_check ORDER BY log`);
   const put = db.prepare(
     `INSERT OR REPLACE INTO log_check (log, began_ms, ended_ms, size, files, tree, content, found)
      VALUES (@log, @beganMs, @endedMs, @size, @files, @tree, @content, @found)`,
   );
   return {
     one: (log: string) => toCheck(one.get(log)),
-    all: () => all.all().flatMap((row) => toCheck(row) ?? []),
+    all: () => selectChecks(db),
     put: (row: CheckRow) => put.run({ ...row, found: JSON.stringify(row.found) }),
   };
 }

@@ -102,17 +102,7 @@ export class InstanceStore {
   }
 
   identity(): Identity | undefined {
-    const row = this.#run(() =>
-      this.#db.prepare('SELECT origin_base, machine, device, inode FROM instance').get(),
-    ) as { origin_base: string; machine: string | null; device: string; inode: string } | undefined;
-    return (
-      row && {
-        originBase: row.origin_base,
-        machine: row.machine ?? undefined,
-        device: row.device,
-        inode: row.inode,
-      }
-    );
+    return this.#run(() => selectIdentity(this.#db));
   }
 
   setIdentity({ originBase, machine, device, inode }: Identity): void {
@@ -340,12 +330,37 @@ export function settleInstanceCopy(copy: Db): SeenLog[] {
   return selectSeen(copy);
 }
 
+function selectIdentity(db: Db): Identity | undefined {
+  const row = db.prepare('SELECT origin_base, machine, device, inode FROM instance').get() as
+    | { origin_base: string; machine: string | null; device: string; inode: string }
+    | undefined;
+  return (
+    row && {
+      originBase: row.origin_base,
+      machine: row.machine ?? undefined,
+      device: row.device,
+      inode: row.inode,
+    }
+  );
+}
+
+/** Where an instance database was written, which is left as it is. */
+export function identityIn(path: string): Identity | undefined {
+  return reading(path, selectIdentity);
+}
+
 /** The logs of an instance database, which is left as it is. */
 export function listLogs(path: string): SeenLog[] {
-  const db = openForReading(path);
-  try {
+  return reading(path, (db) => {
     checkSchema(db, 'instance');
     return selectSeen(db);
+  });
+}
+
+function reading<T>(path: string, read: (db: Db) => T): T {
+  const db = openForReading(path);
+  try {
+    return read(db);
   } catch (error) {
     throw storageError(error, path);
   } finally {

@@ -2,10 +2,12 @@
 import { randomBytes } from 'node:crypto';
 import { resolve } from 'node:path';
 import { Command } from 'commander';
+import { noteBackup } from '../../backup/last.ts';
 import { type Backup, takeBackup } from '../../backup/take.ts';
 import { readManifest, verifyPart } from '../../backup/verify.ts';
-import { dataFolder } from '../../config.ts';
+import { dataFolder, loadConfig } from '../../config.ts';
 import { toHex } from '../../core/bytes.ts';
+import { SteleError } from '../../core/errors.ts';
 import { FAILS, HOLDS, type Status } from '../exit.ts';
 import type { Cli } from '../program.ts';
 import { oneLine, table, type Voice, voiceOf } from '../terminal.ts';
@@ -45,9 +47,10 @@ async function take({ world, starters }: Cli, dest: string, options: Options): P
     keys: at(options.keys),
     'vault-keys': at(options.vaultKeys),
   };
+  const data = dataFolder({ env: world.env, cwd: world.cwd, data: options.data });
   try {
     const backup = await takeBackup({
-      data: dataFolder({ env: world.env, cwd: world.cwd, data: options.data }),
+      data,
       to,
       except: options.except ?? [],
       version: starters.version,
@@ -58,9 +61,24 @@ async function take({ world, starters }: Cli, dest: string, options: Options): P
     });
     voice.say(...linesOf(backup, to));
     voice.json(jsonOf(backup));
+    if (backup.findings.length === 0) note({ world }, data, backup);
     return backup.findings.length === 0 ? HOLDS : FAILS;
   } finally {
     voice.progress('');
+  }
+}
+
+/** For `stele doctor`. The backup is as good without it. */
+function note({ world }: Pick<Cli, 'world'>, data: string, { parts }: Backup): void {
+  const [first] = parts;
+  if (first === undefined) return;
+  try {
+    const { state } = loadConfig({ env: world.env, cwd: world.cwd, data });
+    const { id, time } = first.manifest;
+    noteBackup(state, { data, folder: first.folder, id, time });
+  } catch (error) {
+    if (!(error instanceof SteleError)) throw error;
+    world.err(`stele: the backup is not noted for "stele doctor": ${oneLine(error.message)}\n`);
   }
 }
 

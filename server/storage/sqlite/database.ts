@@ -47,8 +47,7 @@ export function openForWriting(path: string, schema: Schema): Db {
 
 /** Throws `storage` unless the file's schema is the one that this release reads. */
 export function checkSchema(db: Db, schema: Schema): void {
-  const has = db.prepare('SELECT count(*) FROM migration').pluck().get() as number;
-  const known = migrationsOf(schema).length;
+  const { has, known } = schemaIn(db, schema);
   if (has === known) return;
   const way =
     has < known ? 'start its server once, which brings it up to date' : 'use a newer release';
@@ -103,14 +102,20 @@ function migrationsOf(schema: Schema): string[] {
 }
 
 /** How many migrations a file has seen, and how many this release knows. */
-export function schemaOf(
-  path: string,
-  schema: Schema,
-): { readonly has: number; readonly known: number } {
+interface SchemaSeen {
+  readonly has: number;
+  readonly known: number;
+}
+
+function schemaIn(db: Db, schema: Schema): SchemaSeen {
+  const has = db.prepare('SELECT count(*) FROM migration').pluck().get() as number;
+  return { has, known: migrationsOf(schema).length };
+}
+
+export function schemaOf(path: string, schema: Schema): SchemaSeen {
   const db = openForReading(path);
   try {
-    const has = db.prepare('SELECT count(*) FROM migration').pluck().get() as number;
-    return { has, known: migrationsOf(schema).length };
+    return schemaIn(db, schema);
   } catch (error) {
     throw storageError(error, path);
   } finally {
