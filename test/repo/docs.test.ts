@@ -1,5 +1,5 @@
 /** Do the pages say what is there? Links, names, tables and numbers; `shown.test.ts` runs the commands. */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { EXIT } from '../../server/cli/exit.ts';
@@ -338,5 +338,27 @@ describe('README.md', () => {
     const others = PAGES.filter((path) => path !== 'README.md');
     expect(proseOf(text)).toContain('**What is not here yet**');
     for (const path of others) expect(page(path)).not.toContain('**What is not here yet**');
+  });
+});
+
+describe('numbers', () => {
+  const numbered = (folder: string) =>
+    readdirSync(join(ROOT, folder)).flatMap((name) => {
+      const [, number] = /^(\d{4})[-_]/.exec(name) ?? [];
+      return number === undefined ? [] : [{ name, number }];
+    });
+
+  test('of decisions are theirs alone, in the heading and in the list', () => {
+    const decisions = numbered('docs/decisions');
+    expect(new Set(decisions.map(({ number }) => number)).size).toBe(decisions.length);
+    for (const { name, number } of decisions) {
+      expect(page(`docs/decisions/${name}`)).toMatch(new RegExp(`^# ${number}:? `));
+      expect(page('docs/decisions/README.md')).toContain(`| [${number}](${name}) | `);
+    }
+  });
+
+  test.each(['instance', 'sqlite', 'vault'])('of the migrations of %s have no gap', (schema) => {
+    const numbers = numbered(`migrations/${schema}`).map(({ number }) => Number(number));
+    expect(numbers.sort((a, b) => a - b)).toEqual(numbers.map((_, i) => i + 1));
   });
 });
