@@ -39,6 +39,10 @@ describe('no file', () => {
     expect(found(/\b(TODO|FIXME|XXX|HACK)\b/)).toEqual([]);
   });
 
+  test('has the marks of a merge that nobody finished', () => {
+    expect(found(/^(<{7}|={7}|>{7})( |$)/)).toEqual([]);
+  });
+
   test('names a folder of somebody’s machine', () => {
     expect(found(/(?<![\w.$}~])\/(work|root|home\/[a-z]+)(?=[/'"`\s)]|$)/)).toEqual([]);
   });
