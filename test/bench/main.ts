@@ -3,7 +3,7 @@
  *
  *     npm run bench                    everything, a quarter of an hour
  *     npm run bench -- quick           everything, smaller, about a minute
- *     npm run bench -- log|proxy       one part; with "quick" a quick one
+ *     npm run bench -- log|logs|proxy  one part; with "quick" a quick one
  *       --json FILE                    writes the figures there too
  *       --folder DIR                   where to put the data: a folder on the disk to be measured
  *       --profiles DIR                 writes processor profiles of the server there
@@ -19,12 +19,14 @@ import { useNativePrimitives } from '../../server/native.ts';
 import { Generator, Server, Upstream } from './children.ts';
 import { fill, restRows } from './growth-rows.ts';
 import { LogUnderLoad, logRows } from './log-rows.ts';
+import { logsRows } from './logs-rows.ts';
 import { measureParts } from './parts.ts';
 import { proxyRows } from './proxy-rows.ts';
 import { describeMachine, formatReport, type Report, type Row } from './report.ts';
 import { SIZES } from './sizes.ts';
 
-const WORDS = ['quick', 'log', 'proxy'] as const;
+const PARTS = ['log', 'logs', 'proxy'] as const;
+const WORDS = ['quick', ...PARTS] as const;
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -37,6 +39,7 @@ const { values, positionals } = parseArgs({
 const unknown = positionals.find((word) => !(WORDS as readonly string[]).includes(word));
 if (unknown !== undefined) throw new Error(`${unknown} is none of ${WORDS.join(', ')}`);
 const has = (word: (typeof WORDS)[number]) => positionals.includes(word);
+const wants = (part: (typeof PARTS)[number]) => has(part) || !PARTS.some(has);
 const sizes = has('quick') ? SIZES.quick : SIZES.full;
 
 useNativePrimitives();
@@ -61,6 +64,12 @@ async function benchLog(): Promise<Row[]> {
   return [...rows, ...(await restRows(own.folder, progress))];
 }
 
+function benchLogs(): Promise<Row[]> {
+  const folders = { many: join(folder, 'many'), none: join(folder, 'none') };
+  for (const path of Object.values(folders)) mkdirSync(path);
+  return logsRows(folders, sizes.logs, progress);
+}
+
 async function benchProxy(model: string): Promise<Row[]> {
   const own = { folder: join(folder, 'proxy') };
   mkdirSync(own.folder);
@@ -83,8 +92,9 @@ try {
   progress('parts');
   const parts = await measureParts(folder, generator, echo);
   const rows: Row[] = [];
-  if (!has('proxy') || has('log')) rows.push(...(await benchLog()));
-  if (!has('log') || has('proxy')) rows.push(...(await benchProxy(model)));
+  if (wants('log')) rows.push(...(await benchLog()));
+  if (wants('logs')) rows.push(...(await benchLogs()));
+  if (wants('proxy')) rows.push(...(await benchProxy(model)));
   progress('');
   const report: Report = {
     date: new Date().toISOString(),

@@ -12,6 +12,8 @@ export interface Sizes {
   readonly logEntries: number;
   /** Seconds of each run of calls through the proxy. */
   readonly callSeconds: number;
+  /** Logs of one instance. */
+  readonly logs: number;
 }
 
 export const SIZES = {
@@ -24,6 +26,7 @@ export const SIZES = {
     reads: 8_000,
     logEntries: 100_000,
     callSeconds: 1.5,
+    logs: 50,
   },
   full: {
     runs: 5,
@@ -34,5 +37,6 @@ export const SIZES = {
     reads: 40_000,
     logEntries: 2_000_000,
     callSeconds: 8,
+    logs: 1_000,
   },
 } as const satisfies Record<string, Sizes>;
