@@ -7,7 +7,8 @@
  * value and the rule: a server that starts with half of what was written down is worse than none.
  *
  * The variable of `limits.body_bytes` is `STELE_LIMITS_BODY_BYTES`; of an upstream `NAME` they are
- * `STELE_UPSTREAM_NAME` (its url), `STELE_UPSTREAM_NAME_LOG` and `STELE_UPSTREAM_NAME_POSTURE`.
+ * `STELE_UPSTREAM_NAME` (its url), `STELE_UPSTREAM_NAME_LOG` and `STELE_UPSTREAM_NAME_POSTURE`, and so on for
+ * the other groups whose members the operator names.
  */
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -32,10 +33,10 @@ import {
 } from './config/kinds.ts';
 import {
   type Given,
+  GROUP_MAX,
   readSettings,
   readVariables,
   type Table,
-  UPSTREAMS_MAX,
   type Variables,
 } from './config/read.ts';
 import { invariant, malformed, shown } from './core/errors.ts';
@@ -228,6 +229,39 @@ export const SETTINGS = {
     'The series that are rolled over, each by the name of any of its logs.',
     'the same',
   ),
+  'anchor.logs': setting(
+    namesOf(
+      'a list of names of logs, or "*", each once',
+      /^(?:\*|_admin|[a-z0-9][a-z0-9-]{0,62}(?:\.access)?)$/,
+    ),
+    ['*'],
+    'The logs whose heads are shown to the targets under rekor and tsa; "*" is all that are not private, and\nprivate ones, _admin and NAME.access are named.',
+    'keep a log’s heads from those who would vouch for them, or show outside how a private log grows',
+  ),
+  'anchor.schedule': setting(
+    cron,
+    '*/15 * * * *',
+    'When the newest heads are shown to the targets, each time up to a minute later than it says.',
+    'have a log’s heads vouched for too seldom to count, or ask targets more often than they like',
+  ),
+  'anchor.entries': setting(
+    whole(0, 1_000_000_000, 'entries'),
+    10_000,
+    'Entries after which a head is shown before its time. 0: never before.',
+    'the same',
+  ),
+  'anchor.trusted_root': setting(
+    path,
+    undefined,
+    'Sigstore’s trusted_root.json, or one for an instance of your own: which Rekor logs are believed, by\nwhich keys. A target under rekor whose log is not in it is not used.',
+    'have false proofs stored and handed out',
+  ),
+  'anchor.contact': setting(
+    text('an address or a page, at most 100 visible characters', /^[\x21-\x7e]{1,100}$/),
+    undefined,
+    'An address or a page for those who run the targets and witnesses, sent in the User-Agent.',
+    'have others complain to somebody else',
+  ),
   'rotation.overlap_days': setting(
     whole(30, 3_650, 'days'),
     30,
@@ -282,6 +316,37 @@ export const UPSTREAM = {
   ),
 } as const;
 
+export const REKOR = {
+  url: setting(
+    url({ withPath: true }),
+    undefined,
+    'Base URL of a Rekor log, as the trusted root has it.',
+    'see how often heads are shown, and answer with nothing',
+  ),
+  version: setting(oneOf('1', '2'), '2', 'Which of its two interfaces it has: 1 or 2.', 'the same'),
+  tsa: setting(
+    namesOf('a list of names under tsa, each once', /^[a-z0-9][a-z0-9-]{0,30}$/),
+    [],
+    'Authorities under tsa that stamp the signature that is sent there: version 2 tells no time itself.',
+    'leave its entries without a time',
+  ),
+} as const;
+
+export const TSA = {
+  url: setting(
+    url({ withPath: true }),
+    undefined,
+    'Where the time-stamping authority takes RFC 3161 queries.',
+    'see how often heads are shown, and answer with nothing',
+  ),
+  roots: setting(
+    path,
+    undefined,
+    'A file of the certificates in PEM that its chain has to end in.',
+    'have false times believed',
+  ),
+} as const;
+
 export const PROVIDERS: Readonly<Record<string, string>> = {
   openai: 'https://api.openai.com/v1',
   anthropic: 'https://api.anthropic.com/v1',
@@ -296,6 +361,21 @@ export interface Upstream {
   readonly url: string;
   readonly log: string;
   readonly posture: 'enforce' | 'observe';
+}
+
+export interface RekorTarget {
+  readonly name: string;
+  readonly url: string;
+  readonly version: '1' | '2';
+  /** Names of authorities under `tsa`. */
+  readonly tsa: readonly string[];
+}
+
+export interface TsaTarget {
+  readonly name: string;
+  readonly url: string;
+  /** Absolute. */
+  readonly roots: string;
 }
 
 export interface Config {
@@ -320,6 +400,17 @@ export interface Config {
   readonly verifyThreads: number | undefined;
   /** Without a schedule nothing is rolled over by itself. */
   readonly roll: { readonly schedule: string | undefined; readonly logs: readonly string[] };
+  readonly anchor: {
+    /** Names, or `*` for all that are not private. */
+    readonly logs: readonly string[];
+    readonly schedule: string | undefined;
+    /** 0: only the schedule counts. */
+    readonly entries: number;
+    readonly trustedRoot: string | undefined;
+    readonly contact: string | undefined;
+    readonly rekor: readonly RekorTarget[];
+    readonly tsa: readonly TsaTarget[];
+  };
   /** Without a schedule no key is changed by itself. */
   readonly rotation: { readonly overlapMs: number; readonly anchor: string | undefined };
   readonly coolingMs: number;
@@ -376,17 +467,58 @@ export function loadConfig(sources: ConfigSources): Config {
       check<unknown>(key, SETTINGS[key], given.get(key)),
     ]),
   ) as Values;
-  return build(data, sources, values, readUpstreams(given));
+  const groups = { upstreams: readUpstreams(given), targets: readTargets(sources, given) };
+  return build(data, sources, values, groups);
 }
 
 /** The settings' names, for whoever looks for misspelled ones. */
-export const TABLE: Table = { keys: Object.keys(SETTINGS), members: Object.keys(UPSTREAM) };
+interface NamedGroup {
+  readonly variable: string;
+  readonly about: string;
+  readonly of: Readonly<Record<string, Setting<unknown>>>;
+  readonly examples: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+  readonly reserved?: RegExp;
+}
+
+/** Settings whose members the operator names. */
+export const GROUPS: Readonly<Record<'upstreams' | 'rekor' | 'tsa', NamedGroup>> = {
+  upstreams: {
+    variable: 'UPSTREAM',
+    about: 'What the proxy forwards to: http://PROXY/NAME/… goes to the url of NAME.',
+    of: UPSTREAM,
+    examples: { openai: { url: PROVIDERS.openai }, anthropic: { url: PROVIDERS.anthropic } },
+    // Paths of the proxy's own.
+    reserved: /^(healthz|readyz|metrics)$/,
+  },
+  rekor: {
+    variable: 'REKOR',
+    about: 'Rekor logs that take up the signatures under heads.',
+    of: REKOR,
+    examples: { own: { url: 'https://rekor.example.com', tsa: ['own'] } },
+  },
+  tsa: {
+    variable: 'TSA',
+    about: 'Authorities that stamp heads with a time.',
+    of: TSA,
+    examples: { own: { url: 'https://tsa.example.com/tsr', roots: 'tsa-roots.pem' } },
+  },
+};
+
+export const TABLE: Table = {
+  keys: Object.keys(SETTINGS),
+  groups: Object.fromEntries(
+    Object.entries(GROUPS).map(([key, { variable, of, reserved }]) => [
+      key,
+      { variable, members: Object.keys(of), ...(reserved === undefined ? {} : { reserved }) },
+    ]),
+  ),
+};
 
 function build(
   data: string,
   sources: ConfigSources,
   values: Values,
-  upstreams: readonly Upstream[],
+  { upstreams, targets }: Named,
 ): Config {
   const proxyListen = need(values.proxy_listen);
   if (!isLoopback(proxyListen) && values.proxy_beyond_loopback !== true) {
@@ -419,6 +551,14 @@ function build(
       bytesPerSecond: need(values['check.bytes_per_second']),
     },
     roll: { schedule: values['roll.schedule'] || undefined, logs: need(values['roll.logs']) },
+    anchor: {
+      logs: need(values['anchor.logs']),
+      schedule: values['anchor.schedule'] || undefined,
+      entries: need(values['anchor.entries']),
+      trustedRoot: inFolder(sources, values['anchor.trusted_root']),
+      contact: values['anchor.contact'],
+      ...targets,
+    },
     rotation: {
       overlapMs: need(values['rotation.overlap_days']) * DAY_MS,
       anchor: values['rotation.anchor'] || undefined,
@@ -471,32 +611,81 @@ function need<T>(value: T | undefined): T {
   return value;
 }
 
-function readUpstreams(given: ReadonlyMap<string, Given>): Upstream[] {
-  const named = [...given.keys()].filter((key) => key.startsWith('upstreams.'));
-  const names = new Set([
-    ...Object.keys(PROVIDERS),
-    ...named.map((key) => key.split('.')[1] ?? ''),
-  ]);
-  if (names.size > UPSTREAMS_MAX) {
-    throw malformed('upstreams', `${names.size} where ${UPSTREAMS_MAX} are the most`);
+interface Named {
+  readonly upstreams: readonly Upstream[];
+  readonly targets: Pick<Config['anchor'], 'rekor' | 'tsa'>;
+}
+
+type AnySettings = Readonly<Record<string, Setting<unknown>>>;
+type Member<S extends AnySettings> = <K extends keyof S & string>(
+  key: K,
+) => ValueOf<S[K]> | undefined;
+
+/** What is named in a group, each through `read`; `standing` names are there without being written. */
+function readGroup<S extends AnySettings, T>(
+  given: ReadonlyMap<string, Given>,
+  group: string,
+  of: S,
+  read: (name: string, member: Member<S>) => T,
+  standing: readonly string[] = [],
+): T[] {
+  const written = [...given.keys()].filter((key) => key.startsWith(`${group}.`));
+  const names = new Set([...standing, ...written.map((key) => key.split('.')[1] ?? '')]);
+  if (names.size > GROUP_MAX) {
+    throw malformed(group, `${names.size} where ${GROUP_MAX} are the most`);
   }
-  return [...names].map((name) => {
-    const member = <T>(key: keyof typeof UPSTREAM, one: Setting<T>) =>
-      check(`upstreams.${name}.${key}`, one, given.get(`upstreams.${name}.${key}`));
-    const address = member('url', UPSTREAM.url) ?? PROVIDERS[name];
-    if (address === undefined) {
-      throw malformed(
-        `upstreams.${name}.url`,
-        'is missing; only openai and anthropic have one by themselves',
-      );
+  return [...names].map((name) =>
+    read(name, (key) => {
+      const full = `${group}.${name}.${key}`;
+      // The kind of this very setting gave it.
+      return check(full, of[key] as Setting<unknown>, given.get(full)) as ValueOf<S[typeof key]>;
+    }),
+  );
+}
+
+function readUpstreams(given: ReadonlyMap<string, Given>): Upstream[] {
+  return readGroup(
+    given,
+    'upstreams',
+    UPSTREAM,
+    (name, member) => {
+      const address = member('url') ?? PROVIDERS[name];
+      if (address === undefined) {
+        throw malformed(
+          `upstreams.${name}.url`,
+          'is missing; only openai and anthropic have one by themselves',
+        );
+      }
+      return { name, url: address, log: need(member('log')), posture: need(member('posture')) };
+    },
+    Object.keys(PROVIDERS),
+  );
+}
+
+/** Whom heads are shown to. */
+function readTargets(sources: ConfigSources, given: ReadonlyMap<string, Given>): Named['targets'] {
+  const must = <T>(value: T | undefined, key: string): T => {
+    if (value === undefined) throw malformed(key, 'is missing');
+    return value;
+  };
+  const tsa = readGroup(given, 'tsa', TSA, (name, member) => ({
+    name,
+    url: must(member('url'), `tsa.${name}.url`),
+    roots: resolve(sources.cwd, must(member('roots'), `tsa.${name}.roots`)),
+  }));
+  const rekor = readGroup(given, 'rekor', REKOR, (name, member) => ({
+    name,
+    url: must(member('url'), `rekor.${name}.url`),
+    version: need(member('version')),
+    tsa: need(member('tsa')),
+  }));
+  for (const { name, tsa: named } of rekor) {
+    const unknown = named.find((one) => !tsa.some((known) => known.name === one));
+    if (unknown !== undefined) {
+      throw malformed(`rekor.${name}.tsa`, `${shown(unknown)} is not one of those under tsa`);
     }
-    return {
-      name,
-      url: address,
-      log: need(member('log', UPSTREAM.log)),
-      posture: need(member('posture', UPSTREAM.posture)),
-    };
-  });
+  }
+  return { rekor, tsa };
 }
 
 function stateFolder(env: Variables): string {

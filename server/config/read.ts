@@ -7,10 +7,20 @@ import { isMap, isScalar, parseDocument } from 'yaml';
 import { malformed, SteleError, shown } from '../core/errors.ts';
 import { shownValue } from './kinds.ts';
 
-/** The names there are: settings with fixed keys, and the members of each upstream. */
+/** The names there are: settings with fixed keys, and groups whose members the operator names. */
 export interface Table {
   readonly keys: readonly string[];
+  readonly groups: Readonly<Record<string, Group>>;
+}
+
+/** Such as `upstreams`: each of what is in it has the same members. */
+export interface Group {
+  /** What its variables begin with, behind STELE_: STELE_UPSTREAM_NAME is the `url` of one. */
+  readonly variable: string;
+  /** The first is the one whose variable has no more than the name. */
   readonly members: readonly string[];
+  /** Names that nothing in it has. */
+  readonly reserved?: RegExp;
 }
 
 export interface Given {
@@ -26,7 +36,8 @@ export interface Written extends Given {
 export type Variables = Readonly<Record<string, string | undefined>>;
 
 const FILE_BYTES_MAX = 1_048_576;
-export const UPSTREAMS_MAX = 64;
+export const GROUP_MAX = 64;
+const NAME = /^[a-z0-9][a-z0-9-]{0,30}$/;
 
 /** The settings of `stele.yaml`; none where the file need not exist and does not. */
 export function readSettings(table: Table, file: string, must: boolean): Written[] {
@@ -59,52 +70,64 @@ function flatten(table: Table, node: unknown, prefix: string, file: string): Wri
     if (!isGroup(table, key)) {
       throw malformed(
         file,
-        `${shown(key)} is not a setting${meant(key, [...table.keys, 'upstreams'])}`,
+        `${shown(key)} is not a setting${meant(key, [...table.keys, ...Object.keys(table.groups)])}`,
       );
     }
     return flatten(table, value, key, file);
   });
 }
 
-function isKey({ keys, members }: Table, key: string): boolean {
-  const [first, name, member, ...more] = key.split('.');
-  if (first !== 'upstreams' || name === undefined || member === undefined)
-    return keys.includes(key);
-  return more.length === 0 && isUpstreamName(name) && members.includes(member);
+function isKey({ keys, groups }: Table, key: string): boolean {
+  const [first = '', name, member, ...more] = key.split('.');
+  const group = groupOf(groups, first);
+  if (group === undefined || name === undefined || member === undefined) return keys.includes(key);
+  return more.length === 0 && isName(group, name) && group.members.includes(member);
 }
 
-function isGroup({ keys }: Table, key: string): boolean {
-  if (key === 'upstreams' || keys.some((k) => k.startsWith(`${key}.`))) return true;
-  const [first, name, ...more] = key.split('.');
-  return first === 'upstreams' && name !== undefined && more.length === 0 && isUpstreamName(name);
+function isGroup({ keys, groups }: Table, key: string): boolean {
+  const [first = '', name, ...more] = key.split('.');
+  if (keys.some((k) => k.startsWith(`${key}.`))) return true;
+  const group = groupOf(groups, first);
+  if (group === undefined || more.length > 0) return false;
+  return name === undefined || isName(group, name);
 }
 
-/**
- * A name that ended in -log or -posture would share its variable with another upstream's member; the
- * others are paths of the proxy's own.
- */
-function isUpstreamName(name: string): boolean {
-  if (/-(log|posture)$/.test(name) || /^(healthz|readyz|metrics)$/.test(name)) return false;
-  return /^[a-z0-9][a-z0-9-]{0,30}$/.test(name);
+function groupOf(groups: Table['groups'], key: string): Group | undefined {
+  return Object.hasOwn(groups, key) ? groups[key] : undefined;
+}
+
+/** A name that ends like a member would share its variable with another's. */
+function isName({ members, reserved }: Group, name: string): boolean {
+  if (members.some((member) => name.endsWith(`-${member}`)) || reserved?.test(name)) return false;
+  return NAME.test(name);
 }
 
 export function readVariables(table: Table, env: Variables): Written[] {
-  const written: Written[] = table.keys.flatMap((key) => {
-    const from = variableOf(key);
-    const value = env[from];
-    return value === undefined ? [] : [{ key, value, from }];
-  });
+  const fixed = new Map(table.keys.map((key) => [variableOf(key), key]));
+  const written: Written[] = [];
   for (const [from, value] of Object.entries(env)) {
-    const found = /^STELE_UPSTREAM_([A-Z0-9_]+?)(_LOG|_POSTURE)?$/.exec(from);
-    if (found === null || value === undefined || isForeign(from)) continue;
-    const name = (found[1] ?? '').toLowerCase().replaceAll('_', '-');
-    if (!isUpstreamName(name)) {
-      throw malformed(from, `${shown(name)} is not a name for an upstream: a-z, 0-9 and -`);
-    }
-    const member = found[2]?.slice(1).toLowerCase() ?? 'url';
-    written.push({ key: `upstreams.${name}.${member}`, value, from });
+    if (value === undefined) continue;
+    const key = fixed.get(from) ?? (isForeign(from) ? undefined : memberOf(table, from));
+    if (key !== undefined) written.push({ key, value, from });
   }
   return written;
+}
+
+/** The key of a variable of a group; nothing where it is none. */
+function memberOf({ groups }: Table, from: string): string | undefined {
+  const found = Object.entries(groups).find(([, { variable }]) =>
+    from.startsWith(`STELE_${variable}_`),
+  );
+  if (found === undefined) return undefined;
+  const [key, group] = found;
+  const [main = '', ...others] = group.members;
+  const rest = from.slice(`STELE_${group.variable}_`.length).toLowerCase().replaceAll('_', '-');
+  const member = others.find((one) => rest.endsWith(`-${one}`)) ?? main;
+  const name = member === main ? rest : rest.slice(0, -member.length - 1);
+  if (!isName(group, name)) {
+    throw malformed(from, `${shown(name)} is not a name for one of ${key}: a-z, 0-9 and -`);
+  }
+  return `${key}.${name}.${member}`;
 }
 
 export function variableOf(key: string): string {
@@ -124,9 +147,11 @@ function isForeign(name: string): boolean {
  * STELE_… on a machine is not this program's to decide.
  */
 export function unknownVariables(table: Table, env: Variables): string[] {
+  const groups = Object.values(table.groups);
   const known = [...table.keys.map(variableOf), ...OTHER_VARIABLES.map((name) => `STELE_${name}`)];
   return Object.keys(env)
-    .filter((name) => name.startsWith('STELE_') && !name.startsWith('STELE_UPSTREAM_'))
+    .filter((name) => name.startsWith('STELE_'))
+    .filter((name) => !groups.some(({ variable }) => name.startsWith(`STELE_${variable}_`)))
     .filter((name) => !known.includes(name) && !isForeign(name))
     .map((name) => `${name} is not a setting${meant(name, known)}`);
 }

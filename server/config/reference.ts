@@ -2,7 +2,7 @@
  * The text of `docs/configuration.md`: every setting in the order of `stele.yaml`, from the same table that
  * values are checked by.
  */
-import { SETTINGS, UPSTREAM } from '../config.ts';
+import { GROUPS, SETTINGS } from '../config.ts';
 import type { Kind } from './kinds.ts';
 import { variableOf } from './read.ts';
 
@@ -27,11 +27,13 @@ export function formatReference(): string {
       key,
       variable: variableOf(key),
     })),
-    ...Object.entries(UPSTREAM).map(([member, setting]) => ({
-      ...setting,
-      key: `upstreams.NAME.${member}`,
-      variable: member === 'url' ? 'STELE_UPSTREAM_NAME' : variableOf(`upstream.NAME.${member}`),
-    })),
+    ...Object.entries(GROUPS).flatMap(([group, { variable, of }]) =>
+      Object.entries(of).map(([member, setting], i) => ({
+        ...setting,
+        key: `${group}.NAME.${member}`,
+        variable: variableOf(i === 0 ? `${variable}.NAME` : `${variable}.NAME.${member}`),
+      })),
+    ),
   ];
   return [HEAD, listOf(rows), ...rows.map(section)].join('\n');
 }

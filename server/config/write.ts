@@ -2,8 +2,10 @@
  * The `stele.yaml` of a new data folder: every setting with its default, commented out, so that the
  * file says what there is to change and changes nothing.
  */
-import { PROVIDERS, SETTINGS, UPSTREAM } from '../config.ts';
+import { GROUPS, SETTINGS } from '../config.ts';
 import { variableOf } from './read.ts';
+
+const PLAIN = /^[A-Za-z0-9/][A-Za-z0-9._:/-]*$/;
 
 export function formatSettings(): string {
   const parts = [
@@ -20,26 +22,25 @@ export function formatSettings(): string {
     }
     group = first;
   }
-  return `${[...parts, upstreams()].join('\n\n')}\n`;
+  const groups = Object.keys(GROUPS) as (keyof typeof GROUPS)[];
+  return `${[...parts, ...groups.map(groupText)].join('\n\n')}\n`;
 }
 
-function upstreams(): string {
-  const members = Object.entries(UPSTREAM)
-    .map(([name, { about }]) => commented(`${name}: ${about}`))
-    .join('\n');
-  const listed = Object.entries(PROVIDERS).flatMap(([name, url]) => [
-    `#   ${name}:`,
-    `#     url: ${url}`,
-    `#     log: ${UPSTREAM.log.default}`,
-    `#     posture: ${UPSTREAM.posture.default}`,
-  ]);
+/** A group whose members the operator names: what each member is, and an example of one. */
+function groupText(key: keyof typeof GROUPS): string {
+  const { about, variable, of, examples } = GROUPS[key];
+  const [, ...others] = Object.keys(of);
+  const variables = ['NAME', ...others.map((member) => `NAME_${member.toUpperCase()}`)];
   return [
-    commented(
-      'What the proxy forwards to: http://PROXY/NAME/… goes to the url of NAME.\n[STELE_UPSTREAM_NAME, STELE_UPSTREAM_NAME_LOG, STELE_UPSTREAM_NAME_POSTURE]',
-    ),
-    members,
-    '# upstreams:',
-    ...listed,
+    commented(`${about}\n[${variables.map((name) => `STELE_${variable}_${name}`).join(', ')}]`),
+    ...Object.entries(of).map(([member, setting]) => commented(`${member}: ${setting.about}`)),
+    `# ${key}:`,
+    ...Object.entries(examples).flatMap(([name, example]) => [
+      `#   ${name}:`,
+      ...Object.entries(of).map(([member, setting]) =>
+        line(member, example[member] ?? setting.default, '#     '),
+      ),
+    ]),
   ].join('\n');
 }
 
@@ -54,6 +55,7 @@ function line(key: string, standard: unknown, indent: string): string {
   return `${indent}${key}:${standard === undefined ? '' : ` ${shownAsYaml(standard)}`}`;
 }
 
+/** In quotes where YAML would read something else. */
 function shownAsYaml(value: unknown): string {
-  return typeof value === 'string' ? value : JSON.stringify(value);
+  return typeof value === 'string' && PLAIN.test(value) ? value : JSON.stringify(value);
 }

@@ -63,12 +63,17 @@ describe('defaults', () => {
       .filter(
         (line) =>
           /^# ( {2})*[a-z_]+:( [^ ]+)?$/.test(line) &&
-          !/(public_url|state|threads|tls|cert|key|keys|signer|socket|[a-z]+_file):/.test(line),
+          !/(public_url|state|threads|tls|cert|key|keys|signer|socket|trusted_root|contact|[a-z]+_file):/.test(
+            line,
+          ),
       )
       .map((line) => line.slice(2));
     const { data: ___, ...switchedOn } = load(on.join('\n'));
     expect(on.length).toBeGreaterThan(20);
-    expect(switchedOn).toEqual(plain);
+    // An example of a target is one more.
+    const { rekor, tsa, ...anchor } = switchedOn.anchor;
+    expect([rekor.length, tsa.length]).toEqual([1, 1]);
+    expect({ ...switchedOn, anchor: { rekor: [], tsa: [], ...anchor } }).toEqual(plain);
   });
 });
 
@@ -92,6 +97,27 @@ describe('which value holds', () => {
       posture: 'observe',
     });
     expect(upstreams.find((u) => u.name === 'openai')?.log).toBe('b');
+  });
+
+  test('targets are named in the file, in variables, or in both', () => {
+    const yaml = 'tsa: {one: {url: "http://127.0.0.1:9/tsr", roots: roots.pem}}';
+    const env = {
+      STELE_REKOR_OWN_LOG: 'http://127.0.0.1:8',
+      STELE_REKOR_OWN_LOG_TSA: 'one',
+      STELE_REKOR_OWN_LOG_VERSION: '1',
+      STELE_TSA_ONE: 'http://127.0.0.1:7/tsr',
+    };
+    const { rekor, tsa } = load(yaml, env).anchor;
+    expect(rekor).toEqual([
+      { name: 'own-log', url: 'http://127.0.0.1:8', version: '1', tsa: ['one'] },
+    ]);
+    expect(tsa).toEqual([
+      {
+        name: 'one',
+        url: 'http://127.0.0.1:7/tsr',
+        roots: expect.stringMatching(/^\/.*roots\.pem$/),
+      },
+    ]);
   });
 
   test('numbers, lists and truth values are read from text in variables', () => {
@@ -134,6 +160,14 @@ describe('refusals name the place, the value and the rule', () => {
     'an address with a password': ['public_url: https://u:p@a', {}, 'without a path'],
     'another scheme': [undefined, { STELE_UPSTREAM_OPENAI: 'file:///etc' }, 'is not an http'],
     'an upstream without a url': ['upstreams: {x: {log: a}}', {}, 'upstreams.x.url: is missing'],
+    'a target without a url': ['rekor: {x: {version: 1}}', {}, 'rekor.x.url: is missing'],
+    'an authority without roots': ['tsa: {x: {url: "http://a"}}', {}, 'tsa.x.roots: is missing'],
+    'a target with an unknown authority': [
+      'rekor: {x: {url: "http://a", tsa: [y]}}',
+      {},
+      'rekor.x.tsa: "y" is not one of those under tsa',
+    ],
+    'a third version': ['rekor: {x: {url: "http://a", version: 3}}', {}, 'rekor.x.version: "3" '],
     'an upstream with a bad name': ['upstreams: {X_Y: {url: "http://a"}}', {}, '"upstreams.X_Y"'],
     'a log name that is none': [
       undefined,
