@@ -323,7 +323,7 @@ export const REKOR = {
     'Base URL of a Rekor log, as the trusted root has it.',
     'see how often heads are shown, and answer with nothing',
   ),
-  version: setting(oneOf('1', '2'), '2', 'Which of its two interfaces it has: 1 or 2.', 'the same'),
+  version: setting(whole(1, 2), 2, 'Which of its two interfaces it has: 1 or 2.', 'the same'),
   tsa: setting(
     namesOf('a list of names under tsa, each once', /^[a-z0-9][a-z0-9-]{0,30}$/),
     [],
@@ -366,7 +366,8 @@ export interface Upstream {
 export interface RekorTarget {
   readonly name: string;
   readonly url: string;
-  readonly version: '1' | '2';
+  /** 1 or 2. */
+  readonly version: number;
   /** Names of authorities under `tsa`. */
   readonly tsa: readonly string[];
 }

@@ -109,7 +109,7 @@ describe('which value holds', () => {
     };
     const { rekor, tsa } = load(yaml, env).anchor;
     expect(rekor).toEqual([
-      { name: 'own-log', url: 'http://127.0.0.1:8', version: '1', tsa: ['one'] },
+      { name: 'own-log', url: 'http://127.0.0.1:8', version: 1, tsa: ['one'] },
     ]);
     expect(tsa).toEqual([
       {
