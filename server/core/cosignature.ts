@@ -10,13 +10,11 @@
  * the name but no extension lines. A time of 0 makes no statement about being the latest. Whether a
  * witness counts is for `policy.ts`.
  *
- * Known hole: ML-DSA-44 runs in JavaScript on the server too; Node's own, from 24 on, would be faster.
- *
  * [C2SP tlog-cosignature] [FIPS 204 §5.3] pure mode, empty context.
  */
-import { ml_dsa44 } from '@noble/post-quantum/ml-dsa.js';
 import { concat, decodeU64, encodeU64, utf8 } from './bytes.ts';
 import { invariant, malformed, unverified } from './errors.ts';
+import { primitives } from './primitives.ts';
 import { checkSignature, type SignatureCheck } from './signature.ts';
 import { parseCheckpoint } from './tree-head.ts';
 import type { Hash } from './units.ts';
@@ -92,7 +90,7 @@ export function checkCosignature(
   if (key.type === NOTE_MLDSA) {
     const { origin, size, root } = parseCheckpoint(text, { extensions: true });
     const statement = { cosigner: key.name, time, origin, start: 0, end: size, root };
-    if (!ml_dsa44.verify(signature, subtreeMessage(statement), key.key)) {
+    if (!primitives().verifyMldsa44(signature, subtreeMessage(statement), key.key)) {
       throw unverified(what, 'ml-dsa-44 does not fit the message and key');
     }
     return;

@@ -61,14 +61,18 @@ export interface Policy {
  * compared whole, by name, type and material; keys of no witness count for nothing.
  */
 export function isQuorumMet(policy: Policy, verified: readonly VerifierKey[]): boolean {
-  if (policy.quorum === undefined) return true;
+  return policy.quorum === undefined || metBy(policy, verified).has(policy.quorum);
+}
+
+/** The names of all witnesses and groups that these keys satisfy. */
+export function metBy(policy: Policy, verified: readonly VerifierKey[]): ReadonlySet<string> {
   const texts = new Set(verified.map((key) => key.text));
   const met = new Set(policy.witnesses.filter((w) => texts.has(w.key.text)).map((w) => w.name));
   // In the file's order: a group's members stand above it.
   for (const { name, threshold, members } of policy.groups) {
     if (members.filter((member) => met.has(member)).length >= threshold) met.add(name);
   }
-  return met.has(policy.quorum);
+  return met;
 }
 
 /** Throws `malformed` if one of these witnesses is a log: it would vouch for itself. */

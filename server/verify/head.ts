@@ -33,6 +33,8 @@ export interface OpenedHead {
   /** The identity key that signed. */
   readonly identity: VerifierKey;
   readonly verified: readonly VerifierKey[];
+  /** The line of each of them. */
+  readonly signatures: readonly NoteSignature[];
   readonly unknown: readonly NoteSignature[];
 }
 
@@ -56,8 +58,8 @@ export function openHead(
   if (identity === undefined) return undefined;
   const witnesses = trust.policy?.parsed.witnesses.map(({ key }) => key) ?? [];
   const known = [...keys, ...witnesses];
-  const { checkpoint, verified, unknown } = openCheckpoint(bytes, log.origin, known, { check });
-  return { checkpoint, identity, verified, unknown };
+  const { note: _, ...opened } = openCheckpoint(bytes, log.origin, known, { check });
+  return { identity, ...opened };
 }
 
 /**

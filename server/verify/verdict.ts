@@ -10,12 +10,16 @@ import type { Record } from '../core/record.ts';
 
 export type StepStatus = 'valid' | 'invalid' | 'no-trust' | 'absent';
 
-/** Every step there is, in the order of the picture in `verify.ts`; `line` stands once per unknown line. */
+/**
+ * Every step there is, in the order of the picture in `verify.ts`; `line` stands once for each unknown line, and
+ * `witness` once for each witness that the policy names.
+ */
 export type StepName =
   | 'receipt'
   | 'log'
   | 'checkpoint'
   | 'line'
+  | 'witness'
   | 'witnesses'
   | 'inclusion'
   | 'record'

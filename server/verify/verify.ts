@@ -4,7 +4,8 @@
  *     receipt     the form: one spelling                                       core/receipt.ts
  *     log         the trust file knows the log's identity key
  *     checkpoint  signed by it; other known lines verify                       head.ts
- *     witnesses   the cosignatures that the trust file's policy asks for
+ *     witness     one for each that the trust file's policy names: did it cosign, and when?
+ *     witnesses   the quorum that the policy asks for
  *     inclusion   the entry's leaf hash leads to the checkpoint's root
  *     record      the payload is a record, made for this log
  *     keys        the operator registered the signers' keys, before the entry  signers.ts
@@ -15,9 +16,11 @@
  * It runs offline, in Node and in a browser, and asks nobody. Every step that can be judged is, so a
  * reader sees all that is wrong at once. What the server admits holds here (P5).
  */
+
+import { cosignatureTime } from '../core/cosignature.ts';
 import { decodeEntry, type Entry, RECORD_TYPE } from '../core/entry.ts';
 import { malformed, shown, unverified } from '../core/errors.ts';
-import { isQuorumMet } from '../core/policy.ts';
+import { metBy, type Policy, type PolicyWitness } from '../core/policy.ts';
 import { parseReceipt, type Receipt } from '../core/receipt.ts';
 import { isControlKind, parseRecord, type Record } from '../core/record.ts';
 import type { SignatureCheck } from '../core/signature.ts';
@@ -136,33 +139,40 @@ class Verification {
   /** Only asked for where the trust file has a policy with a quorum. */
   #witnesses(head: OpenedHead | undefined): void {
     const policy = this.#trust.policy?.parsed;
-    const seen =
-      policy?.witnesses.filter(({ key }) => head?.verified.some(({ text }) => text === key.text)) ??
-      [];
-    const names = seen.map(({ name }) => name).join(', ');
-    if (policy?.quorum === undefined) {
-      if (seen.length === 0) {
-        this.#steps.add('witnesses', 'absent', 'No quorum of witnesses is asked for.');
-      } else {
-        this.#steps.add('witnesses', 'valid', `Cosigned by ${names}; no quorum is asked for.`);
-      }
+    if (policy === undefined) {
+      this.#steps.add('witnesses', 'absent', 'No quorum of witnesses is asked for.');
+      return;
+    }
+    const seen = policy.witnesses.filter((witness) => this.#witness(witness, head));
+    const who =
+      seen.length === 0 ? 'no witness that is known' : seen.map(({ name }) => name).join(', ');
+    if (policy.quorum === undefined) {
+      const status = seen.length === 0 ? 'absent' : 'valid';
+      this.#steps.add('witnesses', status, `Cosigned by ${who}; no quorum is asked for.`);
       return;
     }
     this.#steps.require('witnesses');
-    if (head !== undefined && isQuorumMet(policy, head.verified)) {
-      this.#steps.add(
-        'witnesses',
-        'valid',
-        `Cosigned by ${names}: quorum ${policy.quorum} is met.`,
-      );
-      return;
-    }
-    const who = seen.length === 0 ? 'no witness that is known' : names;
+    const met = metBy(policy, head?.verified ?? []);
+    const isMet = met.has(policy.quorum);
     this.#steps.add(
       'witnesses',
-      'absent',
-      `Cosigned by ${who}: quorum ${policy.quorum} is not met.`,
+      isMet ? 'valid' : 'absent',
+      `Cosigned by ${who}: quorum ${policy.quorum} is ${isMet ? '' : 'not '}met${groupsOf(policy, met)}.`,
     );
+  }
+
+  /** Whether a witness cosigned, with its step. */
+  #witness({ name, key }: PolicyWitness, head: OpenedHead | undefined): boolean {
+    const at = head?.verified.findIndex(({ text }) => text === key.text) ?? -1;
+    const line = head?.signatures[at];
+    const who = `Witness ${name}, key ${nameOf(key)},`;
+    if (line === undefined) {
+      this.#steps.add('witness', 'absent', `${who} did not cosign it.`);
+      return false;
+    }
+    const time = cosignatureTime(line.signature);
+    this.#steps.add('witness', 'valid', `${who} cosigned it at ${timeOf(time)} by its own clock.`);
+    return true;
   }
 
   #inclusion(head: OpenedHead | undefined): Entry | undefined {
@@ -271,6 +281,22 @@ class Verification {
       this.#steps.add('anchors', 'no-trust', `${anchors.length} of a kind that is not known here.`);
     }
   }
+}
+
+/** How far each group is from what it asks for; nothing where the quorum is one witness. */
+function groupsOf({ groups }: Policy, met: ReadonlySet<string>): string {
+  if (groups.length === 0) return '';
+  const each = groups.map(({ name, members, threshold }) => {
+    const have = members.filter((member) => met.has(member)).length;
+    return `${name} ${have} of ${members.length} where ${threshold} ${threshold === 1 ? 'is' : 'are'} needed`;
+  });
+  return ` (${each.join('; ')})`;
+}
+
+/** Seconds since 1970 as a date, where there is one: a verified line may have any number. */
+function timeOf(seconds: number): string {
+  const date = new Date(seconds * 1_000);
+  return Number.isNaN(date.getTime()) ? `second ${seconds}` : date.toISOString();
 }
 
 function isRecord(entry: Entry): boolean {

@@ -6,13 +6,19 @@ import { canonicalize } from '../../server/core/canonical.ts';
 import { makeDisclosure } from '../../server/core/disclosure.ts';
 import type { Json } from '../../server/core/json.ts';
 import { rawEd25519 } from '../../server/core/keys.ts';
-import { makeVerifierKey, NOTE_COSIGNATURE } from '../../server/core/note.ts';
+import {
+  formatNote,
+  makeVerifierKey,
+  NOTE_COSIGNATURE,
+  parseNote,
+} from '../../server/core/note.ts';
 import { formatReceipt, type Receipt } from '../../server/core/receipt.ts';
 import { type Record as AuditRecord, formatRecord } from '../../server/core/record.ts';
 import { parseTrust } from '../../server/core/trust.ts';
 import { leafIndex } from '../../server/core/units.ts';
 import { checkSignatureNative } from '../../server/keys/engine.ts';
 import { type Verdict, verifyReceipt } from '../../server/verify/verify.ts';
+import { mldsaKey, witnessKey } from '../core/note-keys.ts';
 import { heartbeatRecord, inferenceRecord, MadeLog, makeKey, signed } from './make.ts';
 
 function statusOf(verdict: Verdict, step: string) {
@@ -182,6 +188,70 @@ describe('a receipt whose keys are not trusted', () => {
     const bad = cosigned(`${text} `);
     expect(bad.holds).toBe(false);
     expect(statusOf(bad, 'checkpoint')).toBe('invalid');
+  });
+});
+
+describe('a policy with groups and both kinds of witness keys', () => {
+  const log = new MadeLog();
+  const index = log.appendSigned(heartbeat(log));
+  const parts = log.receiptParts(index);
+  const text = parts.checkpoint.slice(0, parts.checkpoint.indexOf('\n\n') + 1);
+  const witnesses = {
+    a: witnessKey('a.example', 1, 1_788_000_000),
+    b: mldsaKey('b.example', 2, 1_788_000_001),
+    c: mldsaKey('c.example', 3, 1_788_000_002),
+    d: witnessKey('d.example', 4, 1_788_000_003),
+  };
+  type Name = keyof typeof witnesses;
+  const policy =
+    `log ${log.identityKey.text}\n` +
+    Object.entries(witnesses)
+      .map(([name, { key }]) => `witness ${name} ${key.text}\n`)
+      .join('') +
+    'group pair 2 a b c\ngroup all all pair d\nquorum all\n';
+  const judged = (names: readonly Name[], over = text) => {
+    const note = parseNote(utf8(parts.checkpoint));
+    const lines = names.map((name) => witnesses[name].line(over));
+    const checkpoint = formatNote({ ...note, signatures: [...note.signatures, ...lines] });
+    return verifyReceipt(formatReceipt({ ...parts, checkpoint }), parseTrust(utf8(policy)));
+  };
+
+  it.each([
+    [[], false],
+    [['a', 'b', 'c'], false],
+    [['a', 'd'], false],
+    [['d', 'b', 'a'], true],
+    [['b', 'c', 'd'], true],
+    [['a', 'b', 'c', 'd'], true],
+  ] as const)('of %j, its quorum is met: %s', (names, met) => {
+    const verdict = judged(names);
+    expect(verdict.holds).toBe(met);
+    expect(statusOf(verdict, 'witnesses')).toBe(met ? 'valid' : 'absent');
+    // Every witness has its own line in the verdict.
+    const each = verdict.steps.filter(({ step }) => step === 'witness');
+    expect(each.map(({ status }) => status)).toEqual(
+      (['a', 'b', 'c', 'd'] as const).map((name) =>
+        (names as readonly Name[]).includes(name) ? 'valid' : 'absent',
+      ),
+    );
+  });
+
+  it('says who cosigned and when, and what each group has', () => {
+    const verdict = judged(['a', 'c']);
+    const { key } = witnesses.c;
+    expect(verdict.steps.find(({ detail }) => detail.startsWith('Witness c'))?.detail).toBe(
+      `Witness c, key c.example+${key.keyId}, cosigned it at 2026-08-29T10:40:02.000Z by its own clock.`,
+    );
+    expect(detailOf(verdict, 'witnesses')).toBe(
+      'Cosigned by a, c: quorum all is not met (pair 2 of 3 where 2 are needed; all 1 of 2 where 2 are needed).',
+    );
+  });
+
+  it.each(['a', 'b', 'c', 'd'] as const)('does not hold where the line of %s is bad', (name) => {
+    const verdict = judged([name], text.replace(/\n\d+\n/, '\n1\n'));
+    expect(statusOf(verdict, 'checkpoint')).toBe('invalid');
+    expect(detailOf(verdict, 'checkpoint')).toContain(`${name}.example`);
+    expect(verdict.holds).toBe(false);
   });
 });
 
