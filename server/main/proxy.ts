@@ -56,11 +56,10 @@ export async function proxyOf(
   const bodyBytesMax = config.limits.bodyBytes;
   const ports = new Map<string, ProxyLog>();
   for (const name of logNames(config)) {
-    ports.set(name, {
-      // From its row: a log that cannot be opened now may be mended, and its calls wait until then.
-      origin: logs.listed(name).origin,
-      client: new LocalLog({ logs, vaults, name, bodyBytesMax, fatal: program.fatal }),
-    });
+    // From its row: a log that cannot be opened now may be mended, and its calls wait until then.
+    const { origin } = logs.listed(name);
+    const log = new LocalLog({ logs, vaults, name, bodyBytesMax, fatal: program.fatal });
+    ports.set(name, { origin, series: { log: () => log } });
   }
   return start(program, { config, logger, key, logs: ports, sourceId: 'proxy', tls });
 }
@@ -85,7 +84,8 @@ export async function runProxy(program: Program, options: Options, world: World)
   const logs = new Map<string, ProxyLog>();
   for (const name of logNames(config)) {
     const client = new LogClient({ base: `${server}/logs/${name}`, ...as });
-    logs.set(name, { origin: await originOf(config.data, server, name, client), client });
+    const origin = await originOf(config.data, server, name, client);
+    logs.set(name, { origin, series: { log: () => client } });
   }
   const sourceId = `proxy-${hostname()
     .toLowerCase()

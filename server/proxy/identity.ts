@@ -21,6 +21,8 @@ export interface IdentityOptions {
   readonly disk: SpoolDisk;
   /** The readable part of the id. */
   readonly name: string;
+  /** The origin of the log that a new source's records are made for. */
+  readonly origin: string;
   readonly random: (bytes: number) => Uint8Array;
 }
 
@@ -38,7 +40,7 @@ export async function chainToGoOn(
   }
   const source = `${options.name}.${toHex(options.random(4))}`;
   const replaces = recovered.chain?.source ?? known?.source;
-  return { chain: { source, next: 0, prev: null }, replaces };
+  return { chain: { source, log: options.origin, next: 0, prev: null }, replaces };
 }
 
 /** Writes down, durably, which source this is. */

@@ -18,19 +18,20 @@ import { openDisk, type SpoolDisk } from './journal/disk.ts';
 import type { SyncFailed } from './journal/journal.ts';
 import { type ProxyLogger, silentLogger } from './logger.ts';
 import { ProxyServer } from './server.ts';
-import { type LogPort, Source } from './source.ts';
+import { type SeriesPort, Source } from './source.ts';
 import type { SourceState } from './source-state.ts';
 import { Upstream, type UpstreamOptions } from './upstream.ts';
 
 export { SyncFailed } from './journal/journal.ts';
 export type { ProxyLogger } from './logger.ts';
-export type { LogPort } from './source.ts';
+export type { LogPort, SeriesPort } from './source.ts';
 export type { SourceState } from './source-state.ts';
 export type { Posture, UpstreamOptions } from './upstream.ts';
 
+/** A log by its name, and those that follow it. */
 export interface ProxyLog {
   readonly origin: string;
-  readonly client: LogPort;
+  readonly series: SeriesPort;
 }
 
 export interface ProxyOptions {
@@ -173,7 +174,7 @@ export async function startProxy(options: ProxyOptions): Promise<RunningProxy> {
       const source = await Source.open({
         disk,
         origin: log.origin,
-        client: log.client,
+        series: log.series,
         name: options.sourceId,
         signer: options.signer,
         keyring: new Keyring(options.kek, random),

@@ -25,6 +25,9 @@ export interface RecordMeta {
   /** The gap names a source that this one replaces. */
   readonly replaces?: string;
   readonly record_id: string;
+  /** The source, and the origin of the log that the record was made for. */
+  readonly source: string;
+  readonly log: string;
   readonly seq: number;
   /** SHA-256 of the payload, base64url: the `prev` of the next record. */
   readonly digest: string;

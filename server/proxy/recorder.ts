@@ -190,7 +190,7 @@ export class Recorder {
     for (const job of jobs) {
       const draft = await this.#draft(job, chain);
       drafts.push(draft);
-      chain = { source: chain.source, next: chain.next + 1, prev: draft.meta.digest };
+      chain = { ...chain, next: chain.next + 1, prev: draft.meta.digest };
     }
     const entries = await this.#signAll(drafts);
     // Content that was appended for these drafts and is lost must not be named by a record.
@@ -208,8 +208,7 @@ export class Recorder {
       if (draft.drops !== undefined) {
         context.journal.append(FRAME.dropped, draft.drops, new Uint8Array(0));
       }
-      const { source } = this.#appended;
-      this.#appended = { source, next: meta.seq + 1, prev: meta.digest };
+      this.#appended = { ...this.#appended, next: meta.seq + 1, prev: meta.digest };
       return position;
     });
     await context.journal.commit();
@@ -252,7 +251,7 @@ export class Recorder {
     const record_id = uuidv7(Math.floor(nowUs / 1_000), random(10));
     const common = {
       schema: 'stele.record/1',
-      log: this.#options.context.origin,
+      log: chain.log,
       record_id,
       source: this.#source(chain, []),
       time: {
@@ -262,7 +261,8 @@ export class Recorder {
     } as const;
     const seq = chain.next;
     let record: AuditRecord;
-    let meta: Omit<RecordMeta, 'digest'> = { kind: job.kind, record_id, seq };
+    const { source: id, log } = chain;
+    let meta: Omit<RecordMeta, 'digest'> = { kind: job.kind, record_id, source: id, log, seq };
     if (job.kind === 'heartbeat') {
       record = { ...common, kind: 'heartbeat', heartbeat: { seq } };
     } else {
@@ -302,7 +302,7 @@ export class Recorder {
       spooled,
       end,
       live: call.live,
-      log: context.origin,
+      log: chain.log,
       source: this.#source(chain, end.truncated ?? []),
       retentionClass: this.#options.retentionClass,
       random: context.random,
@@ -329,6 +329,8 @@ export class Recorder {
     const meta: RecordMeta = {
       kind: 'inference',
       record_id: call.recordId,
+      source: chain.source,
+      log: chain.log,
       seq: chain.next,
       digest: toBase64url(sha256(payload)),
       begin: call.beginPosition,

@@ -20,6 +20,8 @@ import { decodeRecordFrame } from './record-frame.ts';
 /** Where a source's chain stands. */
 export interface Chain {
   readonly source: string;
+  /** The origin of the log that its records are made for now. */
+  readonly log: string;
   /** The seq of the next record. */
   readonly next: number;
   /** SHA-256 of the last record's payload, base64url; null before the first. */
@@ -160,8 +162,8 @@ class Replay {
 
   #record(frame: Frame, position: number): void {
     const { meta } = decodeRecordFrame(frame.payload);
-    const source = this.#chain?.source ?? '';
-    this.#chain = { source, next: meta.seq + 1, prev: meta.digest };
+    const { source, log, seq, digest } = meta;
+    this.#chain = { source, log, next: seq + 1, prev: digest };
     // The record names its predecessor, so it also says where the chain stands.
     this.#isCertain = true;
     this.#backlog.push({ position, begin: meta.begin ?? position });

@@ -17,6 +17,8 @@ export interface SourceLimits {
 
 export interface SourceState {
   readonly source: string;
+  /** The origin of the log that its records go to now. */
+  readonly log: string;
   readonly next_seq: number;
   /** Calls in progress or waiting for their record. */
   readonly open_calls: number;

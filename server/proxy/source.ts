@@ -47,10 +47,17 @@ import { Submitter } from './submit.ts';
 /** What a source needs of a log. */
 export type LogPort = Pick<LogClient, 'submit' | 'sources'>;
 
+/** The logs of a series, one after the other. */
+export interface SeriesPort {
+  /** The log of this origin. It need not be there now. */
+  log(origin: string): LogPort;
+}
+
 export interface SourceOptions {
   readonly disk: SpoolDisk;
+  /** Of the log that the configuration names: the first of the series that this source writes to. */
   readonly origin: string;
-  readonly client: LogPort;
+  readonly series: SeriesPort;
   /** The readable part of the source's id. */
   readonly name: string;
   readonly signer: Signer;
@@ -202,11 +209,12 @@ export class Source {
   }
 
   state(): SourceState {
-    const { source, next } = this.#recorder.appendedChain;
+    const { source, log, next } = this.#recorder.appendedChain;
     const refusing = this.#refusal();
     const logError = this.#submitter.lastError ?? this.#recorder.lastError;
     return {
       source,
+      log,
       next_seq: next,
       open_calls: this.#open.size,
       unrecorded: this.#recorder.waiting,
@@ -280,14 +288,14 @@ export class Source {
 
   /** The log knows how far the lost source had got. Until it can be asked, `source.json` remembers the loss. */
   #reportLost(replaces: string): void {
-    const { logger, client, limits } = this.#options;
+    const { logger, limits } = this.#options;
     logger.error({ replaces }, 'the journal was lost; a new source begins');
     const report = (next: number) => {
       const seqs = { from: next, to: next };
       this.#recorder.gap({ reason: 'journal-lost', source: replaces, seqs, replaces });
     };
     const look = () => {
-      client.sources().then(
+      this.#log.sources().then(
         (sources) => report(sources.find(({ id }) => id === replaces)?.next ?? 0),
         (error: unknown) => {
           // A token that may only submit is never told.
@@ -299,21 +307,27 @@ export class Source {
     look();
   }
 
+  /** The log that records go to now. */
+  get #log(): LogPort {
+    return this.#options.series.log(this.#recorder.appendedChain.log);
+  }
+
   #remember(replaces: string | undefined): Promise<void> {
     const { source } = this.#recorder.appendedChain;
     return remember(this.#options.disk, source, replaces);
   }
 
   async #send(position: number, signal: AbortSignal): Promise<void> {
-    const { client, logger } = this.#options;
+    const { logger } = this.#options;
+    const log = this.#log;
     const recent = this.#recent.get(position);
     const submission = await readSubmission(this.#context, position, logger, recent);
     const { entry, content, unreadable } = submission;
-    const { receipt } = await client.submit(entry, content, signal).catch((error: unknown) => {
+    const { receipt } = await log.submit(entry, content, signal).catch((error: unknown) => {
       const reason = unreadable();
       if (reason === undefined) throw error;
       logger.error({ error: reason.message }, 'a body cannot be read back; the record goes alone');
-      return client.submit(entry, undefined, signal);
+      return log.submit(entry, undefined, signal);
     });
     this.#indexes.set(position, parseReceipt(receipt).index);
   }

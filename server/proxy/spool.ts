@@ -25,7 +25,10 @@ import { SpooledCall } from './spooled.ts';
 export interface SpoolContext {
   readonly journal: Journal;
   readonly keyring: Keyring;
-  /** The log's origin: sealed content opens for no other. */
+  /**
+   * The origin of the log that the configuration names: sealed content opens for no other. It stays the same
+   * when the log ends and its records go to the next one of the series.
+   */
   readonly origin: string;
   readonly random: (bytes: number) => Uint8Array;
   readonly linger: Linger;

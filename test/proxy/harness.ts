@@ -194,7 +194,7 @@ export async function setUp(options: SetupOptions): Promise<Setup> {
       log: 'default',
       posture,
     })),
-    logs: new Map([['default', { origin: ORIGIN, client: log }]]),
+    logs: new Map([['default', { origin: ORIGIN, series: { log: () => log } }]]),
     sourceId: 'proxy-test',
     logger: { info: write, warn: write, error: write },
     ...(disk === undefined ? {} : { openDisk: async () => disk }),

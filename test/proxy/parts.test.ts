@@ -115,7 +115,14 @@ describe('seal', () => {
 
 describe('record frame', () => {
   const frame = {
-    meta: { kind: 'heartbeat' as const, record_id: 'r', seq: 1, digest: 'd' },
+    meta: {
+      kind: 'heartbeat' as const,
+      record_id: 'r',
+      source: 's',
+      log: 'l',
+      seq: 1,
+      digest: 'd',
+    },
     entry: new Uint8Array([1, 2, 3]),
     disclosures: new Uint8Array([4, 5]),
   };

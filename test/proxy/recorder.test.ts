@@ -518,6 +518,37 @@ describe('a source', () => {
     expect(again.gaps.filter((g) => g.reason === 'journal-damage')).toEqual([]);
   });
 
+  test('whose journal lost the frame that names it goes on under its name', async () => {
+    const provider = await chatProvider();
+    const disk = new FaultDisk();
+    const signer = testSigner();
+    const away = new TestLog(signer);
+    away.refuse = () => {
+      throw refusal('storage');
+    };
+    const first = await setUp({ upstream: provider.url, disk, signer, log: away });
+    for (let i = 0; i < 3; i++) await chat(first.proxy);
+    await first.proxy.close();
+    const { source } = first.proxy.state().logs.get('default') ?? {};
+    const rotten = disk.reopened('killed');
+    const file = [...rotten.files.values()][0];
+    if (file === undefined) throw new Error('no segment');
+    // The first frame of all says whose chain it is; each record behind it says so too.
+    file.written[40] = (file.written[40] ?? 0) ^ 0xff;
+    const log = new TestLog(signer);
+    const second = await setUp({
+      upstream: provider.url,
+      disk: rotten,
+      signer,
+      log,
+      kek: first.kek,
+    });
+    await chat(second.proxy);
+    await log.until(() => log.gaps.length > 0 && log.calls.length >= 4);
+    expect(new Set(log.logged.map(({ record }) => record.source.id))).toEqual(new Set([source]));
+    log.checkChain();
+  });
+
   test('has one process', async () => {
     const first = await setUp({ upstream: 'http://127.0.0.1:9' });
     await expect(setUp({ upstream: 'http://127.0.0.1:9', dir: first.dir })).rejects.toThrow(
