@@ -52,6 +52,7 @@ export interface ProxyOptions extends StartOptions {
   readonly server?: string | undefined;
   readonly token?: string | undefined;
   readonly key?: string | undefined;
+  readonly trust?: string | undefined;
 }
 
 export interface SignerOptions {

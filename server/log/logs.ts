@@ -198,6 +198,13 @@ export class Logs {
     return this.#options.instance.logs().find((row) => row.origin === origin);
   }
 
+  /** The origin of a name, also of a log that is gone; `not_found` if it was never given. */
+  originOf(name: string): string {
+    const row = LOG_NAME.test(name) ? this.#options.instance.log(name) : undefined;
+    if (row === undefined) throw new SteleError('not_found', `there is no log ${shown(name)}`);
+    return row.origin;
+  }
+
   /** The last log of a series: `name` itself, or whichever of those that follow it one after the other is last. */
   newest(name: string): string {
     const rows = this.#options.instance.logs();

@@ -1,15 +1,16 @@
 /**
- * A log of this very process, for the proxy beside it: what `POST LOG/v1/entries` does, without the
+ * The logs of this very process, for the proxy beside it: what `POST LOG/v1/entries` does, without the
  * network and without a token.
  */
 import type { ServedSource } from '../client/client.ts';
 import type { Content } from '../client/multipart.ts';
-import { invariant, malformed, SteleError } from '../core/errors.ts';
+import { invariant, malformed, SteleError, shown } from '../core/errors.ts';
 import { commitmentsOf } from '../core/record.ts';
 import type { Admitted } from '../log/admit.ts';
+import { nextOf } from '../log/goes-on.ts';
 import type { Log } from '../log/log.ts';
 import type { Logs } from '../log/logs.ts';
-import type { LogPort } from '../proxy/proxy.ts';
+import type { LogPort, SeriesPort } from '../proxy/proxy.ts';
 import { FsyncFailed } from '../storage/sqlite/database.ts';
 import type { Staging } from '../vault/vault.ts';
 import type { Vaults } from '../vault/vaults.ts';
@@ -22,6 +23,29 @@ export interface LocalLogOptions {
   readonly bodyBytesMax: number;
   /** What is on disk is no longer known: the process must end. */
   readonly fatal: (error: Error) => void;
+}
+
+/** The logs of a series: each by its origin, and where it goes on. */
+export class LocalSeries implements SeriesPort {
+  readonly #options: Omit<LocalLogOptions, 'name'>;
+
+  constructor(options: Omit<LocalLogOptions, 'name'>) {
+    this.#options = options;
+  }
+
+  log(origin: string): LogPort {
+    return new LocalLog({ ...this.#options, name: this.#nameOf(origin) });
+  }
+
+  async next(origin: string): Promise<string> {
+    return (await nextOf(this.#options.logs, this.#nameOf(origin))).origin;
+  }
+
+  #nameOf(origin: string): string {
+    const name = this.#options.logs.ofOrigin(origin)?.name;
+    if (name !== undefined) return name;
+    throw new SteleError('not_found', `there is no log of origin ${shown(origin)}`);
+  }
 }
 
 export class LocalLog implements LogPort {

@@ -6,7 +6,8 @@
  *     DATA/keys/proxy.pem     the gateway key that signs the records
  *     DATA/keys/spool.kek     what calls are sealed under until they are logged
  *     DATA/proxy/NAME/        the journal of each log
- *     DATA/proxy-logs.json     their origins, as they were last
+ *     DATA/proxy-logs.json    their origins, as they were last
+ *     DATA/proxy-trust.json   the keys of logs that followed them, as their seams told
  */
 
 import { createPublicKey } from 'node:crypto';
@@ -17,18 +18,20 @@ import type { Logger } from 'pino';
 import type { ProxyOptions as Options } from '../cli/program.ts';
 import { removeRunning, writeRunning } from '../cli/running.ts';
 import { table, voiceOf, type World } from '../cli/terminal.ts';
-import { locate } from '../cli/where.ts';
+import { locate, readBytes } from '../cli/where.ts';
 import { LogClient } from '../client/client.ts';
 import { isLoopback } from '../config/kinds.ts';
 import type { Config } from '../config.ts';
-import { hasCode, SteleError } from '../core/errors.ts';
+import { hasCode, SteleError, shown } from '../core/errors.ts';
+import { parseTrust, TRUST_BYTES_MAX } from '../core/trust.ts';
 import type { Signer } from '../keys/signer.ts';
 import type { TlsFiles } from '../keys/tls-pair.ts';
 import { type ProxyLog, startProxy } from '../proxy/proxy.ts';
 import { createKek, openKek } from '../vault/keyring.ts';
 import { ensureFolder, lost, openKey, writeWhole } from './files.ts';
 import type { Instance } from './instance.ts';
-import { LocalLog } from './local-log.ts';
+import { LocalSeries } from './local-log.ts';
+import { RemoteSeries } from './remote-series.ts';
 import {
   aborted,
   bound,
@@ -54,13 +57,10 @@ export async function proxyOf(
   const { instance, config, logger, key, tls } = parts;
   const { logs, vaults } = instance;
   const bodyBytesMax = config.limits.bodyBytes;
+  const series = new LocalSeries({ logs, vaults, bodyBytesMax, fatal: program.fatal });
   const ports = new Map<string, ProxyLog>();
-  for (const name of logNames(config)) {
-    // From its row: a log that cannot be opened now may be mended, and its calls wait until then.
-    const { origin } = logs.listed(name);
-    const log = new LocalLog({ logs, vaults, name, bodyBytesMax, fatal: program.fatal });
-    ports.set(name, { origin, series: { log: () => log } });
-  }
+  // From their rows: a log that cannot be opened now may be mended, and its calls wait until then.
+  for (const name of logNames(config)) ports.set(name, { origin: logs.originOf(name), series });
   return start(program, { config, logger, key, logs: ports, sourceId: 'proxy', tls });
 }
 
@@ -81,11 +81,20 @@ export async function runProxy(program: Program, options: Options, world: World)
   const path = options.key === undefined ? undefined : resolve(world.cwd, options.key);
   const keyFile = path ?? join(config.data, 'keys', 'proxy.pem');
   const key = await openKey(keyFile, 'ed25519', { mayCreate: true });
+  const trust =
+    options.trust === undefined
+      ? undefined
+      : parseTrust(readBytes(resolve(world.cwd, options.trust), 'trust file', TRUST_BYTES_MAX));
+  const learned = join(config.data, 'proxy-trust.json');
+  const series = new RemoteSeries({ server, ...as, trust, learned });
   const logs = new Map<string, ProxyLog>();
   for (const name of logNames(config)) {
     const client = new LogClient({ base: `${server}/logs/${name}`, ...as });
     const origin = await originOf(config.data, server, name, client);
-    logs.set(name, { origin, series: { log: () => client } });
+    if (trust?.logs.some((log) => log.origin === origin) === false) {
+      throw new SteleError('unverified', `the trust file does not know log ${shown(origin)}`);
+    }
+    logs.set(name, { origin, series });
   }
   const sourceId = `proxy-${hostname()
     .toLowerCase()
@@ -184,7 +193,9 @@ async function originOf(
   try {
     origin = (await client.head()).origin;
   } catch (error) {
-    if (remembered !== undefined && hasCode(error, 'storage')) return remembered;
+    // It is away, or gone: the logs that follow it are not.
+    const isAway = hasCode(error, 'storage') || hasCode(error, 'not_found');
+    if (remembered !== undefined && isAway) return remembered;
     throw error;
   }
   if (remembered !== undefined && remembered !== origin) {

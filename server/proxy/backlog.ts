@@ -17,7 +17,7 @@ export interface Waiting {
 }
 
 interface Block {
-  readonly first: number;
+  first: number;
   last: number;
   /** Lowest position that one of its records needs; only for a block that was forgotten. */
   lowest: number;
@@ -89,25 +89,45 @@ export class Backlog {
     }
   }
 
-  /** The first `n` records that wait, in order; fewer where a block ends. */
+  /** The first `n` records that wait, in order. */
   async head(n: number): Promise<number[]> {
     for (;;) {
-      const block = this.#blocks[0];
-      if (block === undefined) return [];
-      if (block.records === undefined) {
-        const found = await this.#options.find(block.first, block.last);
-        invariant(found.length === block.count, 'a block is found as it was forgotten');
-        block.records = found;
-        this.#loaded += found.length;
-      }
       this.#trim();
-      if (this.#blocks[0] === block) {
-        return block.records
-          .map(({ position }) => position)
-          .filter((position) => !this.#done.has(position))
-          .slice(0, n);
-      }
+      const positions: number[] = [];
+      const forgotten = this.#blocks.find(({ records }) => {
+        for (const { position } of records ?? []) {
+          if (positions.length < n && !this.#done.has(position)) positions.push(position);
+        }
+        return records === undefined && positions.length < n;
+      });
+      if (forgotten === undefined) return positions;
+      await this.#load(forgotten);
     }
+  }
+
+  /** All that waits, as a backlog of its own. */
+  takeAll(): Backlog {
+    const all = new Backlog(this.#options);
+    all.#blocks.push(...this.#blocks.splice(0));
+    for (const position of this.#done) all.#done.add(position);
+    this.#done.clear();
+    [all.#count, all.#loaded] = [this.#count, this.#loaded];
+    [this.#count, this.#loaded] = [0, 0];
+    return all;
+  }
+
+  /** The same of the first that waits: where all come in order nothing has to be remembered of a forgotten block. */
+  firstDone(position: number): void {
+    const block = this.#blocks[0];
+    if (block === undefined || block.records !== undefined) {
+      this.done(position);
+      return;
+    }
+    if (position < block.first || position > block.last) return;
+    block.first = position + 1;
+    block.count--;
+    this.#count--;
+    if (block.count === 0) this.#blocks.shift();
   }
 
   /** A record is in the log, or set aside. One that does not wait (any more) is nothing to it. */
@@ -117,6 +137,14 @@ export class Backlog {
     this.#done.add(position);
     this.#count--;
     this.#trim();
+  }
+
+  async #load(block: Block): Promise<void> {
+    if (block.records !== undefined) return;
+    const found = await this.#options.find(block.first, block.last);
+    invariant(found.length === block.count, 'a block is found as it was forgotten');
+    block.records = found;
+    this.#loaded += found.length;
   }
 
   /** Forgets what is done at the front. */

@@ -7,7 +7,7 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { malformed, shown } from '../core/errors.ts';
+import { invariant, malformed, shown } from '../core/errors.ts';
 import type { Signer } from '../keys/signer.ts';
 import type { TlsFiles } from '../keys/tls-pair.ts';
 import { lockFile } from '../storage/file-lock.ts';
@@ -20,6 +20,7 @@ import { type ProxyLogger, silentLogger } from './logger.ts';
 import { ProxyServer } from './server.ts';
 import { type SeriesPort, Source } from './source.ts';
 import type { SourceState } from './source-state.ts';
+import { IN_FLIGHT_MAX } from './submit.ts';
 import { Upstream, type UpstreamOptions } from './upstream.ts';
 
 export { SyncFailed } from './journal/journal.ts';
@@ -146,6 +147,7 @@ export async function startProxy(options: ProxyOptions): Promise<RunningProxy> {
   const upstreams = upstreamsOf(options);
   const timeouts = { ...TIMEOUTS, ...options.timeouts };
   const limits = { ...LIMITS, ...options.limits };
+  invariant(limits.inFlight <= IN_FLIGHT_MAX, 'no more are in flight than a roll asks for');
   const clock = options.clock ?? systemClock();
   const random = options.random ?? pooledRandom();
   const logger = options.logger ?? silentLogger;

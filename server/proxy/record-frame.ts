@@ -31,6 +31,8 @@ export interface RecordMeta {
   readonly seq: number;
   /** SHA-256 of the payload, base64url: the `prev` of the next record. */
   readonly digest: string;
+  /** The position of the record that this one takes the place of: it was made for a log that ended without it. */
+  readonly instead_of?: number;
   /** Positions of the call's first and last frame. */
   readonly begin?: number;
   readonly end?: number;

@@ -7,15 +7,21 @@
  * stays where it was and the same calls are taken again.
  *
  * Signing is one call for the whole batch (`signAll`): here is where a window signature goes.
+ *
+ * When the log ends, the same loop makes what waits anew for the next one, before anything else
+ * (`rolling.ts`): there is one chain, and one hand that writes it.
  */
 
+import { remade } from '../client/remake.ts';
 import { signEntry } from '../client/sign.ts';
-import { sha256, toBase64url, toHex } from '../core/bytes.ts';
+import { sha256, toBase64url, toHex, utf8 } from '../core/bytes.ts';
+import { decodeEntry } from '../core/entry.ts';
 import { invariant, SteleError } from '../core/errors.ts';
-import { type Record as AuditRecord, formatRecord } from '../core/record.ts';
+import { type Record as AuditRecord, formatRecord, parseRecord } from '../core/record.ts';
 import { RECORD_TYPE } from '../core/statement.ts';
 import { uuidv7 } from '../core/uuid.ts';
 import type { Signer } from '../keys/signer.ts';
+import type { Backlog } from './backlog.ts';
 import { type Clock, timestampUs } from './clock.ts';
 import { bytesOf, type EndedCall, type GapFacts, type Job, unreadable } from './jobs.ts';
 import { errorCode } from './journal/disk.ts';
@@ -24,8 +30,14 @@ import { SyncFailed } from './journal/journal.ts';
 import { FieldSealer } from './journal/seal.ts';
 import type { ProxyLogger } from './logger.ts';
 import { type BuiltCall, buildCall, buildMinimal } from './record.ts';
-import { type BodyRef, encodeRecordFrame, type RecordMeta } from './record-frame.ts';
+import {
+  type BodyRef,
+  decodeRecordFrame,
+  encodeRecordFrame,
+  type RecordMeta,
+} from './record-frame.ts';
 import type { Chain } from './recover.ts';
+import { planRoll, type RolledFrame, type Rolling } from './rolling.ts';
 import type { SpoolContext } from './spool.ts';
 import { SpooledCall } from './spooled.ts';
 
@@ -40,6 +52,8 @@ export interface RecorderOptions {
   readonly retentionClass: string;
   /** Pause after a failure of the signer or the disk. */
   readonly retryMs: number;
+  /** Records that were made for a log that has ended without them. */
+  readonly rolling: Rolling;
   /** How long an ended call waits for others, so that their records are made together. */
   readonly gatherMs: number;
   readonly logger: ProxyLogger;
@@ -49,13 +63,21 @@ export interface RecorderOptions {
 
 /** A record on its way. */
 export interface Draft {
-  readonly job: Job;
   readonly payload: Uint8Array;
   readonly meta: RecordMeta;
   readonly disclosures: Uint8Array;
   /** The call that this gap stands for. */
   readonly drops?: string;
   readonly spooled?: SpooledCall;
+}
+
+/** A roll that was asked for. */
+interface Roll {
+  readonly to: string;
+  readonly backlog: Backlog;
+  readonly unlogged: readonly number[];
+  resolve(lost: readonly number[]): void;
+  reject(error: unknown): void;
 }
 
 /** Records made and signed together. */
@@ -82,6 +104,7 @@ export class Recorder {
   #liveBytes = 0;
   #stopped = false;
   #stopWaiting: () => void = () => {};
+  #roll: Roll | undefined;
 
   constructor(options: RecorderOptions) {
     this.#options = options;
@@ -129,6 +152,24 @@ export class Recorder {
     this.#add({ kind: 'heartbeat' });
   }
 
+  /** Takes up what an earlier process left to be made anew. */
+  start(): void {
+    if (this.#options.rolling.count > 0) this.#wake();
+  }
+
+  /**
+   * The log has ended, and has none of the first records of `backlog`, which are at these positions: from here on
+   * records are made for the log `to`, and all that waits is made anew for it. Resolves, with the numbers that
+   * are lost by that, when this is on disk; what waits for the old log has left `backlog` by then.
+   */
+  roll(to: string, backlog: Backlog, unlogged: readonly number[]): Promise<readonly number[]> {
+    return new Promise((resolve, reject) => {
+      invariant(this.#roll === undefined, 'one log ends after the other');
+      this.#roll = { to, backlog, unlogged, resolve, reject };
+      this.#wake();
+    });
+  }
+
   /** Resolves when nothing waits, or when it was stopped. */
   async idle(): Promise<void> {
     while (this.#running !== undefined) await this.#running;
@@ -143,21 +184,37 @@ export class Recorder {
 
   #add(job: Job): void {
     this.#jobs.push(job);
-    if (this.#stopped) return;
+    this.#wake();
+  }
+
+  #wake(): void {
+    if (this.#stopped) {
+      this.#endRoll(new SteleError('storage', 'recorder: it is stopped'));
+      return;
+    }
     this.#running ??= this.#run();
   }
 
+  get #hasWork(): boolean {
+    return this.#jobs.length > 0 || this.#roll !== undefined || this.#options.rolling.count > 0;
+  }
+
   async #run(): Promise<void> {
-    while (this.#jobs.length > 0 && !this.#stopped) {
+    while (this.#hasWork && !this.#stopped) {
       // The answer that is being released goes out first, and records that come soon share a commit
       // here and in the log. Nobody waits for them: what they are made from is on disk.
       await this.#pause(this.#options.gatherMs);
       try {
-        await this.#batch(this.#nextJobs());
+        // What was made before comes before what is made now, in the chain as in time.
+        if (this.#options.rolling.count > 0) await this.#remake();
+        else if (this.#roll !== undefined) await this.#rollOver(this.#roll);
+        else await this.#batch(this.#nextJobs());
         this.#lastError = undefined;
       } catch (error) {
         this.#appended = this.#chain;
         this.#lastError = error instanceof Error ? error.message : String(error);
+        // Whoever asked for the roll asks again.
+        this.#endRoll(error);
         if (error instanceof SyncFailed) break;
         const waiting = this.#jobs.length;
         this.#options.logger.error(
@@ -168,6 +225,70 @@ export class Recorder {
       }
     }
     this.#running = undefined;
+    if (this.#stopped) this.#endRoll(new SteleError('storage', 'recorder: it is stopped'));
+  }
+
+  #endRoll(error: unknown): void {
+    this.#roll?.reject(error);
+    this.#roll = undefined;
+  }
+
+  async #rollOver({ to, backlog, unlogged, resolve }: Roll): Promise<void> {
+    const { context, rolling } = this.#options;
+    const plan = await planRoll(context.journal, backlog, this.#chain, unlogged);
+    const { next, prev, late, lost } = plan;
+    const frame: RolledFrame = { log: to, ...plan };
+    context.journal.append(FRAME.rolled, NO_CALL, utf8(JSON.stringify(frame)));
+    this.#appended = { ...this.#chain, log: to, next, prev };
+    await context.journal.commit();
+    // A crash before this: the old log is asked again what it has. After it: all that waits is made anew, by
+    // this process or the next.
+    this.#chain = this.#appended;
+    rolling.begin(backlog, late);
+    this.#roll = undefined;
+    resolve(lost);
+  }
+
+  /** Makes some records anew for the log of the chain. Nobody has seen what is made for it before it is on disk. */
+  async #remake(): Promise<void> {
+    const { rolling, recorded, logger } = this.#options;
+    const positions = await rolling.head(BATCH_MAX);
+    const drafts: Draft[] = [];
+    const unreadable: number[] = [];
+    let chain = this.#chain;
+    for (const position of positions) {
+      try {
+        const draft = await this.#again(position, chain);
+        drafts.push(draft);
+        chain = after(chain, draft);
+      } catch (error) {
+        // A disk that fails now may not fail later; a frame that is damaged never will be whole.
+        if (errorCode(error) !== undefined || !(error instanceof SteleError)) throw error;
+        logger.error({ position, error: error.message }, 'a record cannot be read back');
+        unreadable.push(position);
+      }
+    }
+    const made = await this.#write(drafts, this.#options.context.journal.generation);
+    this.#chain = chain;
+    for (const position of positions) rolling.done(position);
+    for (const [i, position] of made.entries()) recorded(position, drafts[i] as Draft);
+    for (const _ of unreadable) this.gap({ reason: 'unreadable-record', count: 1 });
+  }
+
+  /** The record at this position, for the chain's log: under its own number, unless the chain is past that. */
+  async #again(position: number, chain: Chain): Promise<Draft> {
+    const { journal } = this.#options.context;
+    const { meta, entry, disclosures } = decodeRecordFrame((await journal.read(position)).payload);
+    const old = decodeEntry(entry).payload;
+    const seq = Math.max(meta.seq, chain.next);
+    const prev = seq === chain.next ? chain.prev : parseRecord(old).source.prev;
+    const payload = formatRecord(remade(old, { log: chain.log, seq, prev }));
+    const digest = toBase64url(sha256(payload));
+    return {
+      payload,
+      meta: { ...meta, log: chain.log, seq, digest, instead_of: position },
+      disclosures,
+    };
   }
 
   /** The first few that wait, with as much content as memory is meant to hold; at least one. */
@@ -190,28 +311,9 @@ export class Recorder {
     for (const job of jobs) {
       const draft = await this.#draft(job, chain);
       drafts.push(draft);
-      chain = { ...chain, next: chain.next + 1, prev: draft.meta.digest };
+      chain = after(chain, draft);
     }
-    const entries = await this.#signAll(drafts);
-    // Content that was appended for these drafts and is lost must not be named by a record.
-    if (context.journal.generation !== generation) {
-      throw new SteleError('storage', 'journal: frames of these records were lost', {
-        retryAfterS: 1,
-      });
-    }
-    const positions = drafts.map((draft, i) => {
-      const entry = entries[i] as Uint8Array;
-      const { meta, disclosures } = draft;
-      const call = meta.kind === 'inference' ? meta.record_id : NO_CALL;
-      const payload = encodeRecordFrame({ meta, entry, disclosures });
-      const position = context.journal.append(FRAME.record, call, payload);
-      if (draft.drops !== undefined) {
-        context.journal.append(FRAME.dropped, draft.drops, new Uint8Array(0));
-      }
-      this.#appended = { ...this.#appended, next: meta.seq + 1, prev: meta.digest };
-      return position;
-    });
-    await context.journal.commit();
+    const positions = await this.#write(drafts, generation);
     // A crash before this: the same calls get the same seqs at the next start, and nobody has seen
     // these signatures. After it: they are submitted, by this process or the next.
     this.#chain = chain;
@@ -221,6 +323,30 @@ export class Recorder {
     for (const [i, position] of positions.entries()) {
       recorded(position, drafts[i] as Draft);
     }
+  }
+
+  /** Signs these records and writes their frames, all under one commit. Returns their positions. */
+  async #write(drafts: readonly Draft[], generation: number): Promise<number[]> {
+    const { journal } = this.#options.context;
+    const entries = await this.#signAll(drafts);
+    // Content that was appended for these drafts and is lost must not be named by a record.
+    if (journal.generation !== generation) {
+      throw new SteleError('storage', 'journal: frames of these records were lost', {
+        retryAfterS: 1,
+      });
+    }
+    const positions = drafts.map((draft, i) => {
+      const entry = entries[i] as Uint8Array;
+      const { meta, disclosures } = draft;
+      const call = meta.kind === 'inference' ? meta.record_id : NO_CALL;
+      const payload = encodeRecordFrame({ meta, entry, disclosures });
+      const position = journal.append(FRAME.record, call, payload);
+      if (draft.drops !== undefined) journal.append(FRAME.dropped, draft.drops, new Uint8Array(0));
+      this.#appended = after(this.#appended, draft);
+      return position;
+    });
+    await journal.commit();
+    return positions;
   }
 
   #signAll(drafts: readonly Draft[]): Promise<Uint8Array[]> {
@@ -288,7 +414,7 @@ export class Recorder {
     }
     const payload = formatRecord(record);
     const digest = toBase64url(sha256(payload));
-    return { job, payload, meta: { ...meta, digest }, disclosures: new Uint8Array(0) };
+    return { payload, meta: { ...meta, digest }, disclosures: new Uint8Array(0) };
   }
 
   async #callDraft(job: Extract<Job, { kind: 'call' }>, chain: Chain): Promise<Draft> {
@@ -338,7 +464,7 @@ export class Recorder {
       bodies,
     };
     const disclosures = spooled.seal.seal('disclosures', text, context.random);
-    return { job, payload, meta, disclosures, spooled };
+    return { payload, meta, disclosures, spooled };
   }
 
   /** Values too large for a disclosure go into frames of their own, like bodies. */
@@ -382,6 +508,11 @@ export class Recorder {
       };
     });
   }
+}
+
+/** The chain behind a record that was made for it. */
+function after(chain: Chain, { meta }: Draft): Chain {
+  return { ...chain, next: meta.seq + 1, prev: meta.digest };
 }
 
 /** The payload's share of an entry of 65,535 bytes; signatures and framing take less than the rest. */

@@ -16,6 +16,7 @@ import { FRAME, type Frame, NO_CALL } from './journal/frame.ts';
 import type { Journal } from './journal/journal.ts';
 import { type Damage, type ScanResult, scanJournal } from './journal/scan.ts';
 import { decodeRecordFrame } from './record-frame.ts';
+import type { RolledFrame, Rolling } from './rolling.ts';
 
 /** Where a source's chain stands. */
 export interface Chain {
@@ -55,13 +56,23 @@ export interface Recovered {
   readonly damage: readonly Damage[];
   /** Calls with frames whose begin is gone. */
   readonly headless: number;
-  /** Seqs of refused records that no gap record explains yet. */
-  readonly unexplained: readonly number[];
+  /** Numbers that no record has in any log and no gap record explains yet. */
+  readonly unexplained: Unexplained;
 }
 
-/** Reads the journal; records that wait go into `backlog`. */
-export async function recover(disk: SpoolDisk, backlog: Backlog): Promise<Recovered> {
-  const state = new Replay(backlog);
+/** Why a number has no record. */
+export type Reason = 'refused' | 'rolled-over';
+
+/** Numbers without a record, each with the reason that a gap record will give. */
+export type Unexplained = ReadonlyMap<number, Reason>;
+
+/** Reads the journal. Records that wait go into `backlog`, those that are to be made anew into `rolling`. */
+export async function recover(
+  disk: SpoolDisk,
+  backlog: Backlog,
+  rolling: Rolling,
+): Promise<Recovered> {
+  const state = new Replay(backlog, rolling);
   const scan = await scanJournal(
     disk,
     (frame, position) => state.frame(frame, position),
@@ -100,26 +111,30 @@ export function runsOf(
 
 class Replay {
   readonly #backlog: Backlog;
+  readonly #rolling: Rolling;
   readonly #calls = new Map<string, OpenCall>();
   readonly #headless = new Set<string>();
   readonly #damage: Damage[] = [];
-  readonly #unexplained = new Set<number>();
+  readonly #unexplained = new Map<number, Reason>();
   #chain: Chain | undefined;
   #isCertain = true;
+  #isDamaged = false;
 
-  constructor(backlog: Backlog) {
+  constructor(backlog: Backlog, rolling: Rolling) {
     this.#backlog = backlog;
+    this.#rolling = rolling;
   }
 
   damaged(damage: Damage): void {
     this.#damage.push(damage);
+    this.#isDamaged = true;
     this.#isCertain = false;
   }
 
   frame(frame: Frame, position: number): void {
     switch (frame.type) {
       case FRAME.chain:
-        this.#chain = parseFrameJson(frame) as Chain;
+        this.#goOn(parseFrameJson(frame) as Chain);
         this.#isCertain = true;
         return;
       case FRAME.begin: {
@@ -138,7 +153,14 @@ class Replay {
       case FRAME.refused: {
         const { record, seqs } = parseFrameJson(frame) as RefusedFrame;
         this.#backlog.done(record);
-        for (const seq of seqs) this.#unexplained.add(seq);
+        for (const seq of seqs) this.#unexplained.set(seq, 'refused');
+        return;
+      }
+      case FRAME.rolled: {
+        const { lost, late, log, next, prev } = parseFrameJson(frame) as RolledFrame;
+        this.#rolling.begin(this.#backlog, late);
+        for (const seq of lost) this.#unexplained.set(seq, 'rolled-over');
+        if (this.#chain !== undefined) this.#chain = { ...this.#chain, log, next, prev };
         return;
       }
       case FRAME.dropped:
@@ -156,14 +178,22 @@ class Replay {
       openCalls: [...this.#calls.values()],
       damage: this.#damage,
       headless: this.#headless.size,
-      unexplained: [...this.#unexplained],
+      unexplained: this.#unexplained,
     };
+  }
+
+  /** Where the frame is lost that says that the log ended, every later one says it too. */
+  #goOn(chain: Chain): void {
+    const hasRolled = this.#chain !== undefined && this.#chain.log !== chain.log;
+    if (hasRolled) this.#rolling.begin(this.#backlog, []);
+    this.#chain = chain;
   }
 
   #record(frame: Frame, position: number): void {
     const { meta } = decodeRecordFrame(frame.payload);
-    const { source, log, seq, digest } = meta;
-    this.#chain = { source, log, next: seq + 1, prev: digest };
+    const { source, log, seq, digest, instead_of } = meta;
+    this.#goOn({ source, log, next: seq + 1, prev: digest });
+    if (instead_of !== undefined) this.#rolling.done(instead_of, { inOrder: !this.#isDamaged });
     // The record names its predecessor, so it also says where the chain stands.
     this.#isCertain = true;
     this.#backlog.push({ position, begin: meta.begin ?? position });
@@ -174,7 +204,7 @@ class Replay {
     }
     if (meta.explains !== undefined) {
       const { from, to } = meta.explains;
-      for (const seq of this.#unexplained) {
+      for (const seq of this.#unexplained.keys()) {
         if (seq >= from && seq < to) this.#unexplained.delete(seq);
       }
     }

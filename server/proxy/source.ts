@@ -34,11 +34,14 @@ import { type Draft, Recorder } from './recorder.ts';
 import {
   type Chain,
   findRecords,
+  type Reason,
   type Recovered,
   type RefusedFrame,
   recover,
   runsOf,
+  type Unexplained,
 } from './recover.ts';
+import { Rolling } from './rolling.ts';
 import type { SourceLimits, SourceState } from './source-state.ts';
 import { CallSpool, Linger, type SpoolContext } from './spool.ts';
 import type { SpooledCall } from './spooled.ts';
@@ -51,6 +54,12 @@ export type LogPort = Pick<LogClient, 'submit' | 'sources'>;
 export interface SeriesPort {
   /** The log of this origin. It need not be there now. */
   log(origin: string): LogPort;
+
+  /**
+   * The origin of the log that goes on where this one ended. Rejects with `not_yet` while it is being made, and
+   * as long as it cannot be told or proven with whatever keeps it from that.
+   */
+  next(origin: string): Promise<string>;
 }
 
 export interface SourceOptions {
@@ -85,6 +94,7 @@ export class Source {
   readonly #recorder: Recorder;
   readonly #submitter: Submitter;
   readonly #mender: Mender;
+  readonly #rolling: Rolling;
   readonly #context: SpoolContext;
   /** Calls that have frames and no record: nothing from their begin on may be deleted. */
   readonly #open = new Map<string, number>();
@@ -92,7 +102,7 @@ export class Source {
   readonly #recent = new Map<number, SpooledCall>();
   /** Leaf indexes of records that were just logged. */
   readonly #indexes = new Map<number, number>();
-  #unexplained: number[];
+  #unexplained: Unexplained;
   #isHealthy = true;
   #heartbeat: NodeJS.Timeout | undefined;
   #closed = false;
@@ -104,13 +114,15 @@ export class Source {
     recorder: Recorder,
     context: SpoolContext,
     recovered: Recovered,
+    rolling: Rolling,
   ) {
     this.#options = options;
     this.#journal = journal;
     this.#backlog = backlog;
     this.#recorder = recorder;
     this.#context = context;
-    this.#unexplained = [...recovered.unexplained];
+    this.#rolling = rolling;
+    this.#unexplained = recovered.unexplained;
     this.#mender = new Mender({
       context,
       recorder,
@@ -122,9 +134,10 @@ export class Source {
     this.#submitter = new Submitter({
       backlog,
       inFlight: options.limits.inFlight,
-      send: (position, signal) => this.#send(position, signal),
+      send: (position, signal, alone) => this.#send(position, signal, alone),
       logged: (position) => this.#logged(position),
       refused: (position, error) => this.#refused(position, error),
+      ended: (unlogged) => this.#rollOver(unlogged),
       retryMs: options.limits.retryMs,
       patienceMs: options.limits.patienceMs,
       nowMs: () => options.clock.nowUs() / 1_000,
@@ -141,7 +154,8 @@ export class Source {
       loadedMax: LOADED_MAX,
       find: (first, last) => findRecords(journal as Journal, first, last),
     });
-    const recovered = await recover(disk, backlog);
+    const rolling = new Rolling();
+    const recovered = await recover(disk, backlog, rolling);
     const { chain, replaces } = await chainToGoOn(options, recovered);
     let recorder: Recorder | undefined;
     journal = await Journal.open({
@@ -167,10 +181,11 @@ export class Source {
       retentionClass: options.retentionClass,
       retryMs: limits.retryMs,
       gatherMs: limits.gatherMs,
+      rolling,
       logger: options.logger,
       recorded: (position, draft) => source?.recorded(position, draft),
     });
-    source = new Source(options, journal, backlog, recorder, context, recovered);
+    source = new Source(options, journal, backlog, recorder, context, recovered, rolling);
     await source.#start(recovered, chain, replaces);
     return source;
   }
@@ -218,7 +233,7 @@ export class Source {
       next_seq: next,
       open_calls: this.#open.size,
       unrecorded: this.#recorder.waiting,
-      backlog: this.#backlog.count,
+      backlog: this.#backlog.count + this.#rolling.count,
       journal_bytes: this.#journal.bytes,
       ...(refusing === undefined ? {} : { refusing }),
       ...(logError === undefined ? {} : { log_error: logError }),
@@ -268,7 +283,8 @@ export class Source {
     await this.#journal.start();
     await this.#remember(replaces);
     const { scan, damage, headless, openCalls } = recovered;
-    const left = { open_calls: openCalls.length, torn: scan.torn, backlog: this.#backlog.count };
+    const backlog = this.#backlog.count + this.#rolling.count;
+    const left = { open_calls: openCalls.length, torn: scan.torn, backlog };
     if (Object.values(left).some((count) => count > 0)) {
       logger.info({ source: chain.source, ...left }, 'the journal has work left from before');
     }
@@ -279,6 +295,7 @@ export class Source {
       const count = headless === 0 ? {} : { count: headless };
       this.#recorder.gap({ reason: 'journal-damage', source, damage, ...count });
     }
+    this.#recorder.start();
     this.#explain();
     for (const call of openCalls) await this.#mender.close(call, undefined);
     this.#heartbeat = setInterval(() => this.#recorder.heartbeat(), limits.heartbeatMs);
@@ -317,12 +334,13 @@ export class Source {
     return remember(this.#options.disk, source, replaces);
   }
 
-  async #send(position: number, signal: AbortSignal): Promise<void> {
+  async #send(position: number, signal: AbortSignal, alone: boolean): Promise<void> {
     const { logger } = this.#options;
     const log = this.#log;
     const recent = this.#recent.get(position);
     const submission = await readSubmission(this.#context, position, logger, recent);
-    const { entry, content, unreadable } = submission;
+    const { entry, unreadable } = submission;
+    const content = alone ? undefined : submission.content;
     const { receipt } = await log.submit(entry, content, signal).catch((error: unknown) => {
       const reason = unreadable();
       if (reason === undefined) throw error;
@@ -354,7 +372,7 @@ export class Source {
     const frame: RefusedFrame = { record: position, seqs };
     this.#journal.append(FRAME.refused, NO_CALL, utf8(JSON.stringify(frame)));
     await this.#journal.commit();
-    this.#unexplained.push(...seqs);
+    this.#lose(seqs, 'refused');
     // One gap for each run of refusals, written when the log takes records again: a log that
     // refuses everything is not answered with ever more gaps.
     if (this.#isHealthy && kind !== 'gap') this.#explain();
@@ -369,15 +387,43 @@ export class Source {
     this.#backlog.done(position);
   }
 
-  /** Gaps for the refused seqs that have none. */
+  /** The log has ended: where its series goes on, what it does not have is made anew. */
+  async #rollOver(unlogged: readonly number[]): Promise<void> {
+    const { series, logger } = this.#options;
+    const { log } = this.#recorder.appendedChain;
+    const next = await series.next(log);
+    const lost = await this.#recorder.roll(next, this.#backlog, unlogged);
+    const again = this.#rolling.count;
+    logger.info(
+      { log, next, again, lost: lost.length },
+      'the log has ended; records go to the next',
+    );
+    // What was logged may go, and nobody comes to say so of the rest.
+    for (const position of unlogged) this.#recent.delete(position);
+    this.#lose(lost, 'rolled-over');
+    this.#explain();
+  }
+
+  #lose(seqs: readonly number[], reason: Reason): void {
+    this.#unexplained = new Map([
+      ...this.#unexplained,
+      ...seqs.map((seq): [number, Reason] => [seq, reason]),
+    ]);
+  }
+
+  /** Gaps for the numbers without a record that have none. */
   #explain(): void {
-    for (const { from, to } of runsOf(this.#unexplained.splice(0))) {
-      this.#recorder.gap({ reason: 'refused', seqs: { from, to }, count: to - from + 1 });
+    const reasons = Map.groupBy(this.#unexplained, ([, reason]) => reason);
+    this.#unexplained = new Map();
+    for (const [reason, lost] of reasons) {
+      for (const { from, to } of runsOf(lost.map(([seq]) => seq))) {
+        this.#recorder.gap({ reason, seqs: { from, to }, count: to - from + 1 });
+      }
     }
   }
 
   async #release(): Promise<void> {
-    let floor = Math.min(this.#backlog.floor, this.#journal.tail);
+    let floor = Math.min(this.#backlog.floor, this.#rolling.floor, this.#journal.tail);
     for (const begin of this.#open.values()) floor = Math.min(floor, begin);
     await this.#journal.release(floor);
   }

@@ -7,9 +7,13 @@
  * record at the head of the line, since one behind it may have been refused for want of the head; the entry
  * is then set aside and the line goes on. `forbidden` may pass too, when somebody registers the key, so
  * it counts as final only after `patienceMs`.
+ *
+ * A log that has ended answers `frozen` for what it does not have. Then it is asked, in order and without content,
+ * what it has of the rest: an answer may have been lost. At most as many as are ever in flight can be
+ * missing in front of one that was sent, so once so many are, nothing behind them was.
  */
 import { BadAnswer } from '../client/problem.ts';
-import { type Code, SteleError } from '../core/errors.ts';
+import { type Code, hasCode, SteleError } from '../core/errors.ts';
 import type { Backlog } from './backlog.ts';
 import type { ProxyLogger } from './logger.ts';
 
@@ -24,6 +28,9 @@ const FOR_GOOD: ReadonlySet<Code> = new Set([
 
 const PAUSE_MS_MAX = 30_000;
 
+/** Records in flight at once, in this release and in any that may have written the journal. */
+export const IN_FLIGHT_MAX = 64;
+
 export interface SubmitterOptions {
   readonly backlog: Backlog;
   readonly inFlight: number;
@@ -32,12 +39,14 @@ export interface SubmitterOptions {
   /** How long a record that is forbidden is tried again. */
   readonly patienceMs: number;
   readonly nowMs: () => number;
-  /** Sends the record at this position. It is in the log, on disk there, when this resolves. */
-  readonly send: (position: number, signal: AbortSignal) => Promise<void>;
+  /** Sends the record at this position, alone or with its content. It is in the log, on disk there, when this resolves. */
+  readonly send: (position: number, signal: AbortSignal, alone: boolean) => Promise<void>;
   /** The record is in the log: takes it out of the backlog. */
   readonly logged: (position: number) => Promise<void>;
   /** Refused for good: sets the entry aside, durably, and takes it out of the backlog. */
   readonly refused: (position: number, error: SteleError) => Promise<void>;
+  /** The log has ended, and has neither the records at these positions, the first that wait, nor any behind them. */
+  readonly ended: (unlogged: readonly number[]) => Promise<void>;
   readonly random: (bytes: number) => Uint8Array;
   readonly logger: ProxyLogger;
 }
@@ -53,6 +62,8 @@ export class Submitter {
   #woken = false;
   #wakeUp: () => void = () => {};
   readonly #rounds: (() => void)[] = [];
+  /** Positions of records that a log does not have, and will not: it has ended. */
+  readonly #unlogged = new Set<number>();
 
   constructor(options: SubmitterOptions) {
     this.#options = options;
@@ -107,11 +118,13 @@ export class Submitter {
 
   /** Sends the first few records that wait. */
   async #round(): Promise<'all' | 'none' | 'failed'> {
-    const { backlog, inFlight, send, logged, refused, logger } = this.#options;
+    const { send, logged, refused, logger } = this.#options;
     try {
-      const positions = await backlog.head(inFlight);
-      if (positions.length === 0) return 'none';
-      const sent = await Promise.allSettled(positions.map((p) => send(p, this.#stop.signal)));
+      const positions = await this.#next();
+      if (positions.length === 0) return (await this.#rolled()) ? 'all' : 'none';
+      const { signal } = this.#stop;
+      const alone = this.#unlogged.size > 0;
+      const sent = await Promise.allSettled(positions.map((p) => send(p, signal, alone)));
       let waits: SteleError | Error | undefined;
       for (const [i, result] of sent.entries()) {
         const position = positions[i] as number;
@@ -123,6 +136,10 @@ export class Submitter {
           continue;
         }
         const error: unknown = result.reason;
+        if (hasCode(error, 'frozen')) {
+          this.#unlogged.add(position);
+          continue;
+        }
         if (waits === undefined && this.#isFinal(error)) {
           await refused(position, error);
           continue;
@@ -139,6 +156,27 @@ export class Submitter {
       logger.error({ error: this.#lastError }, 'records cannot be read from the journal');
       return 'failed';
     }
+  }
+
+  /** The first few that wait; of a log that has ended, those that it may have and was not asked for yet. */
+  async #next(): Promise<number[]> {
+    const { backlog, inFlight } = this.#options;
+    const unlogged = this.#unlogged;
+    const isEnough = unlogged.size >= IN_FLIGHT_MAX;
+    const last = isEnough ? Math.max(...unlogged) : Number.POSITIVE_INFINITY;
+    const head = await backlog.head(unlogged.size + inFlight);
+    const unknown = head.filter((position) => position < last && !unlogged.has(position));
+    return unknown.slice(0, inFlight);
+  }
+
+  /** Whether there was a log that has ended, from which what waits has gone on to the next. */
+  async #rolled(): Promise<boolean> {
+    if (this.#unlogged.size === 0) return false;
+    await this.#options.ended([...this.#unlogged].sort((a, b) => a - b));
+    this.#unlogged.clear();
+    this.#failures = 0;
+    this.#lastError = undefined;
+    return true;
   }
 
   #isFinal(error: unknown): error is SteleError {

@@ -29,7 +29,7 @@ import { checkSignature } from '../../server/core/signature.ts';
 import { leafIndex } from '../../server/core/units.ts';
 import type { Signer } from '../../server/keys/signer.ts';
 import { type ProxyOptions, type RunningProxy, startProxy } from '../../server/proxy/proxy.ts';
-import type { LogPort } from '../../server/proxy/source.ts';
+import type { LogPort, SeriesPort } from '../../server/proxy/source.ts';
 import type { FaultDisk } from './fault-disk.ts';
 
 export const ORIGIN = 'log.example/logs/default';
@@ -57,11 +57,15 @@ export class TestLog implements LogPort {
   readonly attempts: string[] = [];
   /** Throws or waits instead of logging, where a test wants it. */
   refuse: (record: AuditRecord) => Promise<void> | void = () => {};
+  /** From then on it takes nothing more. */
+  isEnded = false;
+  readonly origin: string;
   readonly #signer: Signer;
   #waiting: (() => void)[] = [];
 
-  constructor(signer: Signer) {
+  constructor(signer: Signer, origin = ORIGIN) {
     this.#signer = signer;
+    this.origin = origin;
   }
 
   async submit(bytes: Uint8Array, content?: Content) {
@@ -70,10 +74,11 @@ export class TestLog implements LogPort {
     if (signature === undefined) throw unverified('entry', 'no signature');
     const message = pae(entry.payloadType, entry.payload);
     checkSignature(this.#signer.publicKey, message, signature.sig);
-    const record = parseRecord(entry.payload, ORIGIN);
+    const record = parseRecord(entry.payload, this.origin);
     this.attempts.push(record.record_id);
     await this.refuse(record);
     const known = this.logged.findIndex((l) => l.record.record_id === record.record_id);
+    if (known < 0 && this.isEnded) throw new SteleError('frozen', `log ${this.origin} ended`);
     const index = known < 0 ? this.logged.length : known;
     if (known < 0)
       this.logged.push({ record, entry: bytes, ...(await checkContent(record, content)) });
@@ -81,7 +86,7 @@ export class TestLog implements LogPort {
     const included = { entry: bytes, index: leafIndex(index), proof: [] };
     const receipt = {
       ...included,
-      origin: ORIGIN,
+      origin: this.origin,
       checkpoint: 'a checkpoint',
       keys: [],
       anchors: [],
@@ -135,6 +140,56 @@ export class TestLog implements LogPort {
   }
 }
 
+/** Logs that follow each other. */
+export class TestSeries implements SeriesPort {
+  readonly logs: TestLog[];
+  /** Rejects, where a test wants it. */
+  before: () => Promise<void> | void = () => {};
+  asked = 0;
+
+  constructor(...logs: TestLog[]) {
+    this.logs = logs;
+  }
+
+  log(origin: string): LogPort {
+    const found = this.logs.find((log) => log.origin === origin);
+    if (found === undefined) throw new SteleError('not_found', `no log ${origin}`);
+    return found;
+  }
+
+  async next(origin: string): Promise<string> {
+    this.asked++;
+    await this.before();
+    const at = this.logs.findIndex((log) => log.origin === origin);
+    const next = this.logs[at + 1];
+    if (next === undefined) throw new SteleError('not_yet', 'it is being made');
+    return next.origin;
+  }
+
+  /** Every record of all logs, by number: none twice, each naming the one before, none missing without a gap. */
+  checkChain(): void {
+    const all = this.logs.flatMap(({ logged }) => logged);
+    const bySeq = new Map(all.map((one) => [one.record.source.seq, one]));
+    if (bySeq.size !== all.length) throw new Error('a number is used twice');
+    const named = new Set(
+      all.flatMap(({ record }) => {
+        if (record.kind !== 'gap' || record.gap.source !== record.source.id) return [];
+        const { seq_from, seq_to } = record.gap;
+        return Array.from({ length: seq_to - seq_from + 1 }, (_, i) => seq_from + i);
+      }),
+    );
+    const last = Math.max(...bySeq.keys());
+    for (let seq = 0; seq <= last; seq++) {
+      const one = bySeq.get(seq);
+      if (one === undefined && !named.has(seq)) throw new Error(`nothing says where ${seq} is`);
+      const before = bySeq.get(seq - 1);
+      if (one === undefined || before === undefined) continue;
+      const digest = toBase64url(sha256(decodeEntry(before.entry).payload));
+      if (one.record.source.prev !== digest) throw new Error(`${seq} names another predecessor`);
+    }
+  }
+}
+
 async function checkContent(record: AuditRecord, content: Content | undefined) {
   const digests = commitmentsOf(record);
   const disclosures = new Map<string, Json>();
@@ -173,13 +228,15 @@ export interface SetupOptions extends Partial<Omit<ProxyOptions, 'upstreams' | '
   readonly posture?: 'enforce' | 'observe';
   readonly disk?: FaultDisk;
   readonly log?: TestLog;
+  readonly series?: SeriesPort;
 }
 
 /** Starts a proxy; it is stopped when the test ends, in whatever state it is. */
 export async function setUp(options: SetupOptions): Promise<Setup> {
-  const { upstream, posture, disk, log: givenLog, ...rest } = options;
+  const { upstream, posture, disk, log: givenLog, series: givenSeries, ...rest } = options;
   const signer = rest.signer ?? testSigner();
   const log = givenLog ?? new TestLog(signer);
+  const series = givenSeries ?? new TestSeries(log);
   const dir = rest.dir ?? temporaryFolder();
   const kek = rest.kek ?? new Uint8Array(randomBytes(32));
   const lines: string[] = [];
@@ -194,7 +251,7 @@ export async function setUp(options: SetupOptions): Promise<Setup> {
       log: 'default',
       posture,
     })),
-    logs: new Map([['default', { origin: ORIGIN, series: { log: () => log } }]]),
+    logs: new Map([['default', { origin: ORIGIN, series }]]),
     sourceId: 'proxy-test',
     logger: { info: write, warn: write, error: write },
     ...(disk === undefined ? {} : { openDisk: async () => disk }),

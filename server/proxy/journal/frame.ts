@@ -38,6 +38,8 @@ export const FRAME = {
   dropped: 11,
   /** Sealed bytes of content that is neither body: a normalized value too large for a disclosure. */
   content: 12,
+  /** The log has ended: where the chain goes on, and in which log. */
+  rolled: 13,
 } as const;
 
 export type FrameType = (typeof FRAME)[keyof typeof FRAME];
