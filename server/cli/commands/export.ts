@@ -1,13 +1,15 @@
 /**
  * `stele export`: all entries of a log as lines of JSON, in a file that grows or on standard output.
  *
- * With `--format ocsf` each is an OCSF event for a SIEM. With `--follow` it goes on until it is interrupted, whatever becomes of the connection: a server that
- * stops and starts again costs nothing but time.
+ * With `--format ocsf` each is an OCSF event for a SIEM. With `--follow` it goes on until it is interrupted or the log
+ * ends, whatever becomes of the connection: a server that stops and starts again costs nothing but time.
+ *
+ * An export is of one log. Where a log goes on as another it says so, and that is another export.
  */
 import { resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Command, Option } from 'commander';
-import type { LogClient } from '../../client/client.ts';
+import type { LogClient, ServedHead } from '../../client/client.ts';
 import { parseDecimal } from '../../core/decimal.ts';
 import { hasCode, SteleError } from '../../core/errors.ts';
 import type { FeedLine } from '../../core/feed.ts';
@@ -30,7 +32,7 @@ export function command(cli: Cli): Command {
   return addLog(addWhere(new Command('export')))
     .description('Writes all entries of a log, a line of JSON each.')
     .option('--from <index>', 'the first entry; without it 0, or where the file ends')
-    .option('--follow', 'go on with the entries that come, until interrupted')
+    .option('--follow', 'go on with the entries that come, until interrupted or until the log ends')
     .addOption(
       new Option('--format <form>', 'lines of the feed, or OCSF events, which prove nothing')
         .choices(['feed', 'ocsf'])
@@ -49,7 +51,9 @@ export function command(cli: Cli): Command {
         const copying = { world, client, voice, follow, format };
         if (options.output === undefined) {
           const write = (line: string) => world.out(`${line}\n`);
-          await copy({ ...copying, write }, from ?? 0);
+          const { end } = await copy({ ...copying, write }, from ?? 0);
+          // Standard output is the export's own.
+          if (end !== undefined && options.json !== true) world.err(`${endLine(end)}\n`);
           return undefined;
         }
         const file = new ExportFile(
@@ -59,9 +63,19 @@ export function command(cli: Cli): Command {
         try {
           const start = await startOf(file, copying, from);
           const write = (line: string) => file.append(`${line}\n`);
-          const end = await copy({ ...copying, write }, start);
-          voice.say(`${end - start} entries written to ${options.output}, the next is ${end}`);
-          voice.json({ file: options.output, written: end - start, next: end });
+          const { next, end } = await copy({ ...copying, write }, start);
+          voice.say(
+            end === undefined
+              ? `${next - start} entries written to ${options.output}, the next is ${next}`
+              : `${next - start} entries written to ${options.output}`,
+            ...(end === undefined ? [] : [endLine(end)]),
+          );
+          voice.json({
+            file: options.output,
+            written: next - start,
+            next,
+            ...(end === undefined ? {} : { ended: true, goes_on: end.next ?? null }),
+          });
         } finally {
           file.close();
         }
@@ -121,8 +135,15 @@ const AGAIN_MS = 1_000;
 /** Lines between two reports of progress. */
 const STEP = 1_000;
 
-/** Writes what comes, and returns the index that would be next. */
-async function copy(copying: Copying, start: number): Promise<number> {
+interface Copied {
+  /** The index that would be next. */
+  readonly next: number;
+  /** The last head of a log that has ended, all of which is written. */
+  readonly end: ServedHead | undefined;
+}
+
+/** Writes what comes. */
+async function copy(copying: Copying, start: number): Promise<Copied> {
   const { world, client, voice, follow, format, write } = copying;
   const { interrupted } = world;
   for (let next = start; ; ) {
@@ -132,14 +153,27 @@ async function copy(copying: Copying, start: number): Promise<number> {
         next = line.index + 1;
         if (next % STEP === 0) voice.progress(`entry ${next}`);
       }
-      if (!follow) return next;
+      // A feed that follows ends with its log, and for other reasons too.
+      const end = await endOf(client, next);
+      if (!follow || end !== undefined) return { next, end };
     } catch (error) {
-      if (follow && interrupted.aborted) return next;
+      if (follow && interrupted.aborted) return { next, end: undefined };
       if (!follow || !isPassing(error)) throw error;
       voice.progress(lineOf(error));
     }
-    if (!(await pause(interrupted))) return next;
+    if (!(await pause(interrupted))) return { next, end: undefined };
   }
+}
+
+/** The last head of the log, if it has ended and nothing of it is left. */
+async function endOf(client: LogClient, next: number): Promise<ServedHead | undefined> {
+  const head = await client.head();
+  return head.final && next >= head.size ? head : undefined;
+}
+
+function endLine({ origin, size, next }: ServedHead): string {
+  const goesOn = next === undefined ? '' : `; it goes on as ${next}`;
+  return `log ${origin} ended with entry ${size - 1}${goesOn}`;
 }
 
 /** What may be otherwise in a moment: the server restarts, or the connection broke. */

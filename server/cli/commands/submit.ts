@@ -5,33 +5,25 @@ import { Command } from 'commander';
 import type { LogClient } from '../../client/client.ts';
 import type { Content } from '../../client/multipart.ts';
 import { retrying } from '../../client/retrying.ts';
-import { signEntry } from '../../client/sign.ts';
-import { utf8 } from '../../core/bytes.ts';
-import { canonicalize } from '../../core/canonical.ts';
-import { decodeEntry, encodeEntry, RECORD_TYPE } from '../../core/entry.ts';
-import { parseEnvelopeJson } from '../../core/envelope.ts';
-import { parseJson } from '../../core/json.ts';
-import { DISCLOSURE_BYTES_MAX, DISCLOSURES_MAX, ENTRY_BYTES_MAX } from '../../core/limits.ts';
+import { Series } from '../../client/series.ts';
+import { hasCode } from '../../core/errors.ts';
+import { DISCLOSURE_BYTES_MAX, DISCLOSURES_MAX } from '../../core/limits.ts';
 import { parseReceipt } from '../../core/receipt.ts';
-import { openKeyFile } from '../../keys/file.ts';
+import { parseTrust, TRUST_BYTES_MAX } from '../../core/trust.ts';
 import { Unusable } from '../exit.ts';
 import type { Cli } from '../program.ts';
+import { readStatement, type SignedStatement, type StatementOptions } from '../statement.ts';
 import { table, voiceOf, type World } from '../terminal.ts';
-import { addLog, addWhere, logClient, readInput, readText, type WhereOptions } from '../where.ts';
+import { addLog, addWhere, locate, readBytes, readText, type WhereOptions } from '../where.ts';
 
-interface Options extends WhereOptions {
+interface Options extends WhereOptions, StatementOptions {
   readonly log: string;
-  readonly key?: string;
-  readonly type?: string;
-  readonly entry?: true;
-  readonly envelope?: true;
+  readonly follow?: true;
+  readonly trust?: string;
   readonly disclosures?: string;
   readonly body?: readonly string[];
   readonly output?: string;
 }
-
-/** JSON that makes a record may be laid out for people; the record itself is much smaller. */
-const INPUT_BYTES_MAX = 1_048_576;
 
 export function command(cli: Cli): Command {
   return addLog(addWhere(new Command('submit')))
@@ -45,6 +37,11 @@ export function command(cli: Cli): Command {
     .option('--entry', 'the file is a signed entry in protobuf')
     .option('--disclosures <file>', 'disclosures of the record, one a line')
     .option('--body <field=file...>', 'bodies that the disclosures name')
+    .option(
+      '--follow',
+      'where the log has ended, submit to the one that goes on; a record is made anew for it',
+    )
+    .option('--trust <file>', 'with --follow: a trust file that has to prove where the log goes on')
     .option('-o, --output <file>', 'write the receipt there')
     .addHelpText(
       'after',
@@ -53,10 +50,15 @@ export function command(cli: Cli): Command {
     .action(
       cli.action(async (file: string, options: Options) => {
         const { world } = cli;
-        const entry = await readEntry(world, file, options);
+        if (options.trust !== undefined && options.follow !== true) {
+          throw new Unusable('--trust goes with --follow: "stele verify" checks a receipt');
+        }
         const content = readContent(world, options);
-        const client = logClient(world, options, 'submit');
-        const { receipt, repeat } = await send(client, entry, content, world);
+        const series = seriesOf(world, options);
+        const statement = await readStatement(world, file, options);
+        const submitting = { world, options, series, statement, content };
+        const submitted = await submitTo(submitting).finally(() => statement.close());
+        const { receipt, repeat, was } = submitted;
         const { index, origin } = parseReceipt(receipt);
         if (options.output !== undefined) {
           writeFileSync(resolve(world.cwd, options.output), receipt, { mode: 0o600 });
@@ -67,12 +69,65 @@ export function command(cli: Cli): Command {
           ['log', origin],
         ];
         if (repeat) rows.push(['repeat', 'it was logged before']);
+        if (was !== undefined)
+          rows.push(['made anew', `for this log; it named ${was}, which ended`]);
         if (options.output !== undefined) rows.push(['receipt', options.output]);
         voice.say(...table(rows));
-        voice.json({ index, origin, repeat, receipt: options.output ?? null });
+        const made = was === undefined ? {} : { made_anew: true };
+        voice.json({ index, origin, repeat, receipt: options.output ?? null, ...made });
         return undefined;
       }),
     );
+}
+
+interface Submitting {
+  readonly world: World;
+  readonly options: Options;
+  readonly series: Series;
+  readonly statement: SignedStatement;
+  readonly content: Content | undefined;
+}
+
+interface Submitted {
+  readonly receipt: Uint8Array;
+  readonly repeat: boolean;
+  /** The log that a record named before it was made anew. */
+  readonly was?: string;
+}
+
+/** Logs of one series that are passed over, at most. */
+const LOGS_MAX = 1_000;
+
+/**
+ * Submits to the log that was named; with --follow to the one of its series that takes entries. Each is asked
+ * first whether it has the statement: what was logged before the end is not logged again.
+ */
+async function submitTo({
+  world,
+  options,
+  series,
+  statement,
+  content,
+}: Submitting): Promise<Submitted> {
+  let client = series.named(options.log);
+  let { entry } = statement;
+  let was: string | undefined;
+  for (let passed = 0; ; passed++) {
+    try {
+      const { receipt, repeat } = await send(client, entry, content, world);
+      return { receipt, repeat, ...(was === undefined ? {} : { was }) };
+    } catch (error) {
+      if (!hasCode(error, 'frozen') || options.follow !== true || passed === LOGS_MAX) throw error;
+      const { origin, final, next } = await client.head();
+      // It ended for good.
+      if (final && next === undefined) throw error;
+      const follower = await retrying(() => series.next(origin), { attempts: 6 });
+      const made = await statement.forLog(follower);
+      entry = made.entry;
+      if (made.madeAnew) was ??= origin;
+      client = await series.log(follower);
+    }
+  }
 }
 
 /** The same statement may be sent again at will (P3), so what may pass is waited for. */
@@ -86,31 +141,14 @@ function send(client: LogClient, entry: Uint8Array, content: Content | undefined
   });
 }
 
-async function readEntry(world: World, file: string, options: Options): Promise<Uint8Array> {
-  const { key, type, envelope, entry } = options;
-  const bytes = await readInput(world, file, INPUT_BYTES_MAX);
-  if (entry === true || envelope === true) {
-    if (key !== undefined || type !== undefined || (entry === true && envelope === true)) {
-      throw new Unusable('--entry and --envelope are for what is signed already: they stand alone');
-    }
-    return entry === true ? encodeEntry(decodeEntry(bytes)) : encodeEntry(parseEnvelopeJson(bytes));
-  }
-  if (key === undefined) {
-    throw new Unusable('no key: sign with --key FILE, or give a signed --envelope or --entry');
-  }
-  // A record has one spelling; people may lay out theirs as they like.
-  const payload = type === undefined ? utf8(canonicalize(parseJson(bytes, 'record'))) : bytes;
-  if (payload.length > ENTRY_BYTES_MAX) {
-    throw new Unusable(
-      `${file}: ${payload.length} bytes, and an entry has at most ${ENTRY_BYTES_MAX}`,
-    );
-  }
-  const signer = await openKeyFile(resolve(world.cwd, key));
-  try {
-    return await signEntry(signer, type ?? RECORD_TYPE, payload);
-  } finally {
-    await signer.close();
-  }
+function seriesOf(world: World, options: Options): Series {
+  const { server, ...as } = locate(world, options, 'submit');
+  const { trust: path } = options;
+  const trust =
+    path === undefined
+      ? undefined
+      : parseTrust(readBytes(resolve(world.cwd, path), 'trust file', TRUST_BYTES_MAX));
+  return new Series({ server, ...as, trust });
 }
 
 function readContent(world: World, { disclosures, body }: Options): Content | undefined {
