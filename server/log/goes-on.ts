@@ -38,6 +38,6 @@ export async function nextOf(logs: Logs, name: string): Promise<ListedLog> {
 /** What proves that `next` goes on where `name` ended. */
 export async function seamOf(logs: Logs, name: string, next: string): Promise<Seam> {
   const last = await logs.use(name, (log) => log.receipt(leafIndex(log.head().size - 1)));
-  const genesis = await logs.use(next, (log) => log.receipt(leafIndex(0)));
+  const genesis = await logs.use(next, (log) => log.genesisReceipt());
   return { last, genesis };
 }

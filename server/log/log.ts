@@ -11,7 +11,7 @@ import type { VerifierKey } from '../core/note.ts';
 import { type GenesisRecord, parseRecord } from '../core/record.ts';
 import type { TilePath } from '../core/tile.ts';
 import { Tree } from '../core/tree.ts';
-import type { Hash, LeafIndex, TreeSize } from '../core/units.ts';
+import { type Hash, type LeafIndex, leafIndex, type TreeSize } from '../core/units.ts';
 import type { HeadRoot } from '../keys/log-keys.ts';
 import type { Signer } from '../keys/signer.ts';
 import type { Visibility } from '../storage/instance.ts';
@@ -448,6 +448,15 @@ export class Log<C extends StagedContent = StagedContent> {
   /** A receipt under the best head there is, or under `head`. */
   receipt(index: LeafIndex, head?: Head): Promise<Uint8Array> {
     return this.#receipts.receipt(index, head ?? this.#bestHead(index));
+  }
+
+  /**
+   * The receipt of genesis under the first head that was kept: its keys are those that genesis lists, however
+   * often they were changed since.
+   */
+  async genesisReceipt(): Promise<Uint8Array> {
+    const first = await this.#options.store.readFirstPublished();
+    return this.receipt(leafIndex(0), first ?? this.head());
   }
 
   /** The receipt that answers a submission; of a repeat, that of the first entry. */

@@ -172,6 +172,10 @@ export class MemoryStore implements LogStore {
     );
   }
 
+  async readFirstPublished(): Promise<Head | undefined> {
+    return [...this.#published.values()].sort((a, b) => a.size - b.size)[0];
+  }
+
   async keepTreeHead(logId: Hash, head: SignedTreeHead): Promise<void> {
     const kept = this.#treeHeads.get(toHex(logId));
     if (kept !== undefined && (head.timeMs <= kept.timeMs || head.size < kept.size)) {

@@ -158,6 +158,8 @@ export interface LogStore {
   publish(head: Head): Promise<void>;
   /** The published head of the largest size, or the one of exactly `size`. */
   readPublished(size?: TreeSize): Promise<Head | undefined>;
+  /** The published head of the smallest size that was kept. */
+  readFirstPublished(): Promise<Head | undefined>;
 
   /**
    * Keeps the newest tree head of an RFC 6962 log ID, in place of the one before. Durable when it resolves.

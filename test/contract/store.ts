@@ -431,6 +431,7 @@ export function storeContract(make: () => Promise<Harness>): void {
       expect(await from.readPublished()).toEqual(head(3, 0, hour));
       expect(await from.readPublished(treeSize(2))).toEqual(head(2, 0, hour - 1));
       expect(await from.readPublished(treeSize(1))).toBeUndefined();
+      expect(await from.readFirstPublished()).toEqual(head(2, 0, hour - 1));
     }
   });
 }

@@ -5,6 +5,7 @@ import { canonicalize, parseCanonical } from '../../server/core/canonical.ts';
 import type { Json } from '../../server/core/json.ts';
 import type { Trust } from '../../server/core/trust.ts';
 import { leafIndex } from '../../server/core/units.ts';
+import { seamOf } from '../../server/log/goes-on.ts';
 import type { Logs } from '../../server/log/logs.ts';
 import { openSeam } from '../../server/verify/seam.ts';
 import { openInstance } from '../log/instance.ts';
@@ -43,6 +44,34 @@ describe('a seam', () => {
     expect(seam.next.origin).toBe('log.example/logs/b');
     const keys = await logs.use('b', (log) => Object.values(log.verifierKeys()));
     expect(seam.next.keys.map(({ key }) => key.text)).toEqual(keys.map(({ text }) => text));
+    await logs.close();
+  });
+
+  test('holds under the first head that was kept, whatever keys the next log has now', async () => {
+    const { logs, clock } = openInstance(temporaryFolder());
+    await logs.create({ name: 'a' });
+    const trust: Trust = await logs.use('a', (log) => ({
+      logs: [
+        {
+          origin: log.origin,
+          keys: Object.values(log.verifierKeys()).map((key) => ({ key })),
+          gateways: [],
+        },
+      ],
+    }));
+    await logs.roll('a', 'b');
+    const month = 31 * 86_400_000;
+    await logs.use('b', async (log) => {
+      await log.rotateKey('identity');
+      clock.ms += month;
+      await log.retireKey('identity', { overlapMs: month });
+      await log.registerGateway(makeSigner().publicKey);
+    });
+    const { last, genesis } = await seamOf(logs, 'a', 'b');
+    expect(openSeam(last, genesis, trust).next.origin).toBe('log.example/logs/b');
+    // Under its newest head genesis is signed by a key that it does not list.
+    const newest = await logs.use('b', (log) => log.receipt(leafIndex(0), log.head()));
+    expect(() => openSeam(last, newest, trust)).toThrow('not signed by a key that it lists');
     await logs.close();
   });
 

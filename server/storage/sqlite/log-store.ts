@@ -180,6 +180,10 @@ export class SqliteStore implements LogStore {
     );
   }
 
+  async readFirstPublished(): Promise<Head | undefined> {
+    return this.#guard(() => toHead(this.#read.publishedFirst.get()));
+  }
+
   async keepTreeHead(logId: Hash, head: SignedTreeHead): Promise<void> {
     const { timeMs, size, root, signature } = head;
     const row = { logId, timeMs, size, root, signature };
@@ -263,6 +267,9 @@ function prepareReads(db: Db) {
       .pluck(),
     published: db.prepare(
       'SELECT size, root, time_ms, checkpoint FROM published ORDER BY size DESC, hour DESC LIMIT 1',
+    ),
+    publishedFirst: db.prepare(
+      'SELECT size, root, time_ms, checkpoint FROM published ORDER BY size, hour LIMIT 1',
     ),
     publishedAt: db.prepare(
       'SELECT size, root, time_ms, checkpoint FROM published WHERE size = ? ORDER BY hour LIMIT 1',
