@@ -3,6 +3,7 @@
  * Small and rarely written, so it is read and written in place, each write one durable transaction.
  */
 import { SteleError } from '../core/errors.ts';
+import { AnchorRows } from './anchors.ts';
 import { type CheckRow, prepareChecks } from './checks.ts';
 import {
   checkSchema,
@@ -91,6 +92,7 @@ export class InstanceStore {
   readonly path: string;
   readonly #db: Db;
   readonly #checks: ReturnType<typeof prepareChecks>;
+  readonly anchors: AnchorRows;
   #logs: ReadonlyMap<string, LogRow> | undefined;
   /** Made once for as long as no log comes or changes. */
   #followers: ReadonlyMap<string, string> | undefined;
@@ -99,6 +101,7 @@ export class InstanceStore {
     this.path = path;
     this.#db = openForWriting(path, 'instance');
     this.#checks = prepareChecks(this.#db);
+    this.anchors = new AnchorRows(this.#db, (work) => this.#run(work));
   }
 
   identity(): Identity | undefined {

@@ -20,7 +20,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   vault: ['core', 'storage'],
   log: ['core', 'verify', 'keys', 'storage'],
   admin: ['core', 'log', 'storage'],
-  anchor: ['core', 'outbound'],
+  anchor: ['core', 'storage', 'outbound'],
   client: ['core', 'verify', 'keys', 'storage', 'outbound'],
   http: ['core', 'verify', 'keys', 'storage', 'log', 'vault', 'admin'],
   proxy: ['core', 'keys', 'storage', 'vault', 'client'],
