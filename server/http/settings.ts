@@ -38,6 +38,9 @@ export const FEED_PIECE_CHARS = 262_144;
 /** Bytes from which an answer counts as large. */
 export const LARGE_ANSWER_BYTES = 65_536;
 
+/** Anchors in one answer. */
+export const ANCHORS_PAGE_MAX = 100;
+
 export interface HttpSettings {
   /** Whether a gateway's key is registered only with a proof that it is at hand. */
   readonly requirePossession: boolean;

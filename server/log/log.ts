@@ -38,7 +38,7 @@ import { type OwnBody, OwnRecords, type Registration } from './own-records.ts';
 import { Publisher } from './publish.ts';
 import { Quota } from './quota.ts';
 import { Reader } from './reader.ts';
-import { Receipts } from './receipts.ts';
+import { type KeptAnchor, Receipts } from './receipts.ts';
 import {
   checkHead,
   replayControl,
@@ -445,9 +445,12 @@ export class Log<C extends StagedContent = StagedContent> {
     return this.#finder.record(recordId, source);
   }
 
-  /** A receipt under the best head there is, or under `head`. */
-  receipt(index: LeafIndex, head?: Head): Promise<Uint8Array> {
-    return this.#receipts.receipt(index, head ?? this.#bestHead(index));
+  /** A receipt under the best head there is, or under `head`, with what was kept of parties outside. */
+  receipt(
+    index: LeafIndex,
+    { head, anchors = [] }: { head?: Head; anchors?: readonly KeptAnchor[] } = {},
+  ): Promise<Uint8Array> {
+    return this.#receipts.receipt(index, head ?? this.#bestHead(index), { anchors });
   }
 
   /**
@@ -462,7 +465,7 @@ export class Log<C extends StagedContent = StagedContent> {
   /** The receipt that answers a submission; of a repeat, that of the first entry. */
   receiptOf({ index, repeat }: Logged, admitted: Admitted): Promise<Uint8Array> {
     const known = repeat ? undefined : admitted;
-    return this.#receipts.receipt(index, this.#bestHead(index), known);
+    return this.#receipts.receipt(index, this.#bestHead(index), { known });
   }
 
   #bestHead(index: LeafIndex): Head {

@@ -1,14 +1,31 @@
 /**
  * Receipts: everything a stranger needs to check one entry, alone and offline [docs/formats.md].
  */
+import { withHead } from '../core/anchor.ts';
 import { decodeEntry, type Entry, gatewayKeyid } from '../core/entry.ts';
 import { invariant } from '../core/errors.ts';
+import type { JsonObject } from '../core/json.ts';
 import { formatReceipt, type IncludedEntry } from '../core/receipt.ts';
-import type { LeafIndex, TreeSize } from '../core/units.ts';
+import type { Hash, LeafIndex, TreeSize } from '../core/units.ts';
 import type { Head } from '../storage/store.ts';
 import { readStored } from './damaged.ts';
 import type { Reader } from './reader.ts';
 import type { Registry } from './registry.ts';
+
+/** What a target outside said of one head of the log. */
+export interface KeptAnchor {
+  readonly size: TreeSize;
+  readonly root: Hash;
+  /** As it was kept: what the receipt says of it besides the head. */
+  readonly anchor: JsonObject;
+}
+
+export interface ReceiptParts {
+  /** Spares reading the entry back. */
+  readonly known?: KnownEntry | undefined;
+  /** Each of a head that covers the entry. */
+  readonly anchors?: readonly KeptAnchor[];
+}
 
 /** An entry and the bytes it stands for. */
 export interface KnownEntry {
@@ -31,8 +48,12 @@ export class Receipts {
     this.#registry = registry;
   }
 
-  /** The receipt of entry `index` under `head`, which must cover it. `known` spares reading it back. */
-  async receipt(index: LeafIndex, head: Head, known?: KnownEntry): Promise<Uint8Array> {
+  /** The receipt of entry `index` under `head`, which must cover it. */
+  async receipt(
+    index: LeafIndex,
+    head: Head,
+    { known, anchors = [] }: ReceiptParts = {},
+  ): Promise<Uint8Array> {
     this.#reader.checkIndex(index, head.size);
     const { bytes, entry } = known ?? (await this.#read(index));
     const keys = this.#keyIndexes(index, entry);
@@ -43,8 +64,19 @@ export class Receipts {
       proof: await this.#reader.inclusion(index, head.size),
       checkpoint: head.checkpoint,
       keys: await Promise.all(keys.map((at) => this.#key(at, head.size))),
-      anchors: [],
+      anchors: await Promise.all(anchors.map((one) => this.#anchor(index, head, one))),
     });
+  }
+
+  /** One of another head brings the entry's path to that head's root. */
+  async #anchor(
+    index: LeafIndex,
+    head: Head,
+    { size, root, anchor }: KeptAnchor,
+  ): Promise<JsonObject> {
+    const isOwn = size === head.size;
+    const proof = isOwn ? undefined : await this.#reader.inclusion(index, size);
+    return withHead(anchor, { origin: this.#origin, size, root }, proof);
   }
 
   async #read(index: LeafIndex): Promise<KnownEntry> {

@@ -77,6 +77,21 @@ export type AnchorChange = Partial<
   Pick<AnchorRow, 'state' | 'request' | 'answer' | 'attempts' | 'dueMs' | 'reason'>
 >;
 
+/** How far a target has got with a log; what there is not is null. */
+export interface TargetProgress {
+  readonly target: string;
+  readonly kind: AnchorKind;
+  /** The largest size that is published, and the time that it proves. */
+  readonly size: number | null;
+  readonly timeMs: number | null;
+  /** What is on its way. */
+  readonly pendingSize: number | null;
+  readonly pendingSinceMs: number | null;
+  readonly attempts: number | null;
+  /** Heads beyond `size` that were given up. */
+  readonly missed: number;
+}
+
 export interface TargetRow {
   readonly name: string;
   readonly last: Uint8Array | null;
@@ -103,11 +118,17 @@ const CHANGED = {
 export class AnchorRows {
   readonly #db: Db;
   readonly #run: <T>(work: () => T) => T;
+  #version = 0;
 
   /** `run` turns what the database throws into errors of ours. */
   constructor(db: Db, run: <T>(work: () => T) => T) {
     this.#db = db;
     this.#run = run;
+  }
+
+  /** Another one after each change: what was made of the rows may be kept as long as it stays. */
+  get version(): number {
+    return this.#version;
   }
 
   /**
@@ -161,6 +182,7 @@ export class AnchorRows {
         .prepare(`UPDATE anchor SET ${set.join(', ')} WHERE id = @id AND state = @was`)
         .run({ ...change, id, was: state, nowMs }),
     );
+    this.#version++;
     return changes === 1;
   }
 
@@ -269,18 +291,36 @@ export class AnchorRows {
     ) as AnchorSummary[];
   }
 
-  /** Of each target the newest published row of a log, and the newest that is open or was given up after it. */
-  state(log: string): AnchorSummary[] {
+  /** Published anchors of one size. */
+  publishedAt(log: string, size: number): AnchorSummary[] {
     return this.#run(() =>
       this.#db
         .prepare(
-          `SELECT ${SUMMARY} FROM anchor AS one WHERE log = @log AND (
-             size = (SELECT max(size) FROM anchor WHERE log = @log AND target = one.target AND state = 'published')
-             OR size = (SELECT max(size) FROM anchor WHERE log = @log AND target = one.target AND state <> 'published'))
-           ORDER BY target, size`,
+          `SELECT ${SUMMARY} FROM anchor WHERE log = ? AND size = ? AND state = 'published' ORDER BY target`,
+        )
+        .all(log, size),
+    ) as AnchorSummary[];
+  }
+
+  /** How far each target has got with a log. */
+  progress(log: string): TargetProgress[] {
+    return this.#run(() =>
+      this.#db
+        .prepare(
+          `WITH done AS (
+             SELECT target, max(size) AS size FROM anchor WHERE log = @log AND state = 'published' GROUP BY target
+           ), named AS (SELECT DISTINCT target, kind FROM anchor WHERE log = @log)
+           SELECT named.target, named.kind, done.size,
+             (SELECT time_ms FROM anchor WHERE log = @log AND target = named.target AND size = done.size) AS timeMs,
+             open.size AS pendingSize, open.planned_ms AS pendingSinceMs, open.attempts,
+             (SELECT count(*) FROM anchor WHERE log = @log AND target = named.target AND state IN ('superseded', 'dead', 'suspect')
+               AND size > coalesce(done.size, 0)) AS missed
+           FROM named LEFT JOIN done USING (target)
+           LEFT JOIN anchor AS open ON open.log = @log AND open.target = named.target AND open.${OPEN}
+           ORDER BY named.target`,
         )
         .all({ log }),
-    ) as AnchorSummary[];
+    ) as TargetProgress[];
   }
 
   /** Rows of each target by state, for figures. */
@@ -294,5 +334,6 @@ export class AnchorRows {
 
   #transaction(work: () => void): void {
     this.#run(() => this.#db.transaction(work).immediate());
+    this.#version++;
   }
 }

@@ -48,7 +48,7 @@ describe('a change of the identity key', () => {
     const receipts: Uint8Array[] = [];
     const take = async () => {
       for (let index = 0; index < log.head().size; index++) {
-        receipts.push(await log.receipt(index as LeafIndex, log.head()));
+        receipts.push(await log.receipt(index as LeafIndex, { head: log.head() }));
       }
     };
     await take();

@@ -153,6 +153,7 @@ async function recordAnswers(examples: Examples): Promise<Examples> {
   const byId = (id: string) => places.find((place) => place.id === id)!;
   await record(byId('submitEntry'));
   await record(byId('getReceipt'), { values: { format: 'tlog-proof' } });
+  await record(byId('getAnchor'), { values: { target: 'own-tsa' } });
   await record(byId('createToken'));
   const { value } = answers.createToken!['201']!['application/json'] as { value: { id: string } };
   await record(byId('revokeToken'), { values: { id: value.id } });

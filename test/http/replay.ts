@@ -1,5 +1,6 @@
 /** The document's example requests in an order in which a fresh server takes them all. */
 import examples from '../../server/http/openapi/examples.json' with { type: 'json' };
+import { BUNDLE_TYPE } from '../../server/http/routes/anchors.ts';
 import type { Place } from './api.ts';
 import type { World } from './world.ts';
 
@@ -28,6 +29,24 @@ export async function setUp(
   for (const [id, type, body] of ORDER) {
     const place = places.find((one) => one.id === id)!;
     await send(place, body === undefined ? { type } : { type, body });
+  }
+  anchor(world);
+}
+
+/** What two targets are made to have said of the log's head of size 4. */
+function anchor({ instance: { anchors }, now }: World): void {
+  const head = { log: 'team-a', size: 4, root: new Uint8Array(32), text: '' };
+  const keys = { signature: new Uint8Array(), spki: new Uint8Array() };
+  for (const [target, kind, kept] of [
+    ['own-rekor', 'rekor', { bundle: { mediaType: BUNDLE_TYPE } }],
+    ['own-tsa', 'rfc3161', { response: 'MAMCAQI=' }],
+  ] as const) {
+    anchors.plan({ ...head, ...keys, target, kind, plannedMs: now });
+    const [row] = anchors.due(target, now, 1);
+    const id = row?.id ?? 0;
+    anchors.change(id, 'planned', { state: 'received', attempts: 1 }, now);
+    const said = { anchor: JSON.stringify({ type: kind, v: 1, ...kept }), timeMs: now };
+    anchors.publish(id, said, now);
   }
 }
 

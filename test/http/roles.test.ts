@@ -121,6 +121,11 @@ function makeCases(leaf: string, recordId: string): Case[] {
     get(`${L}/v1/entries`, `${L}/v1/entries?start=0&limit=1`, 'readers', 'anyone'),
     get(`${L}/v1/entries/{index}`, `${L}/v1/entries/0`, 'readers', 'anyone'),
     get(`${L}/v1/feed`, `${L}/v1/feed?limit=1`, 'readers', 'anyone'),
+    get(`${L}/v1/anchors`, `${L}/v1/anchors`, 'anyone'),
+    {
+      ...get(`${L}/v1/anchors/{target}/{size}`, `${L}/v1/anchors/none/1`, 'anyone'),
+      ok: 404,
+    },
     { ...get(`${L}/v1/next`, `${L}/v1/next`, 'anyone'), ok: 404 },
     get(`${L}/v1/sources`, `${L}/v1/sources`, 'readers', 'anyone'),
     get(`${L}/v1/receipts/{id}`, `${L}/v1/receipts/1`, 'readers', 'anyone'),

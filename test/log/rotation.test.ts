@@ -70,7 +70,7 @@ async function checkAll(log: Log, { store }: LogOptions<StagedContent>): Promise
   expect(linesOf(head.checkpoint).sort()).toEqual(dueAt(log, head.size).sort());
   const trust = trustOf(log);
   for (let index = 0; index < head.size; index++) {
-    const receipt = await log.receipt(index as LeafIndex, head);
+    const receipt = await log.receipt(index as LeafIndex, { head });
     const { holds, steps } = verifyReceipt(receipt, trust, { check: checkSignatureNative });
     expect({ index, holds, steps: steps.filter(({ status }) => status === 'invalid') }).toEqual({
       index,
@@ -446,14 +446,14 @@ test('a gateway’s records under heads of every phase verify for readers of the
   const gateways = new Gateway('second');
   await log.registerGateway(gateways.signer.publicKey);
   await append(log, await gateway.next());
-  const early = await log.receipt(3 as LeafIndex, log.head());
+  const early = await log.receipt(3 as LeafIndex, { head: log.head() });
   await log.rotateKey('identity');
   await append(log, await gateways.next());
-  const during = await log.receipt(3 as LeafIndex, log.head());
+  const during = await log.receipt(3 as LeafIndex, { head: log.head() });
   clock.ms += OVERLAP;
   await log.retireKey('identity', { overlapMs: OVERLAP });
   await append(log, await gateways.next());
-  const late = await log.receipt(3 as LeafIndex, log.head());
+  const late = await log.receipt(3 as LeafIndex, { head: log.head() });
   const holds = (receipt: Uint8Array, trust: Trust) => verifyReceipt(receipt, trust).holds;
   expect([early, during, late].map((receipt) => holds(receipt, before))).toEqual([
     true,

@@ -4,6 +4,7 @@
  * Bounds are the constants that the parsers use. The forms themselves are explained in `docs/formats.md`
  * and `docs/formats-http.md`.
  */
+
 import { TOKEN, TOKEN_ID } from '../../admin/tokens.ts';
 import { CODES } from '../../core/errors.ts';
 import { ALGORITHMS } from '../../core/keys.ts';
@@ -22,12 +23,13 @@ import { CHALLENGE_BYTES } from '../../core/possession.ts';
 import { CONTINUITIES } from '../../core/record/control.ts';
 import { HASH_BYTES } from '../../core/units.ts';
 import { FILE_NAME, ROW_NAME } from '../../log/names.ts';
+import { ANCHOR_STATES } from '../../storage/anchors.ts';
 import { LOG_STATES, ROLES, VISIBILITIES } from '../../storage/instance.ts';
 import { TITLE } from '../errors.ts';
 import { DETAIL_CHARS_MAX } from '../problem.ts';
 import { CHECKS, LOG_CHECKS, NAMED_MAX, READINESS } from '../readiness.ts';
 import { RECORD_ID } from '../routes/entries.ts';
-import { PAGE_ENTRIES_MAX } from '../settings.ts';
+import { ANCHORS_PAGE_MAX, PAGE_ENTRIES_MAX } from '../settings.ts';
 import { list, object, type Schema } from './schema.ts';
 
 export const COUNT: Schema = {
@@ -161,6 +163,15 @@ const LOG_ROW = {
   'final?': { ...CHECKPOINT, description: 'The last checkpoint of a log that is gone.' },
 } as const satisfies Record<string, Schema>;
 
+const TARGET: Schema = { type: 'string', description: 'As it is configured.' };
+const ANCHOR_TYPE: Schema = { type: 'string', enum: ['rekor', 'rfc3161'] };
+
+const ANCHOR_OF = {
+  target: TARGET,
+  type: ANCHOR_TYPE,
+  'time?': { ...TIME, description: 'The time that it proves.' },
+} as const satisfies Record<string, Schema>;
+
 const REQUEST_ROW = {
   id: { type: 'string', pattern: '^[0-9a-f]{16}$' },
   act: { type: 'string', pattern: '^[a-z]+\\.[a-z]+$' },
@@ -218,10 +229,49 @@ export const SCHEMAS = {
       },
       'next?': { ...ORIGIN, description: 'The log that goes on where this one ended.' },
       cosignatures: list({ type: 'object' }),
-      anchors: list({ type: 'object' }),
+      anchors: {
+        ...list(object(ANCHOR_OF)),
+        description: 'What targets outside said of this very head.',
+      },
+      'anchoring?': {
+        ...list(
+          object({
+            target: TARGET,
+            type: ANCHOR_TYPE,
+            'size?': { ...COUNT, description: 'The largest that it vouched for.' },
+            'time?': { ...TIME, description: 'The time that this proves.' },
+            'pending?': object(
+              { size: COUNT, since: TIME, attempts: COUNT },
+              'The head that it is being shown.',
+            ),
+            missed: { ...COUNT, description: 'Heads beyond that size that were given up.' },
+          }),
+        ),
+        description: 'How far each target outside has got; of the newest head alone.',
+      },
     },
     'The tree at one size. `time` and `checkpoint` only of a head that was kept.',
   ),
+  AnchorList: object({
+    anchors: list(
+      object({
+        target: TARGET,
+        type: ANCHOR_TYPE,
+        size: COUNT,
+        state: { type: 'string', enum: ANCHOR_STATES },
+        'time?': { ...TIME, description: 'The time that it proves.' },
+        attempts: COUNT,
+        planned: TIME,
+        changed: TIME,
+        'reason?': {
+          type: 'string',
+          description: 'Why the last attempt came to nothing; for those who hold a token.',
+        },
+      }),
+      { maxItems: ANCHORS_PAGE_MAX },
+    ),
+  }),
+  SigstoreBundle: { type: 'object', description: 'A Sigstore bundle, version 0.3.' },
   Next: object(
     {
       name: NAME,

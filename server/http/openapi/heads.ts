@@ -2,9 +2,13 @@
 import { ENTRY_BYTES_MAX, NOTE_BYTES_MAX, TILE_WIDTH } from '../../core/limits.ts';
 import { HASH_BYTES } from '../../core/units.ts';
 import { BYTES_TYPE, JSON_TYPE, TEXT_TYPE } from '../answer.ts';
+import { BUNDLE_TYPE, TIMESTAMP_TYPE } from '../routes/anchors.ts';
 import { ref } from './components.ts';
 import { type Answer, bytes, type Descriptions } from './description.ts';
 import {
+  ANCHORED_SIZE,
+  ANCHORS_LIMIT,
+  BEFORE,
   BEYOND,
   BUNDLE,
   FROM,
@@ -14,6 +18,7 @@ import {
   INDEX,
   LOG,
   SIZE,
+  TARGET_NAME,
   TO,
 } from './parameters.ts';
 
@@ -61,6 +66,31 @@ export const headDescriptions: Descriptions = {
       200: { text: 'The head.', types: { [JSON_TYPE]: ref('Head') }, headers: ['etag'] },
       304: UNCHANGED,
     },
+  },
+  'GET LOG/v1/anchors': {
+    id: 'listAnchors',
+    tag: 'Heads',
+    summary: 'What targets outside were asked about heads',
+    text: 'The newest first: Rekor logs and time-stamping authorities. What was given up is there too, so that a hole shows.',
+    parameters: [BEFORE, ANCHORS_LIMIT],
+    answers: { 200: { text: 'The anchors.', types: { [JSON_TYPE]: ref('AnchorList') } } },
+  },
+  'GET LOG/v1/anchors/{target}/{size}': {
+    id: 'getAnchor',
+    tag: 'Heads',
+    summary: 'What a target said of one head',
+    text: 'A Sigstore bundle over the text of the head’s note, or an RFC 3161 response over it, as other tools read them.',
+    parameters: [TARGET_NAME, ANCHORED_SIZE],
+    answers: {
+      200: {
+        text: 'As it was verified and kept.',
+        types: {
+          [BUNDLE_TYPE]: ref('SigstoreBundle'),
+          [TIMESTAMP_TYPE]: { type: 'string', contentMediaType: TIMESTAMP_TYPE },
+        },
+      },
+    },
+    refusals: ['not_found'],
   },
   'GET LOG/v1/next': {
     id: 'getNext',

@@ -3,6 +3,7 @@ import { TILE_WIDTH } from '../../core/limits.ts';
 import { REQUIREMENTS } from '../routes/receipts.ts';
 import { FIELD } from '../routes/submit-content.ts';
 import {
+  ANCHORS_PAGE_MAX,
   PAGE_ENTRIES_DEFAULT,
   PAGE_ENTRIES_MAX,
   REASON_CHARS_MAX,
@@ -164,9 +165,41 @@ const REQUIREMENT = `(?:${REQUIREMENTS.join('|')})`;
 export const REQUIRE: Parameter = {
   name: 'require',
   in: 'query',
-  text: 'What the head must carry, separated by commas. No head carries any of it so far: the answer is `not_yet`.',
+  text: 'What the receipt must carry, separated by commas; `not_yet` until it can.',
   schema: { type: 'string', pattern: `^${REQUIREMENT}(?:,${REQUIREMENT})*$` },
   example: 'quorum',
+};
+
+export const BEFORE: Parameter = {
+  name: 'before',
+  in: 'query',
+  text: 'Only of heads below this size.',
+  schema: { ...COUNT },
+  example: 4,
+};
+
+export const ANCHORS_LIMIT: Parameter = {
+  name: 'limit',
+  in: 'query',
+  text: 'How many at most.',
+  schema: { type: 'integer', minimum: 1, maximum: ANCHORS_PAGE_MAX, default: ANCHORS_PAGE_MAX },
+  example: 10,
+};
+
+export const TARGET_NAME: Parameter = {
+  name: 'target',
+  in: 'path',
+  text: 'The target’s name.',
+  schema: { type: 'string', pattern: '^[a-z0-9][a-z0-9-]{0,30}$' },
+  example: 'own-rekor',
+};
+
+export const ANCHORED_SIZE: Parameter = {
+  name: 'size',
+  in: 'path',
+  text: 'The size of a head that the target vouched for.',
+  schema: COUNT,
+  example: 4,
 };
 
 export const REASON: Parameter = {

@@ -2,6 +2,7 @@
 import type { Parts } from '../app.ts';
 import type { Route } from '../call.ts';
 import { adminRoutes } from './admin.ts';
+import { anchorRoutes } from './anchors.ts';
 import { batchRoutes } from './batch.ts';
 import { contentRoutes } from './content.ts';
 import { ctRoutes } from './ct.ts';
@@ -25,6 +26,7 @@ export function allRoutes(parts: Parts): readonly Route[] {
     ...entryRoutes,
     ...feedRoutes(parts),
     ...receiptRoutes(parts),
+    ...anchorRoutes(parts),
     ...submitRoutes(parts),
     ...batchRoutes(parts),
     ...contentRoutes(parts),

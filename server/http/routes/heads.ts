@@ -7,9 +7,11 @@
 import { unknownLog } from '../../admin/actor.ts';
 import { toBase64 } from '../../core/bytes.ts';
 import { parseDecimal } from '../../core/decimal.ts';
+import type { JsonObject } from '../../core/json.ts';
 import { type Hash, type TreeSize, treeSize } from '../../core/units.ts';
 import { timestamp } from '../../log/clock.ts';
 import { nextOf, seamOf } from '../../log/goes-on.ts';
+import type { AnchorRows } from '../../storage/anchors.ts';
 import type { Head } from '../../storage/store.ts';
 import { JSON_TYPE, sendHead, sendJson, type TaggedBody, TEXT_TYPE, tagged } from '../answer.ts';
 import type { Parts } from '../app.ts';
@@ -17,11 +19,12 @@ import { type Call, type Log, type LogRoute, param } from '../call.ts';
 
 import { hold } from '../hold.ts';
 import { isVisible } from '../roles.ts';
+import { anchoringOf, anchorsAt } from './anchors.ts';
 import { parseWait } from './receipts.ts';
 
 /** A head's body is made once: many more ask than heads are signed. */
 const checkpoints = new WeakMap<Head, TaggedBody>();
-const treeHeads = new WeakMap<Head, TaggedBody>();
+const treeHeads = new WeakMap<Head, TaggedBody & { readonly version: number }>();
 
 export function headRoutes(parts: Parts): readonly LogRoute[] {
   return [
@@ -39,7 +42,7 @@ export function headRoutes(parts: Parts): readonly LogRoute[] {
       method: 'GET',
       pattern: '/v1/tree-head/{size}',
       access: 'heads',
-      handle: getHeadAt,
+      handle: (call, log) => getHeadAt(parts, call, log),
     },
     {
       on: 'log',
@@ -60,7 +63,7 @@ function getCheckpoint(call: Call, log: Log): void {
 
 function getHead(parts: Parts, call: Call, log: Log): Promise<void> | void {
   // Nearly all ask without a query: they are answered in this turn.
-  if (call.query.size === 0) sendNewest(call, log);
+  if (call.query.size === 0) sendNewest(parts, call, log);
   else return getHeadBeyond(parts, call, log);
 }
 
@@ -78,7 +81,7 @@ async function getHeadBeyond(parts: Parts, call: Call, log: Log): Promise<void> 
     }
     parts.tokens.checkStill(call.token);
   }
-  sendNewest(call, log);
+  sendNewest(parts, call, log);
 }
 
 /** Resolves when the log has grown, or the request should be held no longer. */
@@ -99,17 +102,22 @@ async function grownWithin(
   }
 }
 
-function sendNewest(call: Call, log: Log): void {
+function sendNewest({ instance: { anchors } }: Parts, call: Call, log: Log): void {
   const head = log.head();
+  const { version } = anchors;
   let body = treeHeads.get(head);
-  if (body === undefined) treeHeads.set(head, (body = tagged(formatHead(log, head))));
+  if (body?.version !== version) {
+    const anchoring = anchoringOf(anchors, log.name);
+    body = { ...tagged(formatHead(log, head, { anchors, anchoring })), version };
+    treeHeads.set(head, body);
+  }
   sendHead(call, JSON_TYPE, body);
 }
 
 /** Any integrated size has a root; only some sizes had a head that was kept. */
-async function getHeadAt(call: Call, log: Log): Promise<void> {
+async function getHeadAt({ instance: { anchors } }: Parts, call: Call, log: Log): Promise<void> {
   const size = treeSize(parseDecimal(param(call, 0), 'size'));
-  sendHead(call, JSON_TYPE, tagged(formatHead(log, await log.headAt(size))));
+  sendHead(call, JSON_TYPE, tagged(formatHead(log, await log.headAt(size), { anchors })));
 }
 
 /** Proven by receipts of control entries alone: whoever may see heads may see who signs the next ones. */
@@ -128,7 +136,11 @@ interface AnyHead {
   readonly checkpoint?: string | undefined;
 }
 
-function formatHead(log: Log, { size, root, timeMs, checkpoint }: AnyHead): string {
+function formatHead(
+  log: Log,
+  { size, root, timeMs, checkpoint }: AnyHead,
+  { anchors, anchoring }: { readonly anchors: AnchorRows; readonly anchoring?: JsonObject[] },
+): string {
   const { origin, end } = log;
   return JSON.stringify({
     origin,
@@ -140,6 +152,7 @@ function formatHead(log: Log, { size, root, timeMs, checkpoint }: AnyHead): stri
     ...(end === undefined || size <= end.index ? {} : { final: true }),
     ...(end?.next === undefined || size <= end.index ? {} : { next: end.next }),
     cosignatures: [],
-    anchors: [],
+    anchors: anchorsAt(anchors, log.name, size),
+    ...(anchoring === undefined ? {} : { anchoring }),
   });
 }

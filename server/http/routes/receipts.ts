@@ -7,9 +7,12 @@
 import { parseHex } from '../../core/bytes.ts';
 import { parseDecimal } from '../../core/decimal.ts';
 import { hasCode, malformed, SteleError, shown } from '../../core/errors.ts';
+import type { JsonObject } from '../../core/json.ts';
 import { parseReceipt, RECEIPT_TYPE } from '../../core/receipt.ts';
 import { formatTlogProof } from '../../core/tlog-proof.ts';
-import { HASH_BYTES, hash, type LeafIndex, leafIndex } from '../../core/units.ts';
+import { HASH_BYTES, hash, type LeafIndex, leafIndex, treeSize } from '../../core/units.ts';
+import type { KeptAnchor } from '../../log/receipts.ts';
+import type { AnchorRows } from '../../storage/anchors.ts';
 import { sendFresh, TEXT_TYPE } from '../answer.ts';
 import type { Parts } from '../app.ts';
 import { type Call, type Log, type LogRoute, param } from '../call.ts';
@@ -17,7 +20,7 @@ import { hold } from '../hold.ts';
 import { WAIT_S_MAX } from '../settings.ts';
 import { isRecordId } from './entries.ts';
 
-/** What a head may be required to carry; none does so far. */
+/** What a receipt may be required to carry. */
 export const REQUIREMENTS = ['quorum', 'rekor', 'rfc3161'];
 
 export function receiptRoutes(parts: Parts): readonly LogRoute[] {
@@ -33,9 +36,14 @@ export function receiptRoutes(parts: Parts): readonly LogRoute[] {
         const find = finder(log, param(call, 0), call.query.get('source'));
         const send = sender(call.query.get('format'));
         const seconds = parseWait(call.query.get('wait'));
-        checkRequirements(call.query.get('require'));
+        const required = parseRequirements(call.query.get('require'));
+        const receipt = (index: LeafIndex) => {
+          const anchors = anchorsOf(parts.instance.anchors, log, index);
+          checkMet(required, anchors);
+          return log.receipt(index, { anchors });
+        };
         if (seconds === 0) {
-          send(call, await log.receipt(await find()));
+          send(call, await receipt(await find()));
           return;
         }
         // Half of the room is kept for those who hold a token.
@@ -47,7 +55,7 @@ export function receiptRoutes(parts: Parts): readonly LogRoute[] {
         try {
           const index = await whenLogged(call, log, find, seconds, parts.stopping);
           parts.tokens.checkStill(call.token);
-          send(call, await log.receipt(index));
+          send(call, await receipt(index));
         } finally {
           waiters -= 1;
         }
@@ -99,19 +107,36 @@ export function parseWait(text: string | undefined): number {
   return seconds;
 }
 
-function checkRequirements(text: string | undefined): void {
-  if (text === undefined) return;
-  for (const name of text.split(',')) {
-    if (!REQUIREMENTS.includes(name)) {
-      throw malformed('require', `${shown(name)} is none of ${REQUIREMENTS.join(', ')}`);
-    }
-  }
+function parseRequirements(text: string | undefined): readonly string[] {
+  const names = text?.split(',') ?? [];
+  const unknown = names.find((name) => !REQUIREMENTS.includes(name));
+  if (unknown === undefined) return names;
+  throw malformed('require', `${shown(unknown)} is none of ${REQUIREMENTS.join(', ')}`);
+}
+
+/** Of each target the earliest of its anchors that covers the entry; one that has two histories gives none. */
+function anchorsOf(rows: AnchorRows, log: Log, index: LeafIndex): readonly KeptAnchor[] {
+  return (
+    rows
+      .covering(log.name, index)
+      // A log whose data is older than what was said of it has them without their proofs.
+      .filter(({ size }) => size <= log.head().size)
+      .filter(({ target }) => (rows.target(target)?.evidence ?? null) === null)
+      .map(({ size, root, anchor }) => ({
+        size: treeSize(size),
+        root: hash(root),
+        anchor: JSON.parse(anchor ?? '{}') as JsonObject,
+      }))
+  );
+}
+
+function checkMet(required: readonly string[], anchors: readonly KeptAnchor[]): void {
+  const missing = required.filter((name) => !anchors.some(({ anchor }) => anchor.type === name));
+  if (missing.length === 0) return;
   throw new SteleError(
     'not_yet',
-    `require: the head carries no ${text.replaceAll(',', ' and no ')}`,
-    {
-      retryAfterS: 60,
-    },
+    `require: there is no ${missing.join(' and no ')} for this entry yet`,
+    { retryAfterS: 60 },
   );
 }
 
