@@ -459,7 +459,7 @@ export class Log<C extends StagedContent = StagedContent> {
    */
   async genesisReceipt(): Promise<Uint8Array> {
     const first = await this.#options.store.readFirstPublished();
-    return this.receipt(leafIndex(0), first ?? this.head());
+    return this.receipt(leafIndex(0), { head: first ?? this.head() });
   }
 
   /** The receipt that answers a submission; of a repeat, that of the first entry. */
