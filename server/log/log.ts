@@ -10,8 +10,9 @@ import { LOG_KEY_PURPOSES } from '../core/log-key.ts';
 import type { VerifierKey } from '../core/note.ts';
 import { type GenesisRecord, parseRecord } from '../core/record.ts';
 import type { TilePath } from '../core/tile.ts';
+import type { Cosignature } from '../core/tlog-witness.ts';
 import { Tree } from '../core/tree.ts';
-import { type Hash, type LeafIndex, leafIndex, type TreeSize } from '../core/units.ts';
+import { type Hash, type LeafIndex, leafIndex, type TreeSize, treeSize } from '../core/units.ts';
 import type { HeadRoot } from '../keys/log-keys.ts';
 import type { Signer } from '../keys/signer.ts';
 import type { Visibility } from '../storage/instance.ts';
@@ -35,7 +36,7 @@ import type { LogOptions } from './options.ts';
 import { orClosed } from './or-closed.ts';
 import { OwnKeys } from './own-keys.ts';
 import { type OwnBody, OwnRecords, type Registration } from './own-records.ts';
-import { Publisher } from './publish.ts';
+import { Publisher, type Restored } from './publish.ts';
 import { Quota } from './quota.ts';
 import { Reader } from './reader.ts';
 import { type KeptAnchor, Receipts } from './receipts.ts';
@@ -104,6 +105,8 @@ export class Log<C extends StagedContent = StagedContent> {
   readonly #ownRecords: OwnRecords;
   readonly #treeHeads: TreeHeads;
   readonly #growth: Growth;
+  /** Of the newest head that is witnessed. */
+  readonly #witnessed: Growth;
 
   /**
    * Opens a log that exists. It is checked before anything is signed; where a memory knows a larger head
@@ -134,10 +137,11 @@ export class Log<C extends StagedContent = StagedContent> {
     if (history === undefined) throw unverified('entry 0', 'it is no genesis record');
     checkHead(head, origin, history);
     const lookups = await restoreLookups(store, head.size);
-    const signed = { origin, history };
-    const published = await restorePublished(store, tree, signed, options.warn);
+    const { warn, witnesses } = options;
+    const owner = { origin, history, policy: witnesses?.(options)?.policy, warn };
+    const restored = await restorePublished(store, tree, owner);
     const usage = await store.readUsage();
-    const log = new Log(options, { registry, tree, head, lookups, published, usage });
+    const log = new Log(options, { registry, tree, head, lookups, restored, usage });
     const staged = await log.#resume();
     await log.#checkMemories(head, staged?.head);
     if (options.stopped !== undefined) log.#appender.stop(options.stopped);
@@ -192,7 +196,7 @@ export class Log<C extends StagedContent = StagedContent> {
       tree: Tree.empty(),
       head: undefined,
       lookups: await restoreLookups(store, 0 as TreeSize),
-      published: undefined,
+      restored: { published: undefined },
       usage: NO_USAGE,
     });
   }
@@ -204,7 +208,7 @@ export class Log<C extends StagedContent = StagedContent> {
       readonly tree: Tree;
       readonly head: Head | undefined;
       readonly lookups: Lookups;
-      readonly published: Head | undefined;
+      readonly restored: Restored;
       readonly usage: Usage;
     },
   ) {
@@ -214,6 +218,7 @@ export class Log<C extends StagedContent = StagedContent> {
     this.visibility = options.visibility;
     this.#options = options;
     this.#growth = new Growth(options.name);
+    this.#witnessed = new Growth(options.name);
     this.#ownKeys = new OwnKeys({ origin, keys: options.keys, registry: state.registry });
     this.#registry = state.registry;
     this.#admission = new Admission(state.registry, options.checker, clock);
@@ -227,6 +232,8 @@ export class Log<C extends StagedContent = StagedContent> {
         reader: this.#reader,
         clock,
         countersign: (head) => this.#ownKeys.countersign(head),
+        ...(options.witnesses && { witnesses: () => options.witnesses?.(this) }),
+        witnessed: ({ size }) => this.#witnessed.grown(size),
         failed: (error) => {
           // Whoever holds the keys is away, and that was said when it went.
           if (this.isSignerAway) return;
@@ -235,7 +242,7 @@ export class Log<C extends StagedContent = StagedContent> {
           if (!(error instanceof SteleError)) options.fatal(error as Error);
         },
       },
-      state.published,
+      state.restored,
     );
     this.#appender = new Appender<C>(
       {
@@ -382,9 +389,53 @@ export class Log<C extends StagedContent = StagedContent> {
     return head;
   }
 
-  /** What `LOG/checkpoint` serves. */
+  /** The head that was published last, or the newest where none was. */
   published(): Head {
     return this.#publisher.published ?? this.head();
+  }
+
+  /** What `LOG/checkpoint` serves; `not_yet` where no head has met the quorum that is waited for. */
+  checkpoint(): Head {
+    if (this.isHeldBack) {
+      throw new SteleError(
+        'not_yet',
+        `checkpoint: no head of log ${this.name} has the quorum of witnesses that it is published with`,
+        { retryAfterS: 5 },
+      );
+    }
+    return this.published();
+  }
+
+  /** Whether there is nothing to be served yet, since heads wait for their quorum. */
+  get isHeldBack(): boolean {
+    return this.#publisher.isClosed && this.#publisher.published === undefined;
+  }
+
+  /** Whether heads wait for a quorum of witnesses before they are published. */
+  get waitsForQuorum(): boolean {
+    return this.#publisher.isClosed;
+  }
+
+  /** The newest head that is witnessed as the policy asks; nothing where there is none. */
+  get witnessed(): Head | undefined {
+    return this.#publisher.witnessed;
+  }
+
+  /** Resolves once a head that covers entry `index` is witnessed; rejects when `signal` is aborted, or the log closed. */
+  whenWitnessed(index: LeafIndex, signal: AbortSignal): Promise<void> {
+    const size = () => this.witnessed?.size ?? treeSize(0);
+    return this.#witnessed.wait(treeSize(index), size, signal);
+  }
+
+  /** The newest head as witnesses are shown it. Rejects with why the log is stopped, or with `storage`. */
+  async headToShow(): Promise<Head> {
+    this.#checkMaySign();
+    return this.#publisher.toShow();
+  }
+
+  /** Keeps what witnesses said of a head that they were shown, for good, and serves it. */
+  async cosigned(shown: Head, cosignatures: readonly Cosignature[]): Promise<void> {
+    await this.#publisher.cosigned(shown, cosignatures);
   }
 
   /** The head of any integrated size: its checkpoint where one was kept, its root always. */
@@ -469,6 +520,8 @@ export class Log<C extends StagedContent = StagedContent> {
   }
 
   #bestHead(index: LeafIndex): Head {
+    const { witnessed } = this;
+    if (witnessed !== undefined && witnessed.size > index) return witnessed;
     const published = this.published();
     return published.size > index ? published : this.head();
   }
@@ -578,6 +631,7 @@ export class Log<C extends StagedContent = StagedContent> {
     this.#options.memories.release(this.origin);
     await this.#options.store.close();
     this.#growth.close();
+    this.#witnessed.close();
     this.#stopListening?.();
   }
 

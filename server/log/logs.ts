@@ -31,7 +31,7 @@ import {
 } from '../keys/log-keyring.ts';
 import type { Signer } from '../keys/signer.ts';
 import type { InstanceStore, LogRow, Visibility } from '../storage/instance.ts';
-import type { LogStore } from '../storage/store.ts';
+import type { Head, LogStore } from '../storage/store.ts';
 import type { SignatureChecker } from './admit.ts';
 import type { AppendLimits, Logged, StagedContent } from './append.ts';
 import type { Clock } from './clock.ts';
@@ -53,6 +53,7 @@ import {
   ROW_NAME,
 } from './names.ts';
 import { type Lease, OpenLogs } from './open-logs.ts';
+import type { LogOptions } from './options.ts';
 import { orClosed } from './or-closed.ts';
 import { type End, endedError, type Rules } from './registry.ts';
 import { TileCache } from './tile-cache.ts';
@@ -99,6 +100,8 @@ export interface LogsOptions {
   readonly closed: (name: string) => Promise<void>;
   /** What a check found damaged of a log's tree; nothing of one that is whole, or was never checked. */
   readonly damageOf?: (name: string) => string | undefined;
+  /** Those who are shown a log's heads; nothing where none is. */
+  readonly witnesses?: LogOptions<StagedContent>['witnesses'];
   /** Takes away everything that a retired log had but its access log; what is gone already is fine. */
   readonly removeFiles: (name: string) => Promise<void>;
   readonly checkSpace: () => void;
@@ -516,7 +519,7 @@ export class Logs {
 
   async #remove(row: LogRow): Promise<void> {
     const { instance, removeFiles } = this.#options;
-    const final = await this.use(row.name, (log) => log.published().checkpoint);
+    const final = await this.use(row.name, (log) => finalHead(log).checkpoint);
     const deed = { act: 'log.remove', holder: 'schedule', log: row.name };
     const { index: begun } = await this.recordAdmin({ ...deed, state: 'begun' });
     await this.#open.barred(row.name, async () => {
@@ -699,6 +702,12 @@ function checkName(name: string): void {
     'malformed',
     `log name ${shown(name)} is not 1 to 63 of a-z, 0-9 and -, beginning with a letter or digit`,
   );
+}
+
+/** The last head of a log that has ended: what was published, unless that is an older one. */
+function finalHead(log: Log): Head {
+  const published = log.published();
+  return published.size === log.head().size ? published : log.head();
 }
 
 /** Changes of rules: what is not named stays, and a limit that is null is taken away. */

@@ -8,9 +8,17 @@ import type { LogStore } from '../storage/store.ts';
 import type { SignatureChecker } from './admit.ts';
 import type { AppendLimits, StagedContent } from './append.ts';
 import type { Clock } from './clock.ts';
+import type { LogWitnesses } from './cosigned.ts';
 import type { Memories } from './memories.ts';
 import type { Meter } from './meter.ts';
 import type { TileCache } from './tile-cache.ts';
+
+/** A log as far as it decides who is shown its heads. */
+export interface ShownLog {
+  readonly name: string;
+  readonly origin: string;
+  readonly visibility: Visibility;
+}
 
 export interface LogOptions<C extends StagedContent> {
   readonly name: string;
@@ -24,6 +32,8 @@ export interface LogOptions<C extends StagedContent> {
   readonly checker: SignatureChecker;
   /** What outside the data folder knows how far each log had got. */
   readonly memories: Memories;
+  /** Those who are shown its heads, as the settings and its visibility have them now; nothing where none is. */
+  readonly witnesses?: ((log: ShownLog) => LogWitnesses | undefined) | undefined;
   /** Why the log is to sign nothing, if something is known that opening it does not show. */
   readonly stopped?: SteleError | undefined;
   readonly clock: Clock;

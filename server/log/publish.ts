@@ -5,11 +5,20 @@
  * when the log has grown, and at shutdown, with the anchor key's line beside the identity key's. It is
  * kept before it is served, and before it is kept it is proven consistent with the last published one,
  * by the same check that a stranger would make. Nothing here can slow or fail an append.
+ *
+ * Where a log has witnesses, whoever asks them (`witness/asking/`) takes heads from here and brings cosignatures
+ * back. A head that was cosigned is kept for good, and published again with each line that it gets:
+ *
+ *     open      grown ──▶ published ──▶ shown to witnesses ──▶ kept, published with their lines
+ *     closed    grown ──────────────▶ shown to witnesses ──▶ kept ──▶ published once the quorum is met
  */
+import { SteleError } from '../core/errors.ts';
 import { checkConsistency } from '../core/proof.ts';
+import type { Cosignature } from '../core/tlog-witness.ts';
 import { treeSize } from '../core/units.ts';
 import type { Head, LogStore } from '../storage/store.ts';
 import type { Clock } from './clock.ts';
+import { isWitnessed, type LogWitnesses, withCosignatures } from './cosigned.ts';
 import type { Reader } from './reader.ts';
 
 export const PUBLISH_INTERVAL_MS = 1_000;
@@ -20,14 +29,30 @@ export interface PublishPorts {
   readonly clock: Clock;
   /** The head's note with every line that published heads carry. */
   readonly countersign: (head: Head) => Promise<string>;
+  /** Those who are shown this log's heads, as it is now; nothing where there are none. */
+  readonly witnesses?: (() => LogWitnesses | undefined) | undefined;
+  /** Told of the newest head that is witnessed as the policy asks. */
+  readonly witnessed?: (head: Head) => void;
   /** Told when a head could not be published; it is tried again with the next one. */
   readonly failed: (error: unknown) => void;
+}
+
+/** What a log's files say was published. */
+export interface Restored {
+  readonly published: Head | undefined;
+  /** The newest head that is witnessed as the policy asks today. */
+  readonly witnessed?: Head | undefined;
 }
 
 export class Publisher {
   readonly #ports: PublishPorts;
   #published: Head | undefined;
+  #witnessed: Head | undefined;
   #newest: Head | undefined;
+  /** The head that was last shown to witnesses, while it is not published. */
+  #shown: Head | undefined;
+  /** What is served never gets smaller. */
+  #floor: number;
   /** Since when there is a head that is not published. */
   #sinceMs: number | undefined;
   #timer: NodeJS.Timeout | undefined;
@@ -35,14 +60,30 @@ export class Publisher {
   #closed = false;
   #lastMs = Number.NEGATIVE_INFINITY;
 
-  constructor(ports: PublishPorts, published: Head | undefined) {
+  constructor(ports: PublishPorts, { published, witnessed }: Restored) {
     this.#ports = ports;
+    this.#floor = published?.size ?? 0;
     this.#published = published;
+    this.#witnessed = witnessed;
+    const witnesses = ports.witnesses?.();
+    if (published === undefined || witnesses?.fail !== 'closed') return;
+    // It met another policy, or none.
+    if (!isWitnessed(published.checkpoint, witnesses.policy)) this.#published = undefined;
   }
 
   /** The head that is served; nothing before the first was published. */
   get published(): Head | undefined {
     return this.#published;
+  }
+
+  /** The newest head that is witnessed as the policy asks. */
+  get witnessed(): Head | undefined {
+    return this.#witnessed;
+  }
+
+  /** Whether heads wait for their quorum before they are served. */
+  get isClosed(): boolean {
+    return this.#ports.witnesses?.()?.fail === 'closed';
   }
 
   /** Milliseconds since the log grew beyond what is published; 0 while it has not. */
@@ -62,11 +103,59 @@ export class Publisher {
     this.#timer.unref();
   }
 
-  /** Publishes the newest head now, and resolves when it is served. */
+  /** Publishes the newest head now, and resolves when it is served; where a quorum is waited for, nothing. */
   async now(): Promise<void> {
     clearTimeout(this.#timer);
     this.#start();
     await this.#running;
+  }
+
+  /**
+   * The newest head as witnesses are shown it: with every line that published heads carry, and proven to
+   * continue what was shown before. Rejects with `storage` where it cannot be had now.
+   */
+  async toShow(): Promise<Head> {
+    if (!this.isClosed) {
+      await this.now();
+      if (this.#published !== undefined) return this.#published;
+      throw new SteleError('storage', 'no head is published yet');
+    }
+    return this.#inTurn(async () => {
+      const head = this.#newest;
+      if (head === undefined || this.#closed) throw new SteleError('storage', 'there is no head');
+      const known = [this.#shown, this.#published].find((one) => one?.size === head.size);
+      if (known !== undefined) return known;
+      await this.#check(head, this.#shown ?? this.#published);
+      const checkpoint = await this.#ports.countersign(head);
+      const timeMs = Math.max(head.timeMs, this.#ports.clock.now());
+      this.#shown = { ...head, timeMs, checkpoint };
+      return this.#shown;
+    });
+  }
+
+  /**
+   * Adds verified cosignatures to a head that was shown. When the promise resolves they are on disk and served
+   * with it. A crash before that loses them, and they are asked for again.
+   */
+  async cosigned(shown: Head, cosignatures: readonly Cosignature[]): Promise<void> {
+    await this.#inTurn(async () => {
+      const witnesses = this.#ports.witnesses?.();
+      if (this.#closed || witnesses === undefined || cosignatures.length === 0) return;
+      const { store } = this.#ports;
+      const { size } = shown;
+      const served = this.#published?.size === size ? this.#published : undefined;
+      const base = served ?? (await store.readPublished(size)) ?? shown;
+      const checkpoint = withCosignatures(base.checkpoint, cosignatures);
+      if (checkpoint === base.checkpoint) return;
+      const head: Head = { ...base, checkpoint };
+      await store.keep(head);
+      const isEnough = isWitnessed(checkpoint, witnesses.policy);
+      if (isEnough) this.#noteWitnessed(head);
+      const isNew = isEnough && witnesses.fail === 'closed' && size >= this.#floor;
+      if (served === undefined && (!isNew || size <= (this.#published?.size ?? 0))) return;
+      await store.publish(head);
+      this.#serve(head);
+    });
   }
 
   /** Publishes what is newest, and nothing after that. */
@@ -79,6 +168,7 @@ export class Publisher {
   stop(): void {
     this.#closed = true;
     this.#newest = undefined;
+    this.#shown = undefined;
     this.#sinceMs = undefined;
     clearTimeout(this.#timer);
   }
@@ -88,27 +178,52 @@ export class Publisher {
     this.#running = this.#running.then(() => this.#publish());
   }
 
-  async #publish(): Promise<void> {
-    const head = this.#newest;
-    if (head === undefined || head.size === this.#published?.size) return;
-    this.#lastMs = this.#ports.clock.now();
-    try {
-      await this.#check(head);
-      const checkpoint = await this.#ports.countersign(head);
-      const published: Head = { ...head, timeMs: Math.max(head.timeMs, this.#lastMs), checkpoint };
-      await this.#ports.store.publish(published);
-      this.#published = published;
-      // What came meanwhile is published within a second.
-      this.#sinceMs = this.#newest?.size === head.size ? undefined : this.#ports.clock.now();
-    } catch (error) {
-      this.#ports.failed(error);
-      // A newer one may have come meanwhile.
-      if (!this.#closed) this.grown(this.#newest ?? head);
-    }
+  /** One thing after the other; a failure is its caller's. */
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#running.then(work);
+    this.#running = done.then(
+      () => {},
+      () => {},
+    );
+    return done;
   }
 
-  async #check(head: Head): Promise<void> {
-    const last = this.#published;
+  async #publish(): Promise<void> {
+    const head = this.#newest;
+    if (head === undefined) return;
+    const witnesses = this.#ports.witnesses?.();
+    if (witnesses?.fail !== 'closed' && head.size !== this.#published?.size) {
+      this.#lastMs = this.#ports.clock.now();
+      try {
+        await this.#check(head, this.#published);
+        const checkpoint = await this.#ports.countersign(head);
+        const published = { ...head, timeMs: Math.max(head.timeMs, this.#lastMs), checkpoint };
+        await this.#ports.store.publish(published);
+        this.#serve(published);
+      } catch (error) {
+        this.#ports.failed(error);
+        // A newer one may have come meanwhile.
+        if (!this.#closed) this.grown(this.#newest ?? head);
+        return;
+      }
+    }
+    if (!this.#closed) witnesses?.grown(head.size);
+  }
+
+  #serve(head: Head): void {
+    this.#published = head;
+    this.#floor = head.size;
+    // What came meanwhile is published within a second.
+    this.#sinceMs = this.#newest?.size === head.size ? undefined : this.#ports.clock.now();
+  }
+
+  #noteWitnessed(head: Head): void {
+    if (head.size < (this.#witnessed?.size ?? 0)) return;
+    this.#witnessed = head;
+    this.#ports.witnessed?.(head);
+  }
+
+  async #check(head: Head, last: Head | undefined): Promise<void> {
     if (last === undefined) return;
     checkConsistency({
       from: treeSize(last.size),

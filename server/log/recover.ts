@@ -10,6 +10,7 @@ import { openCheckpoint } from '../core/checkpoint.ts';
 import { decodeEntry, RECORD_TYPE, statementDigest } from '../core/entry.ts';
 import { invariant, SteleError } from '../core/errors.ts';
 import { leafHash } from '../core/merkle.ts';
+import type { Policy } from '../core/policy.ts';
 import { checkInclusion } from '../core/proof.ts';
 import { parseRecord } from '../core/record.ts';
 import { ExpandedTile } from '../core/tile.ts';
@@ -17,8 +18,10 @@ import { edgeTiles, Tree } from '../core/tree.ts';
 import { type Hash, leafIndex, type TreeSize, treeSize } from '../core/units.ts';
 import type { Head, LogStore } from '../storage/store.ts';
 import type { KeyHistory } from '../verify/key-history.ts';
+import { checkCosigned, isWitnessed } from './cosigned.ts';
 import { readStored } from './damaged.ts';
 import { Lookups } from './lookups.ts';
+import type { Restored } from './publish.ts';
 import { PAGE_ENTRIES_MAX, Reader } from './reader.ts';
 import { Registry } from './registry.ts';
 
@@ -60,23 +63,55 @@ export async function restoreTree(store: LogStore, head: Head): Promise<Tree> {
   return tree;
 }
 
+/** Kept heads that are looked at, from the newest, for one that is witnessed as the policy asks. */
+const KEPT_LOOKED_AT = 64;
+
+/** Whose heads they are, and who may have cosigned them. */
+export interface HeadOwner {
+  readonly origin: string;
+  readonly history: KeyHistory;
+  readonly policy: Policy | undefined;
+  readonly warn: (message: string, error: unknown) => void;
+}
+
 /**
- * The head that was published last. One that is none of this log's must never be served: it is told of,
- * and there is none.
+ * The head that was published last, and the newest that is witnessed. One that is none of this log's must never
+ * be served: it is told of, and there is none.
  */
 export async function restorePublished(
   store: LogStore,
   tree: Tree,
-  { origin, history }: { readonly origin: string; readonly history: KeyHistory },
-  warn: (message: string, error: unknown) => void,
+  owner: HeadOwner,
+): Promise<Restored> {
+  const { policy } = owner;
+  const last = await store.readPublished();
+  const published = last && (await whole(store, tree, last, owner));
+  if (policy === undefined) return { published };
+  const kept = await store.readKept(tree.size + 1, KEPT_LOOKED_AT);
+  const isEnough = ({ checkpoint }: Head) => isWitnessed(checkpoint, policy);
+  for (const head of kept) {
+    const witnessed = await whole(store, tree, head, owner, isEnough);
+    if (witnessed !== undefined) return { published, witnessed };
+  }
+  return { published };
+}
+
+/** The head as it was kept, unless it is damaged, or not one that is looked for. */
+async function whole(
+  store: LogStore,
+  tree: Tree,
+  head: Head,
+  { origin, history, policy, warn }: HeadOwner,
+  isWanted: (head: Head) => boolean = () => true,
 ): Promise<Head | undefined> {
-  const published = await store.readPublished();
-  if (published === undefined) return undefined;
   try {
-    checkHead(published, origin, history);
-    const root = await new Reader(store, () => tree).root(published.size);
-    if (equalBytes(root, published.root)) return published;
-    throw new SteleError('storage', `the log has another root at size ${published.size}`);
+    if (!isWanted(head)) return undefined;
+    checkHead(head, origin, history);
+    const own = history.signing('identity', head.size).map(({ key }) => key);
+    checkCosigned(head, origin, own, policy);
+    const root = await new Reader(store, () => tree).root(head.size);
+    if (equalBytes(root, head.root)) return head;
+    throw new SteleError('storage', `the log has another root at size ${head.size}`);
   } catch (error) {
     if (!(error instanceof SteleError)) throw error;
     warn(`${origin}: its published head is damaged and is not served`, error);

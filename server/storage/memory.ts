@@ -13,6 +13,7 @@ import {
   type LogStore,
   type LookupKind,
   NO_USAGE,
+  otherHeadKept,
   type SeqRange,
   type StagedBatch,
   type StoredSource,
@@ -40,6 +41,7 @@ export class MemoryStore implements LogStore {
   readonly #control: LeafIndex[] = [];
   readonly #sources = new Map<string, MemorySource>();
   readonly #published = new Map<number, Head>();
+  readonly #kept = new Map<number, Head>();
   readonly #treeHeads = new Map<string, SignedTreeHead>();
 
   async readHead(): Promise<Head | undefined> {
@@ -165,7 +167,7 @@ export class MemoryStore implements LogStore {
 
   async readPublished(size?: TreeSize): Promise<Head | undefined> {
     const kept = [...this.#published.values()];
-    if (size !== undefined) return kept.find((h) => h.size === size);
+    if (size !== undefined) return this.#kept.get(size) ?? kept.find((h) => h.size === size);
     return kept.reduce<Head | undefined>(
       (a, b) => (a !== undefined && a.size > b.size ? a : b),
       undefined,
@@ -174,6 +176,17 @@ export class MemoryStore implements LogStore {
 
   async readFirstPublished(): Promise<Head | undefined> {
     return [...this.#published.values()].sort((a, b) => a.size - b.size)[0];
+  }
+
+  async keep(head: Head): Promise<void> {
+    const kept = this.#kept.get(head.size);
+    if (kept !== undefined && !isSameHead(kept, head)) throw otherHeadKept(head.size);
+    this.#kept.set(head.size, kept === undefined ? head : { ...head, timeMs: kept.timeMs });
+  }
+
+  async readKept(below: number, limit: number): Promise<Head[]> {
+    const sizes = [...this.#kept.keys()].filter((size) => size < below).sort((a, b) => b - a);
+    return sizes.slice(0, limit).flatMap((size) => this.#kept.get(size) ?? []);
   }
 
   async keepTreeHead(logId: Hash, head: SignedTreeHead): Promise<void> {

@@ -156,10 +156,18 @@ export interface LogStore {
 
   /** Keeps a published head in place of an earlier one of the same hour. Durable when it resolves. */
   publish(head: Head): Promise<void>;
-  /** The published head of the largest size, or the one of exactly `size`. */
+  /** The published head of the largest size, or one of exactly `size`: one that is kept for good, if there is. */
   readPublished(size?: TreeSize): Promise<Head | undefined>;
   /** The published head of the smallest size that was kept. */
   readFirstPublished(): Promise<Head | undefined>;
+
+  /**
+   * Keeps a head for good, with all that its note has, in place of what was kept of that size before. Durable
+   * when it resolves. Rejects with `conflict` and changes nothing where another root is kept there.
+   */
+  keep(head: Head): Promise<void>;
+  /** The first `limit` of the heads that are kept for good and smaller than `below`, the largest first. */
+  readKept(below: number, limit: number): Promise<Head[]>;
 
   /**
    * Keeps the newest tree head of an RFC 6962 log ID, in place of the one before. Durable when it resolves.
@@ -177,6 +185,10 @@ export const NO_USAGE: Usage = { bytes: 0, day: 0, dayEntries: 0, dayBytes: 0 };
 
 /** Candidates under one prefix beyond which a store refuses to answer. */
 export const CANDIDATES_MAX = 64;
+
+export function otherHeadKept(size: number): SteleError {
+  return new SteleError('conflict', `another head of size ${size} is kept`);
+}
 
 export function treeHeadGoesBack({ timeMs, size }: { timeMs: number; size: number }): SteleError {
   return new SteleError(

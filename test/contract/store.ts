@@ -434,4 +434,49 @@ export function storeContract(make: () => Promise<Harness>): void {
       expect(await from.readFirstPublished()).toEqual(head(2, 0, hour - 1));
     }
   });
+
+  describe('heads that are kept for good', () => {
+    const hour = 3_600_000;
+    const cosigned = (size: number, lines: string) => ({
+      ...head(size),
+      checkpoint: `head ${size}, ${lines}\n`,
+    });
+
+    test('stay, whatever is published in their hour, also after reopening', async () => {
+      const { store, reopen } = await make();
+      await store.publish(head(1, 0, 10));
+      await store.keep(head(1, 0, 10));
+      await store.publish(head(2, 0, 20));
+      await store.publish(head(3, 0, hour));
+      await store.keep(head(3, 0, hour));
+      for (const again of [async () => store, reopen]) {
+        const from = await again();
+        expect(await from.readPublished(treeSize(1))).toEqual(head(1, 0, 10));
+        expect(await from.readKept(Number.MAX_SAFE_INTEGER, 10)).toEqual([
+          head(3, 0, hour),
+          head(1, 0, 10),
+        ]);
+        expect(await from.readKept(3, 10)).toEqual([head(1, 0, 10)]);
+        expect(await from.readKept(4, 1)).toEqual([head(3, 0, hour)]);
+        expect(await from.readKept(1, 10)).toEqual([]);
+      }
+    });
+
+    test('have the lines that came last, and the time that they had first', async () => {
+      const { store, reopen } = await make();
+      await store.publish(cosigned(5, 'no line'));
+      await store.keep(cosigned(5, 'one line'));
+      await store.keep({ ...cosigned(5, 'two lines'), timeMs: 9 * hour });
+      for (const again of [async () => store, reopen]) {
+        expect(await (await again()).readPublished(treeSize(5))).toEqual(cosigned(5, 'two lines'));
+      }
+    });
+
+    test('are never replaced by another head of their size', async () => {
+      const { store } = await make();
+      await store.keep(head(5));
+      await expect(store.keep(head(5, 1))).rejects.toMatchObject({ code: 'conflict' });
+      expect(await store.readPublished(treeSize(5))).toEqual(head(5));
+    });
+  });
 }

@@ -39,7 +39,7 @@ test('a head that came while an older one failed is the one that is published', 
       countersign: async ({ checkpoint }) => checkpoint,
       failed: (error) => failures.push(error),
     },
-    undefined,
+    { published: undefined },
   );
   publisher.grown(headOf(3));
   await publisher.now();
@@ -66,7 +66,7 @@ test('how long growth has waited to be published is known, and over once it is',
       countersign: async ({ checkpoint }) => checkpoint,
       failed: () => {},
     },
-    undefined,
+    { published: undefined },
   );
   expect(publisher.waitingMs).toBe(0);
   publisher.grown(headOf(3));

@@ -55,7 +55,7 @@ export function headRoutes(parts: Parts): readonly LogRoute[] {
 }
 
 function getCheckpoint(call: Call, log: Log): void {
-  const head = log.published();
+  const head = log.checkpoint();
   let body = checkpoints.get(head);
   if (body === undefined) checkpoints.set(head, (body = tagged(head.checkpoint)));
   sendHead(call, TEXT_TYPE, body);

@@ -11,6 +11,9 @@ import type { AuditReader, TileWanted } from './reader.ts';
 /** Entries read at once: a multiple of a tile, and at most some 64 MiB. */
 const PIECE = 1_024;
 
+/** Heads that are kept for good and held to the entries, from the newest. */
+const KEPT_HEADS = 1_000;
+
 export class StoreReader implements AuditReader {
   readonly hasPartialTiles = false;
   readonly #store: LogStore;
@@ -27,7 +30,9 @@ export class StoreReader implements AuditReader {
 
   async otherHeads(): Promise<readonly Uint8Array[]> {
     const published = await this.#store.readPublished();
-    return published === undefined ? [] : [utf8(published.checkpoint)];
+    const kept = await this.#store.readKept(Number.MAX_SAFE_INTEGER, KEPT_HEADS);
+    const heads = published === undefined ? kept : [published, ...kept];
+    return heads.map(({ checkpoint }) => utf8(checkpoint));
   }
 
   async *entries(begin: LeafIndex, end: TreeSize): AsyncGenerator<readonly Uint8Array[]> {

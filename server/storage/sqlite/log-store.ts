@@ -175,9 +175,18 @@ export class SqliteStore implements LogStore {
   }
 
   async readPublished(size?: TreeSize): Promise<Head | undefined> {
-    return this.#guard(() =>
-      toHead(size === undefined ? this.#read.published.get() : this.#read.publishedAt.get(size)),
-    );
+    return this.#guard(() => {
+      if (size === undefined) return toHead(this.#read.published.get());
+      return toHead(this.#read.keptAt.get(size) ?? this.#read.publishedAt.get(size));
+    });
+  }
+
+  async keep(head: Head): Promise<void> {
+    await this.#writer().keep(this.#path, toRow(head));
+  }
+
+  async readKept(below: number, limit: number): Promise<Head[]> {
+    return this.#guard(() => this.#read.kept.all(below, limit).flatMap((row) => toHead(row) ?? []));
   }
 
   async readFirstPublished(): Promise<Head | undefined> {
@@ -271,6 +280,10 @@ function prepareReads(db: Db) {
     publishedFirst: db.prepare(
       'SELECT size, root, time_ms, checkpoint FROM published ORDER BY size, hour LIMIT 1',
     ),
+    kept: db.prepare(
+      'SELECT size, root, time_ms, checkpoint FROM kept WHERE size < ? ORDER BY size DESC LIMIT ?',
+    ),
+    keptAt: db.prepare('SELECT size, root, time_ms, checkpoint FROM kept WHERE size = ?'),
     publishedAt: db.prepare(
       'SELECT size, root, time_ms, checkpoint FROM published WHERE size = ? ORDER BY hour LIMIT 1',
     ),

@@ -12,7 +12,7 @@ import type { WriterError, WriterReply, WriterRequest } from './writer-worker.ts
 type Writing =
   | { readonly op: 'commit'; readonly path: string; readonly batch: PackedBatch }
   | { readonly op: 'stage'; readonly path: string; readonly stage: PackedStage }
-  | { readonly op: 'publish'; readonly path: string; readonly head: HeadRow }
+  | { readonly op: 'publish' | 'keep'; readonly path: string; readonly head: HeadRow }
   | { readonly op: 'tree-head'; readonly path: string; readonly head: TreeHeadRow };
 
 type Work = Writing | { readonly op: 'open' | 'close'; readonly path: string };
@@ -135,6 +135,10 @@ export class WriterPool {
 
   publish(path: string, head: HeadRow): Promise<void> {
     return this.#of(path).write({ op: 'publish', path, head }, []);
+  }
+
+  keep(path: string, head: HeadRow): Promise<void> {
+    return this.#of(path).write({ op: 'keep', path, head }, []);
   }
 
   keepTreeHead(path: string, head: TreeHeadRow): Promise<void> {

@@ -27,7 +27,12 @@ export type WriterRequest =
       readonly path: string;
       readonly stage: PackedStage;
     }
-  | { readonly id: number; readonly op: 'publish'; readonly path: string; readonly head: HeadRow }
+  | {
+      readonly id: number;
+      readonly op: 'publish' | 'keep';
+      readonly path: string;
+      readonly head: HeadRow;
+    }
   | {
       readonly id: number;
       readonly op: 'tree-head';
@@ -59,6 +64,7 @@ function perform(request: WriterRequest): void {
   if (request.op === 'commit') writer.commit(request.batch);
   else if (request.op === 'stage') writer.stage(request.stage);
   else if (request.op === 'publish') writer.publish(request.head);
+  else if (request.op === 'keep') writer.keep(request.head);
   else if (request.op === 'tree-head') writer.keepTreeHead(request.head);
   else {
     writer.close();

@@ -3,7 +3,7 @@
  * transaction is one fsync.
  */
 import { SteleError } from '../../core/errors.ts';
-import { type SeqRange, treeHeadGoesBack, type Usage } from '../store.ts';
+import { otherHeadKept, type SeqRange, treeHeadGoesBack, type Usage } from '../store.ts';
 import type { Chunk } from './chunk.ts';
 import { type Db, openForWriting } from './database.ts';
 
@@ -59,6 +59,7 @@ export class LogWriter {
   readonly #commit: (batch: PackedBatch) => void;
   readonly #stage: (stage: PackedStage) => void;
   readonly #publish: (head: HeadRow) => void;
+  readonly #keep: (head: HeadRow) => void;
   readonly #keepTreeHead: (head: TreeHeadRow) => void;
 
   constructor(path: string) {
@@ -66,6 +67,7 @@ export class LogWriter {
     this.#commit = prepareCommit(this.#db);
     this.#stage = prepareStage(this.#db);
     this.#publish = preparePublish(this.#db);
+    this.#keep = prepareKeep(this.#db);
     this.#keepTreeHead = prepareTreeHead(this.#db);
   }
 
@@ -80,6 +82,11 @@ export class LogWriter {
 
   publish(head: HeadRow): void {
     this.#publish(head);
+  }
+
+  /** `conflict` where another head of this size is kept. */
+  keep(head: HeadRow): void {
+    this.#keep(head);
   }
 
   /** `conflict` unless it is later than the one of the same log ID. */
@@ -241,6 +248,17 @@ function preparePublish(db: Db): (head: HeadRow) => void {
   return (head) => {
     const hour = Math.floor(head.timeMs / 3_600_000);
     upsert.run(hour, head.size, head.root, head.timeMs, head.checkpoint);
+  };
+}
+
+/** Of a head that is kept already its note alone changes: lines were added to it. */
+function prepareKeep(db: Db): (head: HeadRow) => void {
+  const upsert = db.prepare(
+    `INSERT INTO kept (size, root, time_ms, checkpoint) VALUES (@size, @root, @timeMs, @checkpoint)
+     ON CONFLICT (size) DO UPDATE SET checkpoint = excluded.checkpoint WHERE excluded.root = kept.root`,
+  );
+  return (head) => {
+    if (upsert.run(head).changes === 0) throw otherHeadKept(head.size);
   };
 }
 
