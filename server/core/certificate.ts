@@ -9,9 +9,9 @@
  *
  * [RFC 5280 §4.1]
  */
-import { parseUtf8 } from './bytes.ts';
 import { DerReader } from './der.ts';
-import { malformed, shown } from './errors.ts';
+import { readTime } from './der-time.ts';
+import { malformed } from './errors.ts';
 
 export interface CertifiedKey {
   readonly spki: Uint8Array;
@@ -40,8 +40,8 @@ export function readCertificate(der: Uint8Array): CertifiedKey {
   tbs.content('sequence');
   tbs.content('sequence');
   const validity = tbs.inside('sequence');
-  const notBeforeMs = readTime(validity);
-  const notAfterMs = readTime(validity);
+  const notBeforeMs = readTime(validity, WHAT);
+  const notAfterMs = readTime(validity, WHAT);
   validity.end();
   if (notAfterMs < notBeforeMs) throw malformed(WHAT, 'it ends before it begins');
   tbs.content('sequence');
@@ -51,21 +51,4 @@ export function readCertificate(der: Uint8Array): CertifiedKey {
     notBeforeMs,
     notAfterMs: notAfterMs === NO_END_MS ? undefined : notAfterMs,
   };
-}
-
-const TIME = /^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/;
-
-/** [RFC 5280 §4.1.2.5.1] years of two digits are 1950 to 2049; both forms have seconds, and UTC. */
-function readTime(reader: DerReader): number {
-  const isShort = reader.isNext('utcTime');
-  const text = parseUtf8(reader.content(isShort ? 'utcTime' : 'generalizedTime'), WHAT);
-  const full = isShort ? `${text < '5' ? '20' : '19'}${text}` : text;
-  const [, year, month, day, hour, minute, second] = TIME.exec(full) ?? [];
-  const iso = `${year}-${month}-${day}T${hour}:${minute}:${second}.000Z`;
-  const ms = Date.parse(iso);
-  // A day that there is not becomes another one, or none.
-  if (Number.isNaN(ms) || new Date(ms).toISOString() !== iso) {
-    throw malformed(WHAT, `${shown(text)} is not a time in UTC with seconds`);
-  }
-  return ms;
 }

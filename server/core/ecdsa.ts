@@ -3,24 +3,27 @@
  *
  * A signature is DER, in its one spelling: SEQUENCE of two INTEGERs, each positive, minimal and below
  * the group order, and nothing after it. Either s is accepted, since honest signers (OpenSSL, WebCrypto,
- * key services) make both; that is why a signature never identifies anything here. P-256 goes with
- * SHA-256 and P-384 with SHA-384.
+ * key services) make both; that is why a signature never identifies anything here. Under an entry P-256
+ * goes with SHA-256 and P-384 with SHA-384; certificates say which hash they have, and there is P-521 too.
  *
  * [RFC 3279 §2.2.3] Ecdsa-Sig-Value. [SEC 1 §4.1.4] verification.
  */
-import { p256, p384 } from '@noble/curves/nist.js';
-import { concat, toHex } from './bytes.ts';
+import { p256, p384, p521 } from '@noble/curves/nist.js';
+import { sha384 } from '@noble/hashes/sha2.js';
+import { concat, sha256, toHex } from './bytes.ts';
 import { malformed, unverified } from './errors.ts';
 
 export type EcdsaAlgorithm = 'ecdsa-p256' | 'ecdsa-p384';
+export type EcdsaCurve = EcdsaAlgorithm | 'ecdsa-p521';
 
 const CURVES = {
   'ecdsa-p256': { curve: p256, width: 32 },
   'ecdsa-p384': { curve: p384, width: 48 },
-} as const satisfies Record<EcdsaAlgorithm, { curve: typeof p256; width: number }>;
+  'ecdsa-p521': { curve: p521, width: 66 },
+} as const satisfies Record<EcdsaCurve, { curve: typeof p256; width: number }>;
 
 /** Checks an uncompressed point (0x04 ‖ x ‖ y); throws `malformed`. The groups have no cofactor. */
-export function checkEcdsaPoint(alg: EcdsaAlgorithm, point: Uint8Array): void {
+export function checkEcdsaPoint(alg: EcdsaCurve, point: Uint8Array): void {
   try {
     CURVES[alg].curve.Point.fromBytes(point).assertValidity();
   } catch (cause) {
@@ -29,17 +32,26 @@ export function checkEcdsaPoint(alg: EcdsaAlgorithm, point: Uint8Array): void {
 }
 
 /** Reads a DER signature into r ‖ s, each as wide as the curve's field; throws `unverified`. */
-export function parseEcdsaSignature(alg: EcdsaAlgorithm, signature: Uint8Array): Uint8Array {
+export function parseEcdsaSignature(alg: EcdsaCurve, signature: Uint8Array): Uint8Array {
   const { curve, width } = CURVES[alg];
-  // Two INTEGERs of at most width + 1 bytes stay below 128 in all, so every length is one byte.
-  if (signature.length < 8 || signature.length > 6 + 2 * (width + 1)) {
-    throw notDer(alg, `${signature.length} bytes where 8 to ${6 + 2 * (width + 1)} are possible`);
+  const integersMax = 2 * (2 + width + 1);
+  const max = integersMax + (integersMax < 0x80 ? 2 : 3);
+  if (signature.length < 8 || signature.length > max) {
+    throw notDer(alg, `${signature.length} bytes where 8 to ${max} are possible`);
   }
-  if (signature[0] !== 0x30 || signature[1] !== signature.length - 2) {
+  // Only two INTEGERs of P-521 may need a length of two bytes; their own lengths are always one.
+  const begin = signature.length < 0x82 ? 2 : 3;
+  const isLong = begin === 3;
+  const length = signature.length - begin;
+  if (
+    signature[0] !== 0x30 ||
+    signature[begin - 1] !== length ||
+    (isLong && signature[1] !== 0x81)
+  ) {
     throw notDer(alg, 'not one SEQUENCE that ends where the signature ends');
   }
-  const rEnd = 4 + (signature[3] ?? 0);
-  const r = parseInteger(alg, signature.subarray(2, rEnd));
+  const rEnd = begin + 2 + (signature[begin + 1] ?? 0);
+  const r = parseInteger(alg, signature.subarray(begin, rEnd));
   const s = parseInteger(alg, signature.subarray(rEnd));
   const order = curve.Point.CURVE().n;
   for (const part of [r, s]) {
@@ -58,16 +70,27 @@ export function checkEcdsa(
   message: Uint8Array,
   signature: Uint8Array,
 ): void {
+  const digest = alg === 'ecdsa-p256' ? sha256(message) : sha384(message);
+  checkEcdsaDigest(alg, point, digest, signature);
+}
+
+/** The same of a message that is hashed already. */
+export function checkEcdsaDigest(
+  alg: EcdsaCurve,
+  point: Uint8Array,
+  digest: Uint8Array,
+  signature: Uint8Array,
+): void {
   const compact = parseEcdsaSignature(alg, signature);
   // Noble's default is lowS: true, which refuses about half of all honest signatures.
-  const options = { lowS: false, prehash: true, format: 'compact' } as const;
-  if (!CURVES[alg].curve.verify(compact, message, point, options)) {
+  const options = { lowS: false, prehash: false, format: 'compact' } as const;
+  if (!CURVES[alg].curve.verify(compact, digest, point, options)) {
     throw unverified(`${alg} signature`, 'does not fit the message and key');
   }
 }
 
 /** The bytes of one positive INTEGER that is all of `der`, without its sign byte. */
-function parseInteger(alg: EcdsaAlgorithm, der: Uint8Array): Uint8Array {
+function parseInteger(alg: EcdsaCurve, der: Uint8Array): Uint8Array {
   const [tag, length, first = 0, second = 0] = der;
   if (tag !== 0x02 || length !== der.length - 2 || length === 0) {
     throw notDer(alg, 'not a SEQUENCE of two INTEGERs');
@@ -77,7 +100,7 @@ function parseInteger(alg: EcdsaAlgorithm, der: Uint8Array): Uint8Array {
   return first === 0 ? der.subarray(3) : der.subarray(2);
 }
 
-function notDer(alg: EcdsaAlgorithm, rule: string) {
+function notDer(alg: EcdsaCurve, rule: string) {
   return unverified(`${alg} signature`, `not DER: ${rule}`);
 }
 

@@ -65,6 +65,17 @@ export function unverified(what: string, rule: string, options: ErrorOptions = {
   return new SteleError('unverified', `${what}: ${rule}`, options);
 }
 
+/**
+ * What is said is by nobody whom the reader's trust file knows, so that none of it counts. It may be right
+ * for a reader with another trust file, which is why it is told apart from what is wrong.
+ */
+export class NoTrust extends SteleError {
+  constructor(what: string, rule: string, options: ErrorOptions = {}) {
+    super('unverified', `${what}: ${rule}`, options);
+    this.name = 'NoTrust';
+  }
+}
+
 /** Whether `error` is an expected outcome of the given code. */
 export function hasCode(error: unknown, code: Code): error is SteleError {
   return error instanceof SteleError && error.code === code;

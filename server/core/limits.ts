@@ -78,3 +78,9 @@ export const TILE_WIDTH = 256;
 
 /** Binary levels that one tile level spans: log2 of its width. */
 export const TILE_HEIGHT = 8;
+
+/** Bytes of a time-stamping authority's answer: 2,000 to 7,000 with the certificates, in practice. */
+export const TIMESTAMP_BYTES_MAX = 65_536;
+
+/** Certificates in a time stamp, or named in it: a path has three or four, and some carry two paths. */
+export const TIMESTAMP_CERTIFICATES_MAX = 16;

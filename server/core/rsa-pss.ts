@@ -20,6 +20,8 @@ const HEAD = parseHex('30820000300d06092a864886f70d01010105000382000000308200000
 /** After it: the exponent, INTEGER 65537. */
 const TAIL = parseHex('0203010001', 'RSA SPKI');
 
+const WHAT = 'rsa-pss key';
+
 const scheme = PSS(sha256, mgf1(sha256), RSA_SALT_BYTES);
 
 /**
@@ -27,8 +29,10 @@ const scheme = PSS(sha256, mgf1(sha256), RSA_SALT_BYTES);
  * rsaEncryption key that the rules above allow. The OID id-RSASSA-PSS is not accepted: its optional
  * parameters give one key many spellings, and key services export rsaEncryption.
  */
-export function parseRsaSpki(spki: Uint8Array): { readonly n: bigint; readonly bytes: number } {
-  const what = 'rsa-pss key';
+export function parseRsaSpki(
+  spki: Uint8Array,
+  what = WHAT,
+): { readonly n: bigint; readonly bytes: number } {
   // All lengths have two bytes for these sizes, so the spelling follows from the modulus' length.
   const length = spki.length - HEAD.length - 2 - TAIL.length;
   if (length < 257 || length > 513) {
@@ -45,13 +49,12 @@ export function parseRsaSpki(spki: Uint8Array): { readonly n: bigint; readonly b
     throw malformed(what, 'the modulus is negative or not minimal');
   }
   const n = BigInt(`0x${toHex(integer)}`);
-  checkRsaNumbers(n, 65_537n);
+  checkRsaNumbers(n, 65_537n, what);
   return { n, bytes: Math.ceil(n.toString(2).length / 8) };
 }
 
 /** Checks the rules that are about the numbers; throws `malformed` with the number that breaks one. */
-export function checkRsaNumbers(n: bigint, e: bigint): void {
-  const what = 'rsa-pss key';
+export function checkRsaNumbers(n: bigint, e: bigint, what = WHAT): void {
   const bits = n.toString(2).length;
   if (bits < 2048 || bits > 4096) {
     throw malformed(what, `a modulus of ${bits} bits where 2048 to 4096 are allowed`);

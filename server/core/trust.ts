@@ -31,6 +31,7 @@ import {
   type Shaped,
   text,
 } from './schema.ts';
+import { parseTsaRoots, type TimestampAuthority } from './timestamp/authority.ts';
 import { parseVerifierKey, type VerifierKey } from './verifier-key.ts';
 
 export interface TrustedKey {
@@ -60,7 +61,10 @@ export interface Trust {
   /** Sigstore's trusted_root.json. */
   readonly trustedRoot?: JsonObject;
   /** Roots of time-stamping authorities, PEM. */
-  readonly tsaRoots?: readonly string[];
+  readonly tsaRoots?: {
+    readonly texts: readonly string[];
+    readonly authorities: readonly TimestampAuthority[];
+  };
 }
 
 /** Bytes of a trust file: a policy of 256 post-quantum keys, and as many logs. */
@@ -119,7 +123,7 @@ export function parseTrust(bytes: Uint8Array): Trust {
     logs: file.logs.map(parseLog),
     ...(file.policy === undefined ? {} : { policy: policyOf(utf8(file.policy)) }),
     ...(file.trusted_root === undefined ? {} : { trustedRoot: file.trusted_root }),
-    ...(file.tsa_roots === undefined ? {} : { tsaRoots: file.tsa_roots }),
+    ...(file.tsa_roots === undefined ? {} : { tsaRoots: tsaRootsOf(file.tsa_roots) }),
   };
   const origins = trust.logs.map((log) => log.origin);
   const again = origins.find((origin, i) => origins.indexOf(origin) !== i);
@@ -147,7 +151,7 @@ export function formatTrust(trust: Trust): string {
       ? {}
       : { policy: parseUtf8(trust.policy.bytes, `${WHAT}: policy`) }),
     ...(trust.trustedRoot === undefined ? {} : { trusted_root: trust.trustedRoot }),
-    ...(trust.tsaRoots === undefined ? {} : { tsa_roots: trust.tsaRoots }),
+    ...(trust.tsaRoots === undefined ? {} : { tsa_roots: trust.tsaRoots.texts }),
   };
   return `${JSON.stringify(file, null, 2)}\n`;
 }
@@ -187,6 +191,11 @@ function trustOfPolicy(bytes: Uint8Array): Trust {
   }
   const logs = [...keys].map(([origin, ofLog]) => ({ origin, keys: ofLog, gateways: [] }));
   return { logs, policy };
+}
+
+function tsaRootsOf(texts: readonly string[]): NonNullable<Trust['tsaRoots']> {
+  const authorities = texts.map((pem, i) => parseTsaRoots(pem, `${WHAT}: tsa_roots.[${i}]`));
+  return { texts, authorities };
 }
 
 function policyOf(bytes: Uint8Array): { readonly bytes: Uint8Array; readonly parsed: Policy } {

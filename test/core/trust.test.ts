@@ -5,12 +5,15 @@ import { makeVerifierKey, NOTE_COSIGNATURE } from '../../server/core/note.ts';
 import { formatTrust, parseTrust } from '../../server/core/trust.ts';
 import { MadeLog, makeKey } from '../verify/make.ts';
 import { codeOf } from './codes.ts';
+import { makeCertificate, pemOf } from './made-tsa.ts';
 import { expectOneSpelling } from './near-miss.ts';
 
 const log = new MadeLog({ gateways: ['ed25519', 'rsa-pss'] });
 const other = new MadeLog({ origin: 'example.org/logs/other' });
 const witness = makeVerifierKey('w.example', NOTE_COSIGNATURE, rawEd25519(makeKey().publicKey));
 const policy = `log ${log.identityKey.text}\nwitness w ${witness.text}\nquorum w\n`;
+
+const tsaRoot = makeCertificate({ name: 'tsa', isAuthority: true });
 
 const [gateway] = log.gateways;
 const file = {
@@ -29,7 +32,7 @@ const file = {
   ],
   policy,
   trusted_root: { mediaType: 'x' },
-  tsa_roots: ['-----BEGIN CERTIFICATE-----'],
+  tsa_roots: [pemOf(tsaRoot), pemOf(tsaRoot, makeCertificate({ by: tsaRoot }))],
 };
 const json = (value: unknown) => utf8(JSON.stringify(value));
 
@@ -39,6 +42,8 @@ describe('a trust file', () => {
     expect(trust.logs.map(({ origin }) => origin)).toEqual([log.origin, other.origin]);
     expect(trust.logs[0]?.keys.map(({ untilSize }) => untilSize)).toEqual([9, undefined]);
     expect(trust.policy?.parsed.quorum).toBe('w');
+    const pinned = trust.tsaRoots?.authorities.map((authority) => authority.pinned.length);
+    expect(pinned).toEqual([1, 2]);
     expect(JSON.parse(formatTrust(trust))).toEqual(file);
     expect(parseTrust(utf8(formatTrust(trust)))).toEqual(trust);
   });
@@ -103,6 +108,21 @@ describe('a trust file', () => {
     ['no logs', { format: 'stele.trust/1' }],
   ])('is malformed with %s', (_, value) => {
     expect(codeOf(() => parseTrust(json(value)))).toBe('malformed');
+  });
+
+  it('says which of its tsa_roots cannot be read, and why', () => {
+    const pem = pemOf(tsaRoot);
+    for (const [text, reason] of [
+      ['-----BEGIN CERTIFICATE-----', 'not certificates in PEM, each from its BEGIN to its END'],
+      [pem.replace('MII', 'MII='), 'characters that are not canonical base64'],
+      [pem.replaceAll('CERTIFICATE', 'PUBLIC KEY'), 'a PUBLIC KEY where certificates are needed'],
+      [`${pem}-----BEGIN EC PRIVATE KEY-----`, 'it has a private key in it'],
+    ] as const) {
+      const action = () => parseTrust(json({ ...file, tsa_roots: [pem, text] }));
+      expect(codeOf(action)).toBe('malformed');
+      expect(action).toThrow(`trust file: tsa_roots.[1]: `);
+      expect(action).toThrow(reason);
+    }
   });
 
   it('has an upper bound', () => {

@@ -4,6 +4,7 @@ import { gzipSync } from 'node:zlib';
 import { beforeAll, expect, it } from 'vitest';
 import { formatRecord } from '../../server/core/record.ts';
 import { formatTrust } from '../../server/core/trust.ts';
+import { makeCertificate, makeResponse, pemOf } from '../core/made-tsa.ts';
 import { type Bundle, bundleVerifier } from './bundle.ts';
 import { heartbeatRecord, MadeLog } from './make.ts';
 
@@ -44,4 +45,27 @@ it('runs where there is nothing but the language and text encodings', () => {
     );
   expect(holds('receipt')).toBe(true);
   expect(holds('spoiled')).toBe(false);
+});
+
+it('judges a time stamp there, by every kind of signature', () => {
+  for (const kind of ['p256', 'p384', 'p521', 'rsa', 'ed25519'] as const) {
+    const root = makeCertificate({ kind, isAuthority: true });
+    const signer = makeCertificate({ kind, by: root });
+    const message = Uint8Array.of(1, 2, 3);
+    const response = makeResponse({ signer, message, time: '20261121032522.5Z' });
+    const page = createContext({ TextEncoder, TextDecoder, message, response, pem: pemOf(root) });
+    runInContext(bundle.code, page);
+    const timeOf = (bytes: string) =>
+      runInContext(
+        `checkTimestamp({
+          message: new Uint8Array(message),
+          response: new Uint8Array(${bytes}),
+          authorities: [parseTsaRoots(pem, 'roots')],
+        }).timeMs`,
+        page,
+        { timeout: 30_000 },
+      );
+    expect(timeOf('response')).toBe(Date.UTC(2026, 10, 21, 3, 25, 22, 500));
+    expect(() => timeOf('response.with(-1, response.at(-1) ^ 1)')).toThrow('signature');
+  }
 });

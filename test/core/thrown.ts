@@ -1,0 +1,9 @@
+/** What an action throws; nothing if it returns. */
+export function thrownBy(action: () => unknown): unknown {
+  try {
+    action();
+    return undefined;
+  } catch (error) {
+    return error;
+  }
+}
