@@ -7,7 +7,7 @@
  * come are known from those of the first.
  */
 import { parseBase64 } from '../core/bytes.ts';
-import { malformed, SteleError, shown } from '../core/errors.ts';
+import { hasCode, malformed, SteleError, shown } from '../core/errors.ts';
 import { parseJson } from '../core/json.ts';
 import type { SignatureCheck } from '../core/signature.ts';
 import { checkOrigin } from '../core/tree-head.ts';
@@ -61,14 +61,28 @@ export class Series {
 
   /** The log of this origin; `not_found` if the server shows none. */
   async log(origin: string): Promise<LogClient> {
-    const known = this.#names.get(origin);
-    if (known !== undefined) return this.named(known);
+    const name = this.#names.get(origin) ?? (await this.#find(origin));
+    return this.named(this.#keep(origin, name));
+  }
+
+  /** Origins end with the log's name, where nobody made them otherwise; and a server tells which logs it has. */
+  async #find(origin: string): Promise<string> {
+    const guess = /\/logs\/([a-z0-9][a-z0-9-]{0,62})$/.exec(origin)?.[1];
+    if (guess !== undefined && (await this.#isCalled(guess, origin))) return guess;
     const { server, trust: _, check: __, ...transport } = this.#options;
     const logs = await new InstanceClient({ ...transport, base: server }).visibleLogs();
     const found = logs.find((log) => log.origin === origin);
-    const name = found && this.#keep(origin, text(found, 'name'));
-    if (name !== undefined) return this.named(name);
+    if (found !== undefined) return text(found, 'name');
     throw new SteleError('not_found', `there is no log of origin ${shown(origin)} at ${server}`);
+  }
+
+  async #isCalled(name: string, origin: string): Promise<boolean> {
+    try {
+      return (await this.named(name).head()).origin === origin;
+    } catch (error) {
+      if (hasCode(error, 'not_found')) return false;
+      throw error;
+    }
   }
 
   /**

@@ -20,7 +20,7 @@ interface Found {
   readonly digest: string;
 }
 
-test('a roll under load, and a kill behind it', async () => {
+test('a roll under load, and a kill behind it', { timeout: 240_000 }, async () => {
   const provider = await startReplay({
     exchanges: [
       {

@@ -275,7 +275,9 @@ describe('crash', () => {
     return disk.steps.length;
   }
 
-  test('at every step of a roll leaves every call on record once, in one chain', async () => {
+  test('at every step of a roll leaves every call on record once, in one chain', {
+    timeout: 240_000,
+  }, async () => {
     const count = await steps();
     expect(count).toBeGreaterThan(25);
     const provider = await chatProvider();

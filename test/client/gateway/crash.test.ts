@@ -28,6 +28,9 @@ import {
 
 beforeAll(() => useNativePrimitives());
 
+/** A life for each step, or a process for each kill: on a busy machine that takes a while. */
+const LONG_MS = 240_000;
+
 const CHILD = fileURLToPath(new URL('child.ts', import.meta.url));
 
 const never = new Promise<never>(() => {});
@@ -105,7 +108,9 @@ async function live(served: Served, name: string, state: MemoryState, mortal: Mo
   return { given, answered };
 }
 
-test('at any step, leaves each statement on record once, in one chain', async () => {
+test('at any step, leaves each statement on record once, in one chain', {
+  timeout: LONG_MS,
+}, async () => {
   const served = await start();
   const { instance } = served;
   let steps = 0;
@@ -148,7 +153,9 @@ test('at any step, leaves each statement on record once, in one chain', async ()
   expect(resent).toBeGreaterThan(20);
 });
 
-test('kill -9 in the middle of a window, again and again, loses nothing and forks nothing', async () => {
+test('kill -9 in the middle of a window, again and again, loses nothing and forks nothing', {
+  timeout: LONG_MS,
+}, async () => {
   const served = await start();
   const { instance, log, server, token, trust } = served;
   const folder = temporaryFolder();

@@ -122,6 +122,23 @@ describe('the answer to a batch', () => {
   });
 });
 
+test('a head beyond the size that a key is good for is not believed', async () => {
+  const { size } = await served.client.head();
+  const [log] = served.trust.logs;
+  const keys = log!.keys.map(({ key }) => ({ key, untilSize: size + 1 }));
+  const trust = { ...served.trust, logs: [{ ...log!, keys }] };
+  const { gateway, troubles } = await makeGateway({ ...to(served), trust });
+  await gateway.submit(annotation());
+  const late = gateway.submit(annotation()).catch((error: Error) => error);
+  await expect.poll(() => troubles.length, { timeout: 30_000 }).toBeGreaterThan(1);
+  expect(troubles[0]).toMatchObject({
+    name: 'BadAnswer',
+    message: expect.stringContaining(`good up to size ${size + 1}`),
+  });
+  await gateway.close({ ms: 0 });
+  expect(String(await late)).toContain('it is signed');
+});
+
 test('the receipt that is put together for a batch is held to what it is made of', async () => {
   let isLying = true;
   const fetch = lying(({ path, bytes }) => {

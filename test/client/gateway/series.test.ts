@@ -45,7 +45,9 @@ async function trustAlong(
 }
 
 describe('a roll under load', () => {
-  test('keeps every statement of several gateways once, in one chain, and proven', async () => {
+  test('keeps every statement of several gateways once, in one chain, and proven', {
+    timeout: 240_000,
+  }, async () => {
     const served = await start();
     const { instance, log } = served;
     // A token for the first log, which may submit and nothing else.
