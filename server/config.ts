@@ -274,6 +274,12 @@ export const SETTINGS = {
     'When every log is given another anchor key; the one before ends a day later. "0 3 1 * *" is the\nfirst of each month.',
     'change what proofs in public logs are signed with',
   ),
+  'rotation.gateways': setting(
+    cron,
+    '',
+    'When the server gives itself other keys for access records and, beside a proxy, for the proxy’s; those\nbefore are revoked a day later.',
+    'change what signs the server’s own records',
+  ),
   'retire.cooling_days': setting(
     whole(0, 3_650, 'days'),
     7,
@@ -413,7 +419,11 @@ export interface Config {
     readonly tsa: readonly TsaTarget[];
   };
   /** Without a schedule no key is changed by itself. */
-  readonly rotation: { readonly overlapMs: number; readonly anchor: string | undefined };
+  readonly rotation: {
+    readonly overlapMs: number;
+    readonly anchor: string | undefined;
+    readonly gateways: string | undefined;
+  };
   readonly coolingMs: number;
   /** Without a schedule nothing is checked by itself. */
   readonly check: { readonly schedule: string | undefined; readonly bytesPerSecond: number };
@@ -563,6 +573,7 @@ function build(
     rotation: {
       overlapMs: need(values['rotation.overlap_days']) * DAY_MS,
       anchor: values['rotation.anchor'] || undefined,
+      gateways: values['rotation.gateways'] || undefined,
     },
     coolingMs: need(values['retire.cooling_days']) * DAY_MS,
     limits: {

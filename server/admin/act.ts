@@ -9,6 +9,7 @@ import type { JsonObject } from '../core/json.ts';
 import type { Clock } from '../log/clock.ts';
 import type { KeyChanges } from '../log/key-changes.ts';
 import type { Logs } from '../log/logs.ts';
+import type { OwnGateways } from '../log/own-gateways.ts';
 import type { Possession } from '../log/possession.ts';
 import type { Actor } from './actor.ts';
 import type { TokenBook } from './tokens.ts';
@@ -21,6 +22,7 @@ export interface World {
   /** Whether whoever has no files must prove that a key he registers is at hand. */
   readonly requirePossession: boolean;
   readonly keyChanges: KeyChanges;
+  readonly ownGateways: OwnGateways;
   readonly clock: Clock;
   readonly random: (bytes: number) => Uint8Array;
 }

@@ -1,7 +1,7 @@
 /** Every act of administration there is, by its name. */
 import type { Act } from './act.ts';
 import { registerGateway, revokeGateway } from './gateways.ts';
-import { retireLogKey, rotateLogKey } from './log-keys.ts';
+import { retireLogKey, rotateLogKey, rotateOwnKey } from './log-keys.ts';
 import { changeLog, createLog, freezeLog, retireLog, rollLog, unretireLog } from './logs.ts';
 import { createToken, revokeToken } from './tokens.ts';
 
@@ -14,6 +14,7 @@ const ALL = [
   unretireLog,
   rotateLogKey,
   retireLogKey,
+  rotateOwnKey,
   registerGateway,
   revokeGateway,
   createToken,

@@ -1,6 +1,7 @@
-/** Acts on the keys of a log itself: another one is announced, and an old one ends. */
+/** Acts on the keys of a log itself, and on those of the server: another one comes, and an old one ends. */
 import * as v from 'valibot';
 import { ADMIN_LOG, boundName, isAdminLog } from '../log/names.ts';
+import { OWN_PURPOSES } from '../log/own-gateways.ts';
 import { ROTATED } from '../log/rotation.ts';
 import type { Act } from './act.ts';
 import { closed } from './wanted.ts';
@@ -37,6 +38,17 @@ const EndedLogKey = closed({
   compromised: Compromised,
 });
 
+const NewOwnKey = closed({
+  purpose: v.picklist(OWN_PURPOSES),
+  compromised: v.exactOptional(
+    v.pipe(
+      v.boolean(),
+      v.description('Others may have the key that there is: it is revoked at once.'),
+    ),
+  ),
+});
+
+type NewOwnKey = v.InferOutput<typeof NewOwnKey>;
 type NewLogKey = v.InferOutput<typeof NewLogKey>;
 type EndedLogKey = v.InferOutput<typeof EndedLogKey>;
 
@@ -54,6 +66,14 @@ export const retireLogKey: Act<EndedLogKey, EndedLogKey> = {
   isOfAnyLog: true,
   plan: (_world, { log, wanted }) => ({ args: wanted, takesTwo: true, scope: scopeOf(log) }),
   perform: ({ keyChanges }, name, wanted) => keyChanges.retire(name, wanted),
+};
+
+/** Of the server itself: the key of access records, or of the proxy beside the logs. */
+export const rotateOwnKey: Act<NewOwnKey, NewOwnKey> = {
+  name: 'gateway.rotate',
+  wanted: NewOwnKey,
+  plan: (_world, { wanted }) => ({ args: wanted, takesTwo: true, scope: ['*'] }),
+  perform: ({ ownGateways }, _, wanted) => ownGateways.rotate(wanted),
 };
 
 /** Whoever approves it is bound to the log that an access log is beside. */

@@ -55,6 +55,11 @@ export interface EndedLogKey {
   readonly compromised?: boolean;
 }
 
+export interface NewOwnKey {
+  readonly purpose: 'access' | 'proxy';
+  readonly compromised?: boolean;
+}
+
 export interface NewToken {
   readonly holder: string;
   readonly roles: readonly string[];
@@ -102,6 +107,8 @@ export interface Administration {
   /** Announces another key of the log itself; the answer says what becomes of those before it. */
   rotateKey(log: string, key: NewLogKey): Promise<JsonObject>;
   retireKey(log: string, key: EndedLogKey): Promise<JsonObject>;
+  /** Gives the server itself another key: of access records, or of the proxy beside the logs. */
+  rotateOwnKey(key: NewOwnKey): Promise<JsonObject>;
   createToken(token: NewToken): Promise<JsonObject>;
   listTokens(): Promise<readonly JsonObject[]>;
   revokeToken(id: string): Promise<JsonObject>;
@@ -180,6 +187,10 @@ export class InstanceClient implements Administration {
 
   async retireKey(log: string, key: EndedLogKey): Promise<JsonObject> {
     return this.#send(`/v1/admin/logs/${segment(log)}/keys/retire`, { ...key });
+  }
+
+  async rotateOwnKey(key: NewOwnKey): Promise<JsonObject> {
+    return this.#send('/v1/admin/keys/rotate', { ...key });
   }
 
   async createToken(token: NewToken): Promise<JsonObject> {

@@ -10,6 +10,7 @@ import type { Clock } from '../log/clock.ts';
 import { ClockWatch } from '../log/clock-watch.ts';
 import type { KeyChanges } from '../log/key-changes.ts';
 import type { Logs } from '../log/logs.ts';
+import type { OwnGateways } from '../log/own-gateways.ts';
 import { Possession } from '../log/possession.ts';
 import type { InstanceStore } from '../storage/instance.ts';
 import type { Vault } from '../vault/vault.ts';
@@ -30,6 +31,7 @@ export interface AppDeps {
   readonly vaults: (name: string) => Promise<Vault>;
   readonly instance: InstanceStore;
   readonly keyChanges: KeyChanges;
+  readonly ownGateways: OwnGateways;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly version: string;
@@ -110,7 +112,7 @@ export function createApp(deps: AppDeps): Koa {
 }
 
 function administratorOf(
-  { logs, instance, keyChanges, clock, logger, random = randomBytes }: AppDeps,
+  { logs, instance, keyChanges, ownGateways, clock, logger, random = randomBytes }: AppDeps,
   { requirePossession, twoPersons }: HttpSettings,
   tokens: Tokens,
 ): Administrator {
@@ -122,6 +124,7 @@ function administratorOf(
     requirePossession,
     twoPersons,
     keyChanges,
+    ownGateways,
     clock,
     random,
     warn: (message, error) => logger.error({ err: error }, message),

@@ -13,8 +13,8 @@ import type { TilePath } from '../core/tile.ts';
 import type { Cosignature } from '../core/tlog-witness.ts';
 import { Tree } from '../core/tree.ts';
 import { type Hash, type LeafIndex, leafIndex, type TreeSize, treeSize } from '../core/units.ts';
+import type { GatewayKeys } from '../keys/gateway-keys.ts';
 import type { HeadRoot } from '../keys/log-keys.ts';
-import type { Signer } from '../keys/signer.ts';
 import type { Visibility } from '../storage/instance.ts';
 import {
   type Head,
@@ -606,9 +606,20 @@ export class Log<C extends StagedContent = StagedContent> {
     return { origin, records: this.#ownRecords, keys: this.#ownKeys, clock };
   }
 
-  /** Appends a record of the server's own, signed by a registered key of its own. */
-  appendOwn(body: OwnBody, source: string, signer: Signer): Promise<Logged> {
-    return this.#ownRecords.gateway(body, source, signer);
+  /** Appends a record of the server's own, signed by its newest key, which is given the source first. */
+  appendOwn(body: OwnBody, source: string, keys: GatewayKeys): Promise<Logged> {
+    return this.#ownRecords.gateway(body, source, keys.newest);
+  }
+
+  /** Gives a source of the server's own to its newest key, unless it has it. */
+  async ownGateway(source: string, { newest }: GatewayKeys): Promise<void> {
+    await this.#ownRecords.give(source, newest.publicKey);
+  }
+
+  /** The key that a source belongs to; nothing before its first record or hand-over. */
+  async ownerOf(source: string): Promise<string | undefined> {
+    const owner = this.#registry.ownerOf(source);
+    return owner ?? (await this.#options.store.readSource(source))?.keyid;
   }
 
   /** Whether a record that is not in the log is on its way into it, whatever happens. */

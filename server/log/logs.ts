@@ -23,6 +23,7 @@ import type { PublicKey } from '../core/keys.ts';
 import { type LogKeyPurpose, logVerifierKey } from '../core/log-key.ts';
 import type { AdminRecord } from '../core/record.ts';
 import { checkOrigin } from '../core/tree-head.ts';
+import type { GatewayKeys } from '../keys/gateway-keys.ts';
 import {
   LogKeyFiles,
   type LogKeyring,
@@ -81,8 +82,8 @@ export interface LogsOptions {
   readonly operator: Signer | undefined;
   /** Where the logs' keys are not files of this folder. */
   readonly keysElsewhere?: KeysElsewhere | undefined;
-  /** The server's own gateway key, which signs access entries. */
-  readonly access: Signer;
+  /** The server's own gateway keys, the newest of which signs access entries. */
+  readonly access: GatewayKeys;
   /** Makes content that was staged for log `name` durable. */
   readonly commitContent: (name: string, contents: readonly StagedContent[]) => Promise<void>;
   readonly checker: SignatureChecker;
@@ -625,7 +626,7 @@ export class Logs {
     if (source === undefined) return;
     const log = await Log.open(await this.#logOptions(row, name));
     try {
-      await log.registerGateway(this.#options.access.publicKey, { source });
+      await log.registerGateway(this.#options.access.newest.publicKey, { source });
     } finally {
       await log.close();
     }
@@ -667,13 +668,12 @@ export class Logs {
   }
 
   async #openKeys(name: string, origin: string, store: LogStore): Promise<OpenedKeys> {
-    const { keysElsewhere, operator, instance, access } = this.#options;
+    const { keysElsewhere, operator, instance } = this.#options;
     const opened =
       keysElsewhere === undefined
         ? { keys: this.#keyFiles(name), operator: ofFiles(operator) }
         : await keysElsewhere.open(name, origin, store);
     instance.claimKey(opened.operator.publicKey.keyid, 'the operator key');
-    instance.claimKey(access.publicKey.keyid, 'the key of access records');
     return { ...opened, keys: this.#claiming(name, opened.keys) };
   }
 

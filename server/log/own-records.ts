@@ -72,11 +72,30 @@ export class OwnRecords {
     return this.#oneAtATime(() => work((body) => this.#controlAt(body)));
   }
 
-  /** Appends a record signed by a registered key of the server's own. */
+  /** Appends a record of the server's own, signed by a key of its own that has the source, or is given it now. */
   gateway(body: OwnBody, source: string, signer: Signer): Promise<Logged> {
-    return this.#oneAtATime(async () =>
-      this.#append(await this.#ports.admit(await this.#make(body, source, signer))),
-    );
+    return this.#oneAtATime(async () => {
+      await this.#give(source, signer.publicKey);
+      return this.#append(await this.#ports.admit(await this.#make(body, source, signer)));
+    });
+  }
+
+  /** Gives a source of the server's own to a key of its own, unless it has it. */
+  give(source: string, key: PublicKey): Promise<void> {
+    return this.#oneAtATime(() => this.#give(source, key));
+  }
+
+  async #give(source: string, key: PublicKey): Promise<void> {
+    this.#checkPurpose(key);
+    const { keyid } = key;
+    const revoked = this.#ports.registry.find(keyid)?.revoked;
+    if (revoked !== undefined) {
+      throw new SteleError(
+        'forbidden',
+        `the server's own key ${keyid} was revoked at entry ${revoked}: give it another ("stele key rotate-own")`,
+      );
+    }
+    await this.#register(key, { source });
   }
 
   /**
@@ -91,14 +110,18 @@ export class OwnRecords {
       throw new SteleError('forbidden', `source ${shown(source)} is the log's own`);
     }
     checkEnd(wanted, this.#ports.clock.now());
-    return this.#oneAtATime(async () => {
-      const done = this.registered(key, wanted);
-      if (done !== undefined) return done;
-      const known = this.#ports.registry.find(key.keyid);
-      const isGood = known !== undefined && known.revoked === undefined;
-      if (isGood && isPeriodOf(known, wanted)) return this.#key('hand-over', key, { source });
-      return this.#key('register', key, wanted);
-    });
+    return this.#oneAtATime(() => this.#register(key, wanted));
+  }
+
+  async #register(key: PublicKey, wanted: Registration): Promise<LeafIndex> {
+    const done = this.registered(key, wanted);
+    if (done !== undefined) return done;
+    const known = this.#ports.registry.find(key.keyid);
+    const isGood = known !== undefined && known.revoked === undefined;
+    if (isGood && isPeriodOf(known, wanted)) {
+      return this.#key('hand-over', key, { source: wanted.source });
+    }
+    return this.#key('register', key, wanted);
   }
 
   /** The entry that registered this key just so; nothing where something is left to be said. */

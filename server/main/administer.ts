@@ -8,7 +8,7 @@ import type { Act } from '../admin/act.ts';
 import type { Actor } from '../admin/actor.ts';
 import { Administrator } from '../admin/administrator.ts';
 import { registerGateway, revokeGateway } from '../admin/gateways.ts';
-import { retireLogKey, rotateLogKey } from '../admin/log-keys.ts';
+import { retireLogKey, rotateLogKey, rotateOwnKey } from '../admin/log-keys.ts';
 import { changeLog, createLog, freezeLog, retireLog, rollLog, unretireLog } from '../admin/logs.ts';
 import { createToken, revokeToken, TokenBook } from '../admin/tokens.ts';
 import { parseWanted } from '../admin/wanted.ts';
@@ -20,6 +20,7 @@ import type {
   NewGateway,
   NewLog,
   NewLogKey,
+  NewOwnKey,
   NewToken,
 } from '../client/instance.ts';
 import { invariant } from '../core/errors.ts';
@@ -33,12 +34,13 @@ export class FileAdministration implements Administration {
   readonly #actor: Actor = { holder: `files: ${userName()}` };
 
   constructor(instance: Instance) {
-    const { logs, store, keyChanges, warn } = instance;
+    const { logs, store, keyChanges, ownGateways, warn } = instance;
     this.#instance = instance;
     this.#administrator = new Administrator({
       logs,
       store,
       keyChanges,
+      ownGateways,
       tokens: new TokenBook(store),
       possession: new Possession({ clock: systemClock, random: randomBytes }),
       // Who has the files has the operator's key: there is nothing to prove, and nobody else to ask.
@@ -104,6 +106,10 @@ export class FileAdministration implements Administration {
 
   retireKey(name: string, wanted: EndedLogKey): Promise<JsonObject> {
     return this.#act(retireLogKey, name, wanted);
+  }
+
+  rotateOwnKey(wanted: NewOwnKey): Promise<JsonObject> {
+    return this.#act(rotateOwnKey, '', wanted);
   }
 
   createToken(wanted: NewToken): Promise<JsonObject> {

@@ -10,6 +10,7 @@ import { Journal } from '../admin/journal.ts';
 import { checkRestored } from '../backup/restore.ts';
 import type { Config } from '../config.ts';
 import { SteleError } from '../core/errors.ts';
+import { GatewayKeyFiles, hasGatewayKey } from '../keys/gateway-keys.ts';
 import {
   findKeyFile,
   type KeySecrets,
@@ -26,6 +27,7 @@ import { acceptPlace, checkPlace, lockFolder, placeOf } from '../log/guard.ts';
 import { KeyChanges } from '../log/key-changes.ts';
 import { Logs } from '../log/logs.ts';
 import { isAdminLog } from '../log/names.ts';
+import { OwnGateways } from '../log/own-gateways.ts';
 import { InstanceStore } from '../storage/instance.ts';
 import { SqliteStore } from '../storage/sqlite/log-store.ts';
 import { WriterPool } from '../storage/sqlite/writer-pool.ts';
@@ -64,11 +66,16 @@ export interface Instance {
   /** For what is wrong and stops nothing. */
   readonly warn: (message: string, error: unknown) => void;
   readonly keyChanges: KeyChanges;
+  readonly ownGateways: OwnGateways;
+  /** The keys of a proxy that runs beside the logs; the first is made where there is none. */
+  readonly proxyKeys: () => Promise<GatewayKeyFiles>;
   readonly logger: Logger;
   /** Nothing was ever logged here. */
   readonly isNew: boolean;
   close(): Promise<void>;
 }
+
+const OWN_KEY_WAITS = 'the log is not told of a key of the server’s own yet; it is tried again';
 
 /** What lies in a data folder; anything else in it, where no log was ever made, is a wrong path. */
 const OWN_FILES =
@@ -123,7 +130,19 @@ async function openLogs(
     ensureFolder(keys);
     await placeOperator(join(keys, 'operator'), operatorKey, { isNew, secrets });
   }
-  const access = await openKey(join(keys, 'access.pem'), 'ed25519', { mayCreate: isNew, secrets });
+  const openOwn = (use: string) => async (path: string, mayCreate: boolean) => {
+    const own = await openKey(path, 'ed25519', { mayCreate, secrets });
+    store.claimKey(own.publicKey.keyid, use);
+    return own;
+  };
+  const openAccess = openOwn('the key of access records');
+  const access = await GatewayKeyFiles.open(join(keys, 'access'), openAccess, isNew);
+  const proxyBase = join(keys, 'proxy');
+  let proxyOpened: Promise<GatewayKeyFiles> | undefined;
+  const proxyKeys = () => {
+    proxyOpened ??= GatewayKeyFiles.open(proxyBase, openOwn('the key of the proxy'), true);
+    return proxyOpened;
+  };
   const signer = connectSigner(config, logger);
   if (signer !== undefined) closing.push(() => signer.close());
   const kek = await openVaultKey(join(keys, 'vault.kek'), isNew);
@@ -181,11 +200,24 @@ async function openLogs(
     identityOverlapMs: config.rotation.overlapMs,
     changed: (log) => keepTrust(data, log, logger),
   });
+  const ownGateways = new OwnGateways({
+    logs,
+    instance: store,
+    clock: systemClock,
+    access,
+    proxy: async () => (hasGatewayKey(proxyBase) ? proxyKeys() : undefined),
+    changed: (log, gateway) => keepTrust(data, log, logger, [gateway]),
+    failed: (log, error) => logger.error({ err: error, log }, OWN_KEY_WAITS),
+  });
   closing.push(
-    await rotating(config.rotation, { logs, changes: keyChanges, journal }, { logger, fatal }),
+    await rotating(
+      config.rotation,
+      { logs, changes: keyChanges, ownGateways, journal },
+      { logger, fatal },
+    ),
   );
   closing.push(checking({ config, store, logs, kek, logger, fatal }));
-  return { logs, vaults, keyChanges, warn };
+  return { logs, vaults, keyChanges, ownGateways, proxyKeys, warn };
 }
 
 /** Puts a key that was brought along where the operator's is looked for, unless it is there already. */

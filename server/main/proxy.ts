@@ -3,7 +3,8 @@
  *
  * Alone, it must start while the log is away, so it remembers the origins of its logs:
  *
- *     DATA/keys/proxy.pem     the gateway key that signs the records
+ *     DATA/keys/proxy.pem     the gateway key that signs the records; beside its log it may be proxy-2.pem, which
+ *                             follows it
  *     DATA/keys/spool.kek     what calls are sealed under until they are logged
  *     DATA/proxy/NAME/        the journal of each log
  *     DATA/proxy-logs.json    their origins, as they were last
@@ -24,24 +25,18 @@ import { isLoopback } from '../config/kinds.ts';
 import type { Config } from '../config.ts';
 import { hasCode, SteleError, shown } from '../core/errors.ts';
 import { parseTrust, TRUST_BYTES_MAX } from '../core/trust.ts';
+import type { GatewayKeyFiles } from '../keys/gateway-keys.ts';
 import type { Signer } from '../keys/signer.ts';
 import type { TlsFiles } from '../keys/tls-pair.ts';
-import { type ProxyLog, startProxy } from '../proxy/proxy.ts';
+import type { Logs } from '../log/logs.ts';
+import type { Lease } from '../log/open-logs.ts';
+import { type ProxyLog, type RunningProxy, startProxy } from '../proxy/proxy.ts';
 import { createKek, openKek } from '../vault/keyring.ts';
 import { ensureFolder, lost, openKey, writeWhole } from './files.ts';
 import type { Instance } from './instance.ts';
 import { LocalSeries } from './local-log.ts';
 import { RemoteSeries } from './remote-series.ts';
-import {
-  aborted,
-  bound,
-  loggerOf,
-  openTls,
-  type Program,
-  type Service,
-  settingsOf,
-  shortened,
-} from './start.ts';
+import { aborted, bound, loggerOf, openTls, type Program, settingsOf, shortened } from './start.ts';
 
 /** The proxy of `up`: its records go straight into the logs of this process. */
 export async function proxyOf(
@@ -50,18 +45,52 @@ export async function proxyOf(
     readonly instance: Instance;
     readonly config: Config;
     readonly logger: Logger;
-    readonly key: Signer;
+    readonly keys: GatewayKeyFiles;
     readonly tls: TlsFiles | undefined;
   },
-): Promise<Service> {
-  const { instance, config, logger, key, tls } = parts;
+): Promise<RunningProxy> {
+  const { instance, config, logger, keys, tls } = parts;
   const { logs, vaults } = instance;
   const bodyBytesMax = config.limits.bodyBytes;
   const series = new LocalSeries({ logs, vaults, bodyBytesMax, fatal: program.fatal });
   const ports = new Map<string, ProxyLog>();
   // From their rows: a log that cannot be opened now may be mended, and its calls wait until then.
   for (const name of logNames(config)) ports.set(name, { origin: logs.originOf(name), series });
-  return start(program, { config, logger, key, logs: ports, sourceId: 'proxy', tls });
+  const key = keys.newest;
+  const signerOf = (origin: string, source: string) => signerFor(logs, keys, { origin, source });
+  return start(program, { config, logger, key, signerOf, logs: ports, sourceId: 'proxy', tls });
+}
+
+/** The key that signs for a source: its own, until it is handed over to the newest one. */
+async function signerFor(
+  logs: Logs,
+  keys: GatewayKeyFiles,
+  { origin, source }: { readonly origin: string; readonly source: string },
+): Promise<Signer> {
+  const { newest } = keys;
+  let lease: Lease;
+  try {
+    lease = await logs.lease(logs.ofOrigin(origin)?.name ?? origin);
+  } catch (error) {
+    if (!(error instanceof SteleError)) throw error;
+    // It may be mended while this runs: then the source is given to the key that signed for it.
+    return newest;
+  }
+  const { log, release } = lease;
+  try {
+    const owner = await log.ownerOf(source);
+    if (owner === undefined || owner === newest.publicKey.keyid) return newest;
+    const before = keys.find(owner);
+    const isRevoked = log.keys().find(({ keyid }) => keyid === owner)?.revoked !== undefined;
+    if (before !== undefined && !isRevoked) return before;
+    // Nobody can sign with it any more, and what it signed is taken by nobody.
+    if (log.stopped === undefined && log.end === undefined) {
+      await log.registerGateway(newest.publicKey, { source });
+    }
+    return newest;
+  } finally {
+    release();
+  }
 }
 
 /** The proxy alone, until `world.interrupted`. */
@@ -132,13 +161,14 @@ interface Parts {
   readonly config: Config;
   readonly logger: Logger;
   readonly key: Signer;
+  readonly signerOf?: (origin: string, source: string) => Promise<Signer>;
   readonly logs: ReadonlyMap<string, ProxyLog>;
   readonly sourceId: string;
   readonly tls: TlsFiles | undefined;
 }
 
-async function start(program: Program, parts: Parts): Promise<Service> {
-  const { config, logger, key, logs, sourceId, tls } = parts;
+async function start(program: Program, parts: Parts): Promise<RunningProxy> {
+  const { config, logger, key, signerOf, logs, sourceId, tls } = parts;
   const { limits } = config;
   const kek = await openSpoolKey(config.data);
   return bound('proxy_listen', config.proxyListen, () =>
@@ -147,6 +177,7 @@ async function start(program: Program, parts: Parts): Promise<Service> {
       listen: isLoopback(config.proxyListen) ? config.proxyListen : { ...config.proxyListen, tls },
       upstreams: config.upstreams.map(({ url, ...upstream }) => ({ ...upstream, base: url })),
       signer: key,
+      signerOf,
       logs,
       dir: join(config.data, 'proxy'),
       kek,

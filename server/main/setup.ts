@@ -15,13 +15,13 @@ import { mintToken } from '../admin/tokens.ts';
 import { formatSettings } from '../config/write.ts';
 import type { Config } from '../config.ts';
 import { SteleError } from '../core/errors.ts';
-import { secretsIn } from '../keys/reference.ts';
+import type { GatewayKeyFiles } from '../keys/gateway-keys.ts';
 import type { Signer } from '../keys/signer.ts';
 import { systemClock } from '../log/clock.ts';
 import type { Log } from '../log/log.ts';
 import type { Lease } from '../log/open-logs.ts';
 import type { Role } from '../storage/instance.ts';
-import { ensureFolder, openKey, syncFolder, writeWhole } from './files.ts';
+import { ensureFolder, syncFolder, writeWhole } from './files.ts';
 import type { Instance } from './instance.ts';
 import { hasTrust, keepTrust, writeTrust } from './trust.ts';
 
@@ -38,7 +38,7 @@ export async function setUp(
   instance: Instance,
   config: Config,
   options: { readonly proxy: boolean },
-): Promise<{ readonly proxyKey: Signer | undefined }> {
+): Promise<{ readonly proxyKeys: GatewayKeyFiles | undefined }> {
   const { data, store, logs, isNew, warn } = instance;
   const journal = new Journal(logs, warn);
   const settings = join(data, 'stele.yaml');
@@ -47,31 +47,30 @@ export async function setUp(
     const deed = { act: 'log.create', holder: SETUP, log: DEFAULT_LOG };
     await journal.around(deed, {}, () => logs.create({ name: DEFAULT_LOG }));
   }
-  const proxyKey = options.proxy ? await openProxyKey(instance, config) : undefined;
+  const proxyKeys = options.proxy ? await openProxyKeys(instance, config) : undefined;
   ensureFolder(join(data, 'tokens'));
   for (const role of FIRST_TOKENS) await makeToken(instance, journal, role);
   const state = store.log(DEFAULT_LOG)?.state;
   const isListed = state !== undefined && state !== 'creating' && state !== 'retired';
   const first = isListed ? await opened(logs, DEFAULT_LOG) : undefined;
   if (first !== undefined) {
-    const gateways = proxyKey === undefined ? [] : [proxyKey.publicKey];
+    const gateways = proxyKeys === undefined ? [] : [proxyKeys.newest.publicKey];
     try {
-      if (hasTrust(data)) keepTrust(data, first.log, instance.logger);
+      if (hasTrust(data)) keepTrust(data, first.log, instance.logger, gateways);
       else writeTrust(data, first.log, gateways);
     } finally {
       first.release();
     }
   }
-  return { proxyKey };
+  return { proxyKeys };
 }
 
-/** The proxy's own key, registered with each log that an upstream names. */
-async function openProxyKey({ data, store, logs }: Instance, config: Config): Promise<Signer> {
-  const key = await openKey(join(data, 'keys', 'proxy.pem'), 'ed25519', {
-    mayCreate: true,
-    secrets: secretsIn(config.keys),
-  });
-  store.claimKey(key.publicKey.keyid, 'the key of the proxy');
+/** The proxy's own keys, the newest of which is registered with each log that an upstream names. */
+async function openProxyKeys(
+  { store, logs, proxyKeys }: Instance,
+  config: Config,
+): Promise<GatewayKeyFiles> {
+  const keys = await proxyKeys();
   for (const name of new Set(config.upstreams.map((upstream) => upstream.log))) {
     if (store.log(name) === undefined) {
       const upstream = config.upstreams.find(({ log }) => log === name)?.name;
@@ -82,12 +81,12 @@ async function openProxyKey({ data, store, logs }: Instance, config: Config): Pr
     }
     const lease = await opened(logs, name);
     try {
-      if (lease !== undefined) await registerProxy(lease.log, key);
+      if (lease !== undefined) await registerProxy(lease.log, keys.newest);
     } finally {
       lease?.release();
     }
   }
-  return key;
+  return keys;
 }
 
 /**
@@ -108,7 +107,8 @@ async function registerProxy(log: Log, { publicKey }: Signer): Promise<void> {
   if (known?.revoked !== undefined) {
     throw new SteleError(
       'forbidden',
-      `keys/proxy.pem was revoked in log ${log.name} at entry ${known.revoked}: move the file away, and a new key is made`,
+      `the proxy's key ${publicKey.keyid} was revoked in log ${log.name} at entry ${known.revoked}: give it ` +
+        'another with "stele key rotate-own proxy"',
     );
   }
   // A log that takes nothing any more is served for reading; its calls wait in the proxy's journal.

@@ -69,15 +69,20 @@ export async function run(
   let isUp = false;
   try {
     if (instance.isNew) voice.say(`Setting up ${shortened(config.data, world)} …`);
-    const { proxyKey } = await setUp(instance, config, parts);
+    const { proxyKeys } = await setUp(instance, config, parts);
     const tls = config.tls && (await openTls(config.tls, logger));
     if (tls !== undefined) services.push(tls);
     const server = await startServer(instance, config, logger, program, tls);
     services.push(server);
     let proxy: Service | undefined;
-    if (proxyKey !== undefined) {
-      proxy = await proxyOf(program, { instance, config, logger, key: proxyKey, tls });
-      services.push(proxy);
+    if (proxyKeys !== undefined) {
+      let told: Promise<void> | undefined;
+      services.push({ close: () => told });
+      const running = await proxyOf(program, { instance, config, logger, keys: proxyKeys, tls });
+      services.push(running);
+      // A change of keys that was cut short goes on by itself; calls do not wait for it.
+      told = instance.ownGateways.proxyRuns(running).catch(program.fatal);
+      proxy = running;
     }
     const addresses = { server: server.url, proxy: proxy?.url, pid: process.pid };
     const write = (certificate?: string) =>
@@ -97,7 +102,7 @@ export async function run(
 }
 
 export async function startServer(
-  { logs, vaults, store, keyChanges }: Instance,
+  { logs, vaults, store, keyChanges, ownGateways }: Instance,
   config: Config,
   logger: Logger,
   { version, fatal }: Program,
@@ -109,6 +114,7 @@ export async function startServer(
     vaults: (name) => vaults.get(name),
     instance: store,
     keyChanges,
+    ownGateways,
     clock: systemClock,
     logger,
     version,

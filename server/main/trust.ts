@@ -29,12 +29,17 @@ export function writeTrust(data: string, log: Log, gateways: readonly PublicKey[
 }
 
 /**
- * Puts the keys that the log has now into the file, where it speaks of the log; a policy in its place is left
- * alone. The file is for people, and nothing waits for it: what goes wrong is said.
+ * Puts the keys that the log has now into the file, and `gateways`, where it speaks of the log; a policy in
+ * its place is left alone. The file is for people, and nothing waits for it: what goes wrong is said.
  */
-export function keepTrust(data: string, log: Log, logger: Logger): void {
+export function keepTrust(
+  data: string,
+  log: Log,
+  logger: Logger,
+  gateways: readonly PublicKey[] = [],
+): void {
   try {
-    refresh(data, log);
+    refresh(data, log, gateways);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (!(error instanceof SteleError) && code === undefined) throw error;
@@ -42,15 +47,21 @@ export function keepTrust(data: string, log: Log, logger: Logger): void {
   }
 }
 
-function refresh(data: string, log: Log): void {
+function refresh(data: string, log: Log, gateways: readonly PublicKey[]): void {
   if (!hasTrust(data)) return;
   const bytes = readFileSync(pathOf(data));
   if (!bytes.toString('latin1').startsWith('{')) return;
   const trust = parseTrust(bytes);
-  const logs = trust.logs.map((known) =>
-    known.origin === log.origin ? { ...known, keys: keysOf(log) } : known,
+  const logs = trust.logs.map((known) => {
+    if (known.origin !== log.origin) return known;
+    const pinned = new Set(known.gateways.map(({ keyid }) => keyid));
+    const added = gateways.filter(({ keyid }) => !pinned.has(keyid));
+    return { ...known, keys: keysOf(log), gateways: [...known.gateways, ...added] };
+  });
+  const isSame = logs.every(
+    ({ keys, gateways: pinned }, i) =>
+      isSameKeys(keys, trust.logs[i]?.keys) && pinned.length === trust.logs[i]?.gateways.length,
   );
-  const isSame = logs.every(({ keys }, i) => isSameKeys(keys, trust.logs[i]?.keys));
   if (!isSame) writeWhole(pathOf(data), formatTrust({ ...trust, logs }), 0o644);
 }
 

@@ -7,7 +7,7 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { invariant, malformed, shown } from '../core/errors.ts';
+import { invariant, malformed, SteleError, shown } from '../core/errors.ts';
 import type { Signer } from '../keys/signer.ts';
 import type { TlsFiles } from '../keys/tls-pair.ts';
 import { lockFile } from '../storage/file-lock.ts';
@@ -46,6 +46,8 @@ export interface ProxyOptions {
   readonly upstreams: readonly UpstreamOptions[];
   /** The gateway key that signs the records. */
   readonly signer: Signer;
+  /** The key that signs for a source, where another one than `signer` may do so until it is changed. */
+  readonly signerOf?: ((origin: string, source: string) => Promise<Signer>) | undefined;
   /** By the name that upstreams use. */
   readonly logs: ReadonlyMap<string, ProxyLog>;
   /** Folder of the spool. */
@@ -136,9 +138,20 @@ export interface ProxyState {
   readonly logs: ReadonlyMap<string, SourceState>;
 }
 
+export interface ChangePorts {
+  readonly handOver: (origin: string, source: string) => Promise<void>;
+  readonly failed: (log: string, error: SteleError) => void;
+}
+
 export interface RunningProxy {
   readonly url: string;
   state(): ProxyState;
+  /**
+   * Has `next` sign the records that come. `handOver` has the log of this origin give a source to it, and may
+   * be asked twice. Resolves when every log was asked; `failed` is told of each, by the name that upstreams use,
+   * whose key is still the one before.
+   */
+  changeSigner(next: Signer, ports: ChangePorts): Promise<void>;
   /** Resolves when calls have ended, and everything about them is on disk. */
   close(): Promise<void>;
 }
@@ -178,7 +191,7 @@ export async function startProxy(options: ProxyOptions): Promise<RunningProxy> {
         origin: log.origin,
         series: log.series,
         name: options.sourceId,
-        signer: options.signer,
+        signerOf: async (origin, id) => (await options.signerOf?.(origin, id)) ?? options.signer,
         keyring: new Keyring(options.kek, random),
         clock,
         random,
@@ -212,6 +225,16 @@ export async function startProxy(options: ProxyOptions): Promise<RunningProxy> {
         calls: server.calls,
         logs: new Map([...sources].map(([name, source]) => [name, source.state()])),
       }),
+      async changeSigner(next, { handOver, failed }) {
+        for (const [name, source] of sources) {
+          try {
+            await source.changeSigner(next, handOver);
+          } catch (error) {
+            if (!(error instanceof SteleError)) throw error;
+            failed(name, error);
+          }
+        }
+      },
       async close() {
         await server.close(timeouts.closeMs);
         await stop();

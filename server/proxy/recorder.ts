@@ -95,6 +95,7 @@ const PIECE_BYTES = 262_144;
 
 export class Recorder {
   readonly #options: RecorderOptions;
+  #signer: Signer;
   readonly #jobs: Job[] = [];
   /** As of the last record frame that is on disk, and as of the last that was appended. */
   #chain: Chain;
@@ -103,11 +104,13 @@ export class Recorder {
   #lastError: string | undefined;
   #liveBytes = 0;
   #stopped = false;
+  #paused = false;
   #stopWaiting: () => void = () => {};
   #roll: Roll | undefined;
 
   constructor(options: RecorderOptions) {
     this.#options = options;
+    this.#signer = options.signer;
     this.#chain = options.chain;
     this.#appended = options.chain;
   }
@@ -170,7 +173,29 @@ export class Recorder {
     });
   }
 
-  /** Resolves when nothing waits, or when it was stopped. */
+  /** The key that signs the next records. */
+  get signer(): Signer {
+    return this.#signer;
+  }
+
+  /**
+   * Makes no record of what is new until `resume`, once the batch in hand is done: calls that end meanwhile
+   * wait. What a log that has ended does not have is made anew all the same.
+   */
+  async pause(): Promise<void> {
+    this.#paused = true;
+    this.#stopWaiting();
+    await this.idle();
+  }
+
+  /** Goes on, and signs with `signer` from here on. */
+  resume(signer: Signer): void {
+    this.#signer = signer;
+    this.#paused = false;
+    if (this.#hasWork) this.#wake();
+  }
+
+  /** Resolves when there is nothing to do, or when it was stopped. */
   async idle(): Promise<void> {
     while (this.#running !== undefined) await this.#running;
   }
@@ -192,11 +217,12 @@ export class Recorder {
       this.#endRoll(new SteleError('storage', 'recorder: it is stopped'));
       return;
     }
-    this.#running ??= this.#run();
+    if (this.#hasWork) this.#running ??= this.#run();
   }
 
   get #hasWork(): boolean {
-    return this.#jobs.length > 0 || this.#roll !== undefined || this.#options.rolling.count > 0;
+    const isRolling = this.#roll !== undefined || this.#options.rolling.count > 0;
+    return isRolling || (this.#jobs.length > 0 && !this.#paused);
   }
 
   async #run(): Promise<void> {
@@ -350,8 +376,7 @@ export class Recorder {
   }
 
   #signAll(drafts: readonly Draft[]): Promise<Uint8Array[]> {
-    const { signer } = this.#options;
-    return Promise.all(drafts.map(({ payload }) => signEntry(signer, RECORD_TYPE, payload)));
+    return Promise.all(drafts.map(({ payload }) => signEntry(this.#signer, RECORD_TYPE, payload)));
   }
 
   async #draft(job: Job, chain: Chain): Promise<Draft> {

@@ -69,7 +69,8 @@ export interface SourceOptions {
   readonly series: SeriesPort;
   /** The readable part of the source's id. */
   readonly name: string;
-  readonly signer: Signer;
+  /** The key that signs the records of a source of this id in the log of this origin. */
+  readonly signerOf: (origin: string, source: string) => Promise<Signer>;
   readonly keyring: Keyring;
   readonly clock: Clock;
   readonly random: (bytes: number) => Uint8Array;
@@ -83,6 +84,13 @@ export interface SourceOptions {
 const BLOCK_RECORDS = 4_096;
 const LOADED_MAX = 65_536;
 const RECENT_MAX = 256;
+
+/** Has the log of this origin give a source to another key. */
+type HandOver = (origin: string, source: string) => Promise<void>;
+
+/** How long a change of keys waits for the log to take what the key before signed, and how often. */
+const CHANGE_MS = 60_000;
+const DRAINS_MAX = 3;
 
 /** Asking for the end of a lost source is no hurry: this many times the usual pause. */
 const LOST_RETRIES = 20;
@@ -106,6 +114,7 @@ export class Source {
   #isHealthy = true;
   #heartbeat: NodeJS.Timeout | undefined;
   #closed = false;
+  #isChanging = false;
 
   private constructor(
     options: SourceOptions,
@@ -174,7 +183,7 @@ export class Source {
     recorder = new Recorder({
       context,
       chain,
-      signer: options.signer,
+      signer: await options.signerOf(chain.log, chain.source),
       clock: options.clock,
       instance: toHex(random(4)),
       software: options.software,
@@ -233,11 +242,78 @@ export class Source {
       next_seq: next,
       open_calls: this.#open.size,
       unrecorded: this.#recorder.waiting,
-      backlog: this.#backlog.count + this.#rolling.count,
+      backlog: this.#unlogged,
       journal_bytes: this.#journal.bytes,
       ...(refusing === undefined ? {} : { refusing }),
       ...(logError === undefined ? {} : { log_error: logError }),
     };
+  }
+
+  /**
+   * Has `next` sign from here on. What the key before it signed is in the log before `handOver` gives it the
+   * source, so that nothing of it comes too late; calls go on meanwhile, and their records wait. Rejects, and
+   * everything is as before, if the log does not take what waits, or refuses the hand-over. Where
+   * `next` signs already it is only given the source.
+   */
+  async changeSigner(next: Signer, handOver: HandOver): Promise<void> {
+    const { source, log } = this.#recorder.appendedChain;
+    if (this.#recorder.signer.publicKey.keyid === next.publicKey.keyid) {
+      return handOver(log, source);
+    }
+    if (this.#isChanging) {
+      throw new SteleError('conflict', `source ${source}: its key is being changed already`);
+    }
+    this.#isChanging = true;
+    let signer = this.#recorder.signer;
+    try {
+      await this.#recorder.pause();
+      await this.#drained();
+      await this.#handedOver(handOver);
+      signer = next;
+    } finally {
+      this.#isChanging = false;
+      this.#recorder.resume(signer);
+    }
+  }
+
+  /** Resolves when all that was signed is in the log, and rejects if that takes too long. */
+  async #drained(): Promise<void> {
+    // A log that ends meanwhile has what waits made anew for the next one, which takes a round more.
+    for (let i = 0; i < DRAINS_MAX; i++) {
+      await this.#submitter.drain(CHANGE_MS);
+      await this.#recorder.idle();
+      if (this.#unlogged === 0) break;
+    }
+    const { source } = this.#recorder.appendedChain;
+    if (this.#closed) throw new SteleError('storage', `source ${source} is being closed`);
+    if (this.#unlogged === 0) return;
+    throw new SteleError(
+      'storage',
+      `source ${source}: ${this.#unlogged} records that its key signed wait for the log ` +
+        `(${this.#submitter.lastError ?? 'it takes its time'})`,
+    );
+  }
+
+  /** Records on disk that wait for a log. */
+  get #unlogged(): number {
+    return this.#backlog.count + this.#rolling.count;
+  }
+
+  /** Resolves once the log has handed the source over, and rejects once it is certain that it has not. */
+  async #handedOver(handOver: HandOver): Promise<void> {
+    for (;;) {
+      const { source, log } = this.#recorder.appendedChain;
+      try {
+        return await handOver(log, source);
+      } catch (error) {
+        // It may be in the log, or on its way into it: a record by the old key could come too late. Asked
+        // again, it is done once.
+        const mayBeDone = hasCode(error, 'storage') || hasCode(error, 'pushback');
+        if (!mayBeDone || this.#closed) throw error;
+        this.#report(error, `source ${source}: the hand-over to another key is tried again`);
+        await new Promise((resolve) => setTimeout(resolve, this.#options.limits.retryMs));
+      }
+    }
   }
 
   /** Whether the journal can be written, by writing to it. */

@@ -82,13 +82,19 @@ export class Submitter {
     this.#running ??= this.#run();
   }
 
-  /** Resolves when nothing waits, when the log takes nothing, or after `ms`. */
+  /** Resolves when nothing waits, when the log takes nothing, when it is closed, or after `ms`. */
   async drain(ms: number): Promise<void> {
     const { promise: late, resolve } = Promise.withResolvers<void>();
     const timer = setTimeout(resolve, ms);
     let isLate = false;
     late.then(() => (isLate = true)).catch(() => {});
-    while (!isLate && this.#options.backlog.count > 0 && this.#lastError === undefined) {
+    const { signal } = this.#stop;
+    while (
+      !isLate &&
+      !signal.aborted &&
+      this.#options.backlog.count > 0 &&
+      this.#lastError === undefined
+    ) {
       await Promise.race([late, this.#roundEnded()]);
     }
     clearTimeout(timer);
@@ -99,6 +105,7 @@ export class Submitter {
     this.#stop.abort();
     this.#wakeUp();
     await this.#running;
+    for (const resolve of this.#rounds.splice(0)) resolve();
   }
 
   async #run(): Promise<void> {

@@ -71,6 +71,12 @@ export interface RequestRow {
   readonly createdMs: number;
 }
 
+/** A key of the server's own that is to be revoked wherever it is registered. */
+export interface EndingOwnKeyRow {
+  readonly keyid: string;
+  readonly dueMs: number;
+}
+
 /** A key of a log that is to end by itself. */
 export interface EndingKeyRow {
   readonly log: string;
@@ -229,7 +235,7 @@ export class InstanceStore {
     );
   }
 
-  /** The next that is due first. */
+  /** The one that is due first comes first. */
   endingKeys(): EndingKeyRow[] {
     const rows = this.#run(() =>
       this.#db
@@ -237,6 +243,25 @@ export class InstanceStore {
         .all(),
     ) as (Omit<EndingKeyRow, 'atOnce'> & { at_once: number })[];
     return rows.map(({ at_once, ...row }) => ({ ...row, atOnce: at_once === 1 }));
+  }
+
+  noteEndingOwnKey({ keyid, dueMs }: EndingOwnKeyRow): void {
+    this.#run(() =>
+      this.#db
+        .prepare('INSERT OR REPLACE INTO ending_own_key (keyid, due_ms) VALUES (?, ?)')
+        .run(keyid, dueMs),
+    );
+  }
+
+  dropEndingOwnKey(keyid: string): void {
+    this.#run(() => this.#db.prepare('DELETE FROM ending_own_key WHERE keyid = ?').run(keyid));
+  }
+
+  /** The one that is due first comes first. */
+  endingOwnKeys(): EndingOwnKeyRow[] {
+    return this.#run(() =>
+      this.#db.prepare('SELECT keyid, due_ms AS dueMs FROM ending_own_key ORDER BY due_ms').all(),
+    ) as EndingOwnKeyRow[];
   }
 
   insertToken(row: TokenRow): void {

@@ -126,8 +126,13 @@ test('what a schedule ends and what a crash left is told as well', async () => {
   const problems: unknown[] = [];
   const logger = { error: (...said: unknown[]) => problems.push(said) };
   const stop = await rotating(
-    { anchor: undefined, overlapMs: 30 * DAY_MS },
-    { logs: world.logs, changes, journal: new Journal(world.logs, () => {}) },
+    { anchor: undefined, gateways: undefined, overlapMs: 30 * DAY_MS },
+    {
+      logs: world.logs,
+      changes,
+      ownGateways: world.ownGateways,
+      journal: new Journal(world.logs, () => {}),
+    },
     { logger: logger as never, fatal: (error) => problems.push(error) },
   );
   await stop();

@@ -90,6 +90,7 @@ async function makeRequests(): Promise<Examples> {
       roll: { value: { name: 'team-c-2027' } },
       retire: { value: { name: 'team-b' } },
       key: { value: { purpose: 'anchor' } },
+      'own key': { value: { purpose: 'access' } },
       'ended key': { value: { purpose: 'anchor', compromised: true } },
       gateway: {
         value: {
@@ -160,6 +161,7 @@ async function recordAnswers(examples: Examples): Promise<Examples> {
   for (const id of [
     'rotateLogKey',
     'retireLogKey',
+    'rotateOwnKey',
     'changeLog',
     'freezeLog',
     'rollLog',
@@ -194,7 +196,8 @@ async function recordWaiting(
   await ask('approveRequest', { token: approve, values: { id: id() } });
   await ask('createToken', { token, body: JSON.stringify(keys) });
   await ask('rejectRequest', { token, values: { id: id() } });
-  for (const one of ['revokeGateway', 'rotateLogKey', 'retireLogKey']) await ask(one, { token });
+  for (const one of ['revokeGateway', 'rotateLogKey', 'retireLogKey', 'rotateOwnKey'])
+    await ask(one, { token });
   const [admin] = world.instance.listTokens();
   await ask('revokeToken', { token, values: { id: admin?.id ?? '' } });
   await world.stop();

@@ -252,6 +252,15 @@ function makeCases(leaf: string, recordId: string): Case[] {
       ok: 409,
     },
     {
+      pattern: '/v1/admin/keys/rotate',
+      method: 'POST',
+      path: '/v1/admin/keys/rotate',
+      proofs: 'key keepers',
+      public: 'key keepers',
+      body: json({ purpose: 'proxy' }),
+      ok: 404,
+    },
+    {
       pattern: '/v1/admin/logs/{log}/gateways',
       method: 'POST',
       path: '/v1/admin/logs/{log}/gateways',

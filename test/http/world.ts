@@ -30,10 +30,12 @@ import { KeyChanges } from '../../server/log/key-changes.ts';
 import type { Log } from '../../server/log/log.ts';
 import { Logs } from '../../server/log/logs.ts';
 import { Memories } from '../../server/log/memories.ts';
+import { OwnGateways } from '../../server/log/own-gateways.ts';
 import { InstanceStore } from '../../server/storage/instance.ts';
 import { MemoryStore } from '../../server/storage/memory.ts';
 import type { Staging } from '../../server/vault/vault.ts';
 import { Vaults } from '../../server/vault/vaults.ts';
+import { TestGatewayKeys } from '../gateway-keys.ts';
 
 export const BASE = 'log.example';
 
@@ -81,6 +83,11 @@ export class World {
   /** Challenges that the server will give out before it makes any of its own. */
   readonly challenges: Uint8Array[] = [];
   now = 1_800_000_000_000;
+  readonly access = new TestGatewayKeys(() => newSigner('ed25519'));
+  readonly proxyKeys = new TestGatewayKeys(() => newSigner('ed25519'));
+  /** Whether a proxy ever ran beside the logs. */
+  hasProxy = false;
+  readonly ownGateways: OwnGateways;
   server!: Listening;
   readonly #options: WorldOptions;
   readonly #logger: Logger;
@@ -115,7 +122,7 @@ export class World {
       openStore: async (path) => kept(stores, path, () => new MemoryStore()),
       openKey: async (path, alg) => kept(keys, path, () => newSigner(alg)),
       operator: newSigner('ed25519'),
-      access: newSigner('ed25519'),
+      access: this.access,
       commitContent: (name, contents) =>
         this.vaults.commitAll(name, contents as readonly Staging[]),
       checker: { check: async (jobs) => jobs.map(verdict) },
@@ -137,6 +144,15 @@ export class World {
       },
       warn: (message, error) => this.#logger.warn({ err: error }, message),
     });
+    this.ownGateways = new OwnGateways({
+      logs: this.logs,
+      instance: this.instance,
+      clock: { now: () => this.now },
+      access: this.access,
+      proxy: async () => (this.hasProxy ? this.proxyKeys : undefined),
+      changed: () => {},
+      failed: (log, error) => this.#logger.error({ err: error, log }, 'not told yet'),
+    });
     this.vaults = new Vaults({
       data: this.folder,
       kek: new Uint8Array(32).fill(7),
@@ -146,11 +162,12 @@ export class World {
   }
 
   async listen(): Promise<void> {
-    const { instance, logs, vaults, stopping } = this;
+    const { instance, logs, ownGateways, vaults, stopping } = this;
     const clock = { now: () => this.now };
     const app = createApp({
       logs,
       instance,
+      ownGateways,
       keyChanges: new KeyChanges({
         logs,
         instance,

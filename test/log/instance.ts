@@ -15,12 +15,13 @@ import { InstanceStore } from '../../server/storage/instance.ts';
 import { SqliteStore } from '../../server/storage/sqlite/log-store.ts';
 import { WriterPool } from '../../server/storage/sqlite/writer-pool.ts';
 import type { LogStore } from '../../server/storage/store.ts';
+import { TestGatewayKeys } from '../gateway-keys.ts';
 import { checker, makeSigner, TestClock } from './make.ts';
 
 export const writers = new WriterPool();
 afterAll(() => writers.close());
 
-const shared = { operator: makeSigner(), access: makeSigner() };
+const shared = { operator: makeSigner(), access: new TestGatewayKeys(makeSigner) };
 
 /** Opens a key file, or makes it. */
 export async function openKey(path: string, alg: 'ed25519' | 'ecdsa-p256') {

@@ -60,12 +60,24 @@ export class TestLog implements LogPort {
   /** From then on it takes nothing more. */
   isEnded = false;
   readonly origin: string;
-  readonly #signer: Signer;
+  /** The key that the source belongs to; those before it may only repeat what they said. */
+  #owner: Signer;
+  readonly #signers: Signer[];
   #waiting: (() => void)[] = [];
 
   constructor(signer: Signer, origin = ORIGIN) {
-    this.#signer = signer;
     this.origin = origin;
+    this.#owner = signer;
+    this.#signers = [signer];
+  }
+
+  get owner(): Signer {
+    return this.#owner;
+  }
+
+  handOver(next: Signer): void {
+    this.#owner = next;
+    if (!this.#signers.includes(next)) this.#signers.push(next);
   }
 
   async submit(bytes: Uint8Array, content?: Content) {
@@ -73,13 +85,17 @@ export class TestLog implements LogPort {
     const [signature] = entry.signatures;
     if (signature === undefined) throw unverified('entry', 'no signature');
     const message = pae(entry.payloadType, entry.payload);
-    checkSignature(this.#signer.publicKey, message, signature.sig);
+    const signer = this.#signers.find(({ publicKey }) => publicKey.keyid === signature.keyid);
+    checkSignature((signer ?? this.#owner).publicKey, message, signature.sig);
     const record = parseRecord(entry.payload, this.origin);
     this.attempts.push(record.record_id);
     await this.refuse(record);
     const known = this.logged.findIndex((l) => l.record.record_id === record.record_id);
     if (known < 0 && this.isEnded) throw new SteleError('frozen', `log ${this.origin} ended`);
     const index = known < 0 ? this.logged.length : known;
+    if (known < 0 && signer !== this.#owner) {
+      throw new SteleError('forbidden', `source ${record.source.id} belongs to another key`);
+    }
     if (known < 0)
       this.logged.push({ record, entry: bytes, ...(await checkContent(record, content)) });
     for (const wake of this.#waiting.splice(0)) wake();

@@ -15,7 +15,13 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Replay, startReplay } from '../replay/replay.ts';
 import { type Block, blocksOf, page, ROOT } from './pages.ts';
 
-const SHOWN = ['README.md', 'docs/operating.md', 'docs/sdk.md', 'docs/trust.md'];
+const SHOWN = [
+  'README.md',
+  'docs/compromised-key.md',
+  'docs/operating.md',
+  'docs/sdk.md',
+  'docs/trust.md',
+];
 const LOG = 'http://127.0.0.1:8080';
 const PROXY = 'http://127.0.0.1:8081';
 const START_MS = 60_000;

@@ -5,11 +5,13 @@
  *
  *     stele key rotate --log team-a --purpose identity      both sign from here on
  *     stele key retire --log team-a --purpose identity      30 days later: the new one alone
+ *
+ * The server's own gateway keys, of access records and of its proxy, take one: `stele key rotate-own proxy`.
  */
 import { createPublicKey } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { Command, Option } from 'commander';
+import { Argument, Command, Option } from 'commander';
 import { type JsonObject, list as listIn } from '../../client/client.ts';
 import { createKeyFile } from '../../keys/file.ts';
 import { administer, cells } from '../administration.ts';
@@ -24,7 +26,8 @@ export function command(cli: Cli): Command {
     .addCommand(list(cli))
     .addCommand(create(cli))
     .addCommand(rotate(cli))
-    .addCommand(retire(cli));
+    .addCommand(retire(cli))
+    .addCommand(rotateOwn(cli));
 }
 
 function list(cli: Cli): Command {
@@ -163,4 +166,46 @@ function retire(cli: Cli): Command {
         }),
       ),
     );
+}
+
+function rotateOwn(cli: Cli): Command {
+  return addWhere(new Command('rotate-own'))
+    .description(
+      'Gives the server itself another gateway key; the one before is revoked a day later.',
+    )
+    .addArgument(
+      new Argument('<purpose>', 'of access records, or of the proxy beside the logs').choices([
+        'access',
+        'proxy',
+      ]),
+    )
+    .option('--compromised', 'others may have the old key: it is revoked at once')
+    .addHelpText('after', '\nExample:\n  $ stele key rotate-own proxy')
+    .action(
+      cli.action(
+        (purpose: 'access' | 'proxy', options: WhereOptions & { readonly compromised?: true }) =>
+          administer(cli, options, async (admin, voice) => {
+            const { compromised = false } = options;
+            const key = await admin.rotateOwnKey({
+              purpose,
+              ...(compromised ? { compromised } : {}),
+            });
+            const waiting = listIn(key.waiting, 'waiting');
+            voice.say(
+              ...table([
+                ['key', ...cells(key, 'keyid')],
+                ...listIn(key.others, 'others').map((other) => ['before it', ownFateOf(other)]),
+                ...waiting.map((log) => ['waits', `${log.log ?? 'some logs'}: ${log.detail}`]),
+              ]),
+            );
+            voice.json(key);
+          }),
+      ),
+    );
+}
+
+function ownFateOf({ keyid, revoke_from, revoked }: JsonObject): string {
+  if (revoke_from !== undefined) return `${keyid}, which is revoked after ${revoke_from}`;
+  const logs = listIn(revoked, 'revoked').map(({ log, index }) => `${log} (entry ${index})`);
+  return `${keyid}, which is revoked in ${logs.join(', ') || 'no log'}`;
 }

@@ -1,7 +1,7 @@
 /** `/v1/admin`: logs, gateways, keys, tokens. The bodies' schemas are those that judge them. */
 import type { Act } from '../../admin/act.ts';
 import { registerGateway } from '../../admin/gateways.ts';
-import { retireLogKey, rotateLogKey } from '../../admin/log-keys.ts';
+import { retireLogKey, rotateLogKey, rotateOwnKey } from '../../admin/log-keys.ts';
 import { changeLog, createLog, freezeLog, retireLog, rollLog } from '../../admin/logs.ts';
 import { createToken, TOKEN_ID } from '../../admin/tokens.ts';
 import { FILE_NAME } from '../../log/names.ts';
@@ -173,6 +173,21 @@ const logKeys: Descriptions = {
   },
 };
 
+const ownKeys: Descriptions = {
+  'POST /v1/admin/keys/rotate': {
+    id: 'rotateOwnKey',
+    tag: 'Administration',
+    summary: 'Give the server itself another gateway key',
+    text: '`access` signs what is told in access logs and in `_admin`, `proxy` the records of a proxy in this process. The new key signs at once; the old one is revoked a day later in every log, and one that others may have at once. No call is lost: what the old key signed is in its log before the source is handed over.',
+    body: body(rotateOwnKey, 'own key'),
+    answers: {
+      201: answer('NewOwnKey', 'The new key, and what becomes of the old one.'),
+      202: WAITING,
+    },
+    refusals: ['not_found'],
+  },
+};
+
 const gateways: Descriptions = {
   'POST /v1/admin/logs/{log}/gateways/challenge': {
     id: 'challengeGateway',
@@ -269,6 +284,7 @@ const requests: Descriptions = {
 export const administrationDescriptions: Descriptions = {
   ...logs,
   ...logKeys,
+  ...ownKeys,
   ...gateways,
   ...tokens,
   ...requests,

@@ -23,6 +23,7 @@ import { CHALLENGE_BYTES } from '../../core/possession.ts';
 import { CONTINUITIES } from '../../core/record/control.ts';
 import { HASH_BYTES } from '../../core/units.ts';
 import { FILE_NAME, ROW_NAME } from '../../log/names.ts';
+import { OWN_PURPOSES } from '../../log/own-gateways.ts';
 import { ANCHOR_STATES } from '../../storage/anchors.ts';
 import { LOG_STATES, ROLES, VISIBILITIES } from '../../storage/instance.ts';
 import { TITLE } from '../errors.ts';
@@ -104,6 +105,12 @@ const LOGGED_KEY = {
   'not_before?': { ...TIME, description: 'Admitted from then on, by the log’s clock.' },
   'not_after?': { ...TIME, description: 'Admitted until then, by the log’s clock.' },
 } as const satisfies Record<string, Schema>;
+
+const FILE_LOG: Schema = {
+  type: 'string',
+  pattern: FILE_NAME.source,
+  description: 'The log, an access log, or the instance’s own.',
+};
 
 const LAST_SIZE = { ...COUNT, description: 'The last size of the log that it signs.' };
 
@@ -440,11 +447,7 @@ export const SCHEMAS = {
   LoggedKeys: object({
     keys: list(
       object({
-        log: {
-          type: 'string',
-          pattern: FILE_NAME.source,
-          description: 'The log, an access log, or the instance’s own.',
-        },
+        log: FILE_LOG,
         ...LOGGED_KEY,
         'vkey?': { type: 'string', description: 'Of a key of the log itself.' },
         'last_size?': LAST_SIZE,
@@ -465,6 +468,29 @@ export const SCHEMAS = {
     },
   }),
   EndedLogKey: object(LOG_KEY),
+  NewOwnKey: object({
+    purpose: { type: 'string', enum: OWN_PURPOSES },
+    keyid: KEYID,
+    alg: { type: 'string', enum: ALGORITHMS },
+    others: {
+      ...list(
+        object({
+          keyid: KEYID,
+          'revoke_from?': { ...TIME, description: 'When it is revoked by itself.' },
+          'revoked?': {
+            ...list(object({ log: FILE_LOG, index: COUNT })),
+            description: 'The entries that revoked it.',
+          },
+        }),
+      ),
+      description: 'The key before it, and what becomes of it.',
+    },
+    waiting: {
+      ...list(object({ 'log?': FILE_LOG, detail: { type: 'string' } })),
+      description:
+        'Logs that could not be told yet, and why. They are told as soon as they can be.',
+    },
+  }),
   Token: object(TOKEN_ROW),
   NewToken: object({
     token: { type: 'string', pattern: TOKEN.source, description: 'Shown this once.' },

@@ -6,7 +6,7 @@
 import type { Act } from '../../admin/act.ts';
 import type { Actor } from '../../admin/actor.ts';
 import { registerGateway, revokeGateway } from '../../admin/gateways.ts';
-import { retireLogKey, rotateLogKey } from '../../admin/log-keys.ts';
+import { retireLogKey, rotateLogKey, rotateOwnKey } from '../../admin/log-keys.ts';
 import {
   changeLog,
   createLog,
@@ -29,6 +29,7 @@ import { ADMIN_BYTES_MAX } from '../settings.ts';
 const LOGS = '/v1/admin/logs';
 const LOG = `${LOGS}/{log}`;
 const GATEWAYS = `${LOG}/gateways`;
+const KEYS = '/v1/admin/keys';
 const TOKENS = '/v1/admin/tokens';
 const REQUESTS = '/v1/admin/requests';
 
@@ -46,6 +47,7 @@ export function adminRoutes(parts: Parts): readonly InstanceRoute[] {
 
     post('keys', `${LOG}/keys/rotate`, doing(parts, rotateLogKey, { status: 201 })),
     post('keys', `${LOG}/keys/retire`, doing(parts, retireLogKey)),
+    post('keys', `${KEYS}/rotate`, doing(parts, rotateOwnKey, { status: 201, ofLog: false })),
 
     post('keys', `${GATEWAYS}/challenge`, async (call) => {
       sendJson(call, await administrator.challenge(actorOf(call), param(call, 0)), 201);
@@ -60,7 +62,7 @@ export function adminRoutes(parts: Parts): readonly InstanceRoute[] {
       `${GATEWAYS}/{keyid}`,
       doing(parts, revokeGateway, { wanted: (call) => ({ keyid: param(call, 1) }) }),
     ),
-    get('keys', '/v1/admin/keys', async (call) => ({
+    get('keys', KEYS, async (call) => ({
       keys: await administrator.keys(actorOf(call)),
     })),
 
