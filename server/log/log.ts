@@ -557,6 +557,12 @@ export class Log<C extends StagedContent = StagedContent> {
     return this.#appender.submit(items);
   }
 
+  /** Publishes the newest head now, and returns the one that is served. */
+  async publishNow(): Promise<Head> {
+    await this.#publisher.now();
+    return this.published();
+  }
+
   /** Registers a gateway key, or hands a source to one that is registered. Done twice, it is done once. */
   registerGateway(key: PublicKey, options: Registration = {}): Promise<LeafIndex> {
     return this.#ownRecords.register(key, options);
