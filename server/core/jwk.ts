@@ -26,7 +26,8 @@ const PRIVATE = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k'] as const;
 /** What may be said of any key, and is only held to what the key is taken for here. */
 const COMMON = {
   use: constant('sig'),
-  key_ops: list(constant('verify'), 1, 1),
+  // Of the public half of a pair that was made to sign alone, WebCrypto says none.
+  key_ops: list(constant('verify'), 1),
   kid: text(1_024),
   // What WebCrypto's `exportKey` adds.
   ext: bool,

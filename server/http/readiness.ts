@@ -56,10 +56,14 @@ interface Seen {
 
 /** Throws why no entry could be taken, with the same said of it. */
 export async function readinessOf(
-  parts: Pick<Parts, 'logs' | 'clock' | 'clockWatch' | 'stopping'>,
+  parts: Pick<Parts, 'logs' | 'instance' | 'clock' | 'clockWatch' | 'stopping'>,
   token: TokenRow | undefined,
 ): Promise<Readiness> {
-  const seen = (await parts.logs.opened()).map((log) => look(log, parts.clock.now()));
+  const followed = parts.instance.followed();
+  const opened = await parts.logs.opened();
+  // One that stopped and that another follows has been seen to.
+  const minded = opened.filter((log) => log.stopped === undefined || !followed.has(log.origin));
+  const seen = minded.map((log) => look(log, parts.clock.now()));
   const isSteady = parts.clockWatch.isSteady();
   const why =
     stopReason(parts) ?? spaceReason(parts) ?? awayReason(seen) ?? noLogReason(parts, seen);

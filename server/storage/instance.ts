@@ -159,6 +159,14 @@ export class InstanceStore {
     return names;
   }
 
+  /** Origins of logs that another follows, whether one was rolled over or came to its end by a loss. */
+  followed(): ReadonlySet<string> {
+    const previous = this.logs().flatMap((row) =>
+      row.previous === undefined ? [] : [row.previous],
+    );
+    return new Set(previous.map((text) => (JSON.parse(text) as { origin: string }).origin));
+  }
+
   insertLog(row: LogRow): void {
     this.#followers = undefined;
     this.#run(() =>

@@ -230,6 +230,7 @@ test('a log whose keys were files goes on with a signer, and its keys leave the 
   const heads = join(place.folder, 'heads');
   expect((await place.stele('log', 'heads', heads, '--data', place.data)).code).toBe(0);
   for (const [name, of] of [
+    ['_admin', origin.replace(/default$/, '_admin')],
     ['default', origin],
     ['default.access', `${origin}.access`],
   ] as const) {

@@ -18,6 +18,7 @@ interface Fake {
   readonly headMs?: number;
   readonly knew?: number;
   readonly isSignerAway?: boolean;
+  readonly isFollowed?: boolean;
 }
 
 const split = new SteleError('split_view', 'log secret signs nothing');
@@ -29,6 +30,7 @@ function logOf(fake: Fake): Log {
   const refusal = fake.refusal ?? stopped;
   return {
     name,
+    origin: name,
     stopped,
     end,
     unpublishedMs,
@@ -61,6 +63,9 @@ function ask(
     stopping: stopping.signal,
     clock: { now: () => NOW },
     clockWatch: { isSteady: () => isSteady },
+    instance: {
+      followed: () => new Set(open.flatMap(({ name, isFollowed }) => (isFollowed ? [name] : []))),
+    },
     logs: {
       opened: async () => open.map(logOf),
       list: () =>
@@ -86,6 +91,12 @@ describe('a server that takes entries', () => {
     ['has all in order', { open: [a, { name: 'a.access' }] }, 'ready', []],
     ['has a log that ended', { open: [a, { name: 'b', end: {}, refusal: split }] }, 'ready', []],
     ['has only logs that ended', { open: [{ name: 'b', end: {}, refusal: split }] }, 'ready', []],
+    [
+      'has a log that stopped and that another follows',
+      { open: [a, { name: 'b', stopped: split, isFollowed: true }] },
+      'ready',
+      [],
+    ],
     ['has a log that stopped', { open: [a, { name: 'b', stopped: split }] }, 'degraded', ['logs']],
     [
       'has a log that stopped, and others that are not open',
