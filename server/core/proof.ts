@@ -160,6 +160,8 @@ export function checkInclusion(claim: InclusionClaim & { readonly root: Hash }):
   }
 }
 
+const CONSISTENCY = 'consistency proof';
+
 export interface ConsistencyClaim {
   readonly from: TreeSize;
   readonly to: TreeSize;
@@ -169,15 +171,40 @@ export interface ConsistencyClaim {
 }
 
 /** Throws `unverified` unless the tree of `to` leaves continues the one of `from`, 0 < from ≤ to. */
-export function checkConsistency({ from, to, fromRoot, toRoot, proof }: ConsistencyClaim): void {
-  const what = 'consistency proof';
+export function checkConsistency(claim: ConsistencyClaim): void {
+  const { from, to, fromRoot, toRoot } = claim;
+  checkHashes(CONSISTENCY, [], toRoot);
+  const roots = rootsFromConsistency(claim);
+  if (from === to && !equalBytes(fromRoot, toRoot)) {
+    throw unverified(CONSISTENCY, `two roots of size ${from}`);
+  }
+  if (!equalBytes(roots.from, fromRoot)) {
+    throw unverified(CONSISTENCY, `it does not lead to the root of ${from}`);
+  }
+  if (!equalBytes(roots.to, toRoot)) {
+    throw unverified(CONSISTENCY, `it does not lead to the root of ${to}`);
+  }
+}
+
+/**
+ * The roots that a consistency proof leads to. Where one is the root of the larger tree, the other is what
+ * the first `from` leaves of that tree have as theirs, whatever somebody said of them: two heads that
+ * contradict each other are shown by it. Where `from` is a power of two the proof does not have that root,
+ * and `fromRoot` is part of what leads to the other. Throws `unverified` if the proof cannot be one.
+ */
+export function rootsFromConsistency({
+  from,
+  to,
+  fromRoot,
+  proof,
+}: Omit<ConsistencyClaim, 'toRoot'>): { readonly from: Hash; readonly to: Hash } {
+  const what = CONSISTENCY;
   if (from < 1 || from > to)
     throw unverified(what, `sizes ${from} and ${to} are not 0 < from ≤ to`);
-  checkHashes(what, proof, fromRoot, toRoot);
+  checkHashes(what, proof, fromRoot);
   if (from === to) {
     if (proof.length > 0) throw unverified(what, `${proof.length} hashes between equal sizes`);
-    if (!equalBytes(fromRoot, toRoot)) throw unverified(what, `two roots of size ${from}`);
-    return;
+    return { from: fromRoot, to: fromRoot };
   }
   const power = 2 ** trailingZeros(from) === from;
   const [first, ...rest] = power ? [fromRoot, ...proof] : proof;
@@ -206,8 +233,7 @@ export function checkConsistency({ from, to, fromRoot, toRoot, proof }: Consiste
     sn = Math.floor(sn / 2);
   }
   if (sn !== 0) throw unverified(what, `${proof.length} hashes are too few`);
-  if (!equalBytes(fr, fromRoot)) throw unverified(what, `it does not lead to the root of ${from}`);
-  if (!equalBytes(sr, toRoot)) throw unverified(what, `it does not lead to the root of ${to}`);
+  return { from: fr, to: sr };
 }
 
 /**

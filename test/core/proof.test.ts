@@ -14,6 +14,7 @@ import {
   planRoot,
   prove,
   rootFromInclusion,
+  rootsFromConsistency,
 } from '../../server/core/proof.ts';
 import type { Hash } from '../../server/core/units.ts';
 import { useNativePrimitives } from '../../server/native.ts';
@@ -209,6 +210,24 @@ describe('a consistency proof', () => {
     expect(codeOf(() => checkConsistency({ ...claim, toRoot: root(8), proof: [] }))).toBe(
       'unverified',
     );
+  });
+
+  test('leads to the root that the first leaves have, whatever somebody says of them', () => {
+    for (let n = 1; n <= EXHAUSTIVE; n++) {
+      for (let m = 1; m < n; m++) {
+        const proof = consistency(m, n);
+        const claim = { from: size(m), to: size(n), proof };
+        expect(rootsFromConsistency({ ...claim, fromRoot: root(m) })).toEqual({
+          from: root(m),
+          to: root(n),
+        });
+        // The root of a power of two is in no proof: it is taken from the claim.
+        const isPower = Number.isInteger(Math.log2(m));
+        const said = rootsFromConsistency({ ...claim, fromRoot: stranger });
+        if (isPower) expect(said.to).not.toEqual(root(n));
+        else expect(said).toEqual({ from: root(m), to: root(n) });
+      }
+    }
   });
 
   test('from nothing is neither planned nor believed', () => {
