@@ -326,10 +326,16 @@ export const REKOR = {
   url: setting(
     url({ withPath: true }),
     undefined,
-    'Base URL of a Rekor log, as the trusted root has it.',
+    'Base URL of a Rekor log.',
     'see how often heads are shown, and answer with nothing',
   ),
   version: setting(whole(1, 2), 2, 'Which of its two interfaces it has: 1 or 2.', 'the same'),
+  read_url: setting(
+    url({ withPath: true }),
+    undefined,
+    'Where the checkpoint and the tiles of version 2 are, if that is not url/api/v2.',
+    'the same',
+  ),
   tsa: setting(
     namesOf('a list of names under tsa, each once', /^[a-z0-9][a-z0-9-]{0,30}$/),
     [],
@@ -374,6 +380,8 @@ export interface RekorTarget {
   readonly url: string;
   /** 1 or 2. */
   readonly version: number;
+  /** Of version 2, where its files are elsewhere. */
+  readonly readUrl: string | undefined;
   /** Names of authorities under `tsa`. */
   readonly tsa: readonly string[];
 }
@@ -505,7 +513,13 @@ export const GROUPS: Readonly<Record<'upstreams' | 'rekor' | 'tsa', NamedGroup>>
     variable: 'REKOR',
     about: 'Rekor logs that take up the signatures under heads.',
     of: REKOR,
-    examples: { own: { url: 'https://rekor.example.com', tsa: ['own'] } },
+    examples: {
+      own: {
+        url: 'https://rekor.example.com',
+        read_url: 'https://rekor.example.com/api/v2',
+        tsa: ['own'],
+      },
+    },
   },
   tsa: {
     variable: 'TSA',
@@ -689,6 +703,7 @@ function readTargets(sources: ConfigSources, given: ReadonlyMap<string, Given>):
     name,
     url: must(member('url'), `rekor.${name}.url`),
     version: need(member('version')),
+    readUrl: member('read_url'),
     tsa: need(member('tsa')),
   }));
   for (const { name, tsa: named } of rekor) {
