@@ -32,7 +32,7 @@ import {
 } from './timestamp/response.ts';
 import { checkSigner, isNamed, type Signer } from './timestamp/signer.ts';
 import type { Certificate } from './x509/certificate.ts';
-import { checkPath } from './x509/path.ts';
+import { CertificateSignatures, checkPath, type PathOptions } from './x509/path.ts';
 
 export {
   authorityOfChain,
@@ -118,9 +118,10 @@ function grantedToken({ status, text, failures, token }: TimestampResponse): Tim
 
 function checkInfo(info: TimestampInfo, given: TimestampToCheck): void {
   const { nonce, fromMs = -Infinity, untilMs = Infinity, accuracyMaxMs = Infinity } = given;
-  const { hash, digest } =
+  // No two of the hashes have digests of one length.
+  const { digest } =
     'message' in given ? imprintOf(given.message, info.imprint.hash) : given.imprint;
-  if (hash !== info.imprint.hash || !equalBytes(digest, info.imprint.digest)) {
+  if (!equalBytes(digest, info.imprint.digest)) {
     throw unverified(WHAT, 'it is of something else: the imprint differs');
   }
   if (nonce !== undefined && (info.nonce === undefined || !equalBytes(nonce, info.nonce))) {
@@ -145,10 +146,11 @@ function pathOf(
   authorities: readonly TimestampAuthority[],
   timeMs: number,
 ): readonly Certificate[] {
+  const signatures = new CertificateSignatures();
   let refusal: SteleError = new NoTrust(WHAT, 'no authority is pinned');
   for (const authority of authorities) {
     try {
-      const path = pathBy(authority, certificate, embedded, timeMs);
+      const path = pathBy(authority, certificate, { others: embedded, atMs: timeMs, signatures });
       checkNamed(path, named);
       return path;
     } catch (error) {
@@ -163,18 +165,15 @@ function pathOf(
 function pathBy(
   { pinned, others, signer, fromMs = -Infinity, untilMs = Infinity }: TimestampAuthority,
   certificate: Certificate,
-  embedded: readonly Certificate[],
-  timeMs: number,
+  given: Omit<PathOptions, 'pinned'>,
 ): readonly Certificate[] {
   if (signer !== undefined && !equalBytes(signer.der, certificate.der)) {
     throw new NoTrust(WHAT, `signed by ${certificate.name}, and another certificate is pinned`);
   }
-  const path = checkPath(certificate, pinned, [...others, ...embedded], timeMs);
-  if (timeMs < fromMs || timeMs > untilMs) {
-    throw unverified(
-      WHAT,
-      `its time ${isoOf(timeMs)} is outside of when ${certificate.name} is believed`,
-    );
+  const path = checkPath(certificate, { ...given, pinned, others: [...others, ...given.others] });
+  if (given.atMs < fromMs || given.atMs > untilMs) {
+    const time = isoOf(given.atMs);
+    throw unverified(WHAT, `its time ${time} is outside of when ${certificate.name} is believed`);
   }
   return path;
 }

@@ -256,6 +256,7 @@ export interface Stamping {
   readonly status?: Uint8Array;
   readonly dataVersion?: number;
   readonly crls?: Uint8Array;
+  readonly dataMore?: Uint8Array;
   /** Changes the token whole. */
   readonly token?: (token: Uint8Array) => Uint8Array;
 }
@@ -335,6 +336,7 @@ export function makeResponse(stamping: Stamping): Uint8Array {
     ...(certificates.length === 0 ? [] : [context(0, ...certificates.map(({ der }) => der))]),
     ...(stamping.crls === undefined ? [] : [context(1, stamping.crls)]),
     set(...(stamping.signers?.(signerInfo) ?? [signerInfo])),
+    ...(stamping.dataMore === undefined ? [] : [stamping.dataMore]),
   );
   const token = sequence(oid('1.2.840.113549.1.7.2'), context(0, data));
   return sequence(stamping.status ?? GRANTED, stamping.token?.(token) ?? token);

@@ -229,6 +229,9 @@ const good: Record<string, Case> = {
   },
 };
 
+const issuerSerialName = ({ issuer, serial }: Made) =>
+  sequence(sequence(context(4, issuer)), serial);
+
 const rejected = sequence(integer(2), element(0x03, Uint8Array.of(7, 0x80)));
 
 interface Bad extends Case {
@@ -602,6 +605,40 @@ const bad: Record<string, Bad> = {
     }),
     code: 'unverified',
     says: 'under the signature another certificate is named than beside it',
+  },
+  'with its certificate named with another serial': {
+    response: make({
+      attributes: (given) =>
+        Object.values({
+          ...given,
+          signingCertificate: signingCertificateV2(
+            sequence(
+              octets(hashed('sha256', signer.der)),
+              sequence(sequence(context(4, signer.issuer)), integer(1)),
+            ),
+          ),
+        }),
+    }),
+    code: 'unverified',
+    says: 'under the signature another certificate is named than beside it',
+  },
+  'with something behind the name of its certificate': {
+    response: make({
+      attributes: (given) =>
+        Object.values({
+          ...given,
+          signingCertificate: signingCertificateV2(
+            sequence(octets(hashed('sha256', signer.der)), issuerSerialName(signer), NULL),
+          ),
+        }),
+    }),
+    code: 'malformed',
+    says: 'bytes follow the end',
+  },
+  'with something behind its signers': {
+    response: make({ dataMore: NULL }),
+    code: 'malformed',
+    says: 'bytes follow the end',
   },
   "with another's certificate named beside the signature": {
     response: make({ sid: issuerSerial(between), certificates: [signer, between] }),

@@ -6,7 +6,7 @@
  *
  * [RFC 7468] PEM: text outside of the blocks is explanation and is not read.
  */
-import { equalBytes, parseBase64 } from '../bytes.ts';
+import { parseBase64 } from '../bytes.ts';
 import { invariant, malformed, SteleError } from '../errors.ts';
 import { type Certificate, parseCertificate } from '../x509/certificate.ts';
 
@@ -75,11 +75,7 @@ export function authorityOfChain(
 
 /** Every certificate that the authorities know. */
 export function certificatesOf(authorities: readonly TimestampAuthority[]): Certificate[] {
-  const all: Certificate[] = [];
-  for (const certificate of authorities.flatMap(({ pinned, others }) => [...pinned, ...others])) {
-    if (!all.some(({ der }) => equalBytes(der, certificate.der))) all.push(certificate);
-  }
-  return all;
+  return authorities.flatMap(({ pinned, others }) => [...pinned, ...others]);
 }
 
 /** Without quoting: it may not be what its label says (P10). */

@@ -28,21 +28,26 @@ const WHAT = 'certificate path';
 /** Certificates on a path: an authority's have three, some have a cross-signed root behind them. */
 const PATH_MAX = 8;
 
-/** Signatures that are checked for one token, so that made-up certificates cannot cost more. */
-const CHECKS_MAX = 48;
+/** Signatures that are checked for one time stamp, so that made-up certificates cannot cost more. */
+const CHECKS_MAX = 64;
+
+export interface PathOptions {
+  readonly pinned: readonly Certificate[];
+  /** What may lie between. */
+  readonly others: readonly Certificate[];
+  /** The moment that is stamped. */
+  readonly atMs: number;
+  /** Shared by all searches for one time stamp. */
+  readonly signatures: CertificateSignatures;
+}
 
 /**
- * The path from `signer` to one of `pinned`, by way of `others`. Throws `NoTrust` where there is none at
- * all, and `unverified` where what there is was not good at `atMs`.
+ * The path from `signer` to a pinned certificate. Throws `NoTrust` where there is none at all, and
+ * `unverified` where what there is was not good at that moment.
  */
-export function checkPath(
-  signer: Certificate,
-  pinned: readonly Certificate[],
-  others: readonly Certificate[],
-  atMs: number,
-): readonly Certificate[] {
-  const pool = [...pinned, ...others];
-  const search = new Search(pinned, pool);
+export function checkPath(signer: Certificate, options: PathOptions): readonly Certificate[] {
+  const { atMs, signatures } = options;
+  const search = new Search(options);
   const good = search.from(signer, (certificate, path) => flawOf(certificate, path, atMs));
   if (good !== undefined) return good;
   const { flaw } = search;
@@ -51,7 +56,7 @@ export function checkPath(
     invariant(flaw !== undefined, 'only a flaw keeps from going a path that there is');
     throw unverified(WHAT, flaw);
   }
-  const why = flaw ?? search.mismatch;
+  const why = flaw ?? signatures.mismatch;
   const seen = why === undefined ? '' : `; ${why}`;
   throw new NoTrust(WHAT, `"${signer.name}" does not lead to a pinned certificate${seen}`);
 }
@@ -59,17 +64,47 @@ export function checkPath(
 /** What is wrong with a certificate where it would go on a path; the signer is the first on it. */
 type Judge = (certificate: Certificate, path: readonly Certificate[]) => string | undefined;
 
+/** Which certificate is signed by which: each pair is checked once. */
+export class CertificateSignatures {
+  readonly #known = new Map<Certificate, Map<Certificate, boolean>>();
+  #checks = 0;
+  /** What the first one said that did not fit. */
+  mismatch: string | undefined;
+
+  isBy(certificate: Certificate, issuer: Certificate): boolean {
+    const ofOne = this.#known.get(certificate) ?? new Map<Certificate, boolean>();
+    this.#known.set(certificate, ofOne);
+    const known = ofOne.get(issuer) ?? this.#check(certificate, issuer);
+    ofOne.set(issuer, known);
+    return known;
+  }
+
+  #check({ algorithm, name, tbs, signature }: Certificate, { spki }: Certificate): boolean {
+    if (++this.#checks > CHECKS_MAX) {
+      throw unverified(WHAT, `more than ${CHECKS_MAX} signatures would have to be checked`);
+    }
+    try {
+      checkSignatureBy(spki, schemeOf(algorithm, `signature of "${name}"`), tbs, signature);
+      return true;
+    } catch (error) {
+      if (!(error instanceof SteleError)) throw error;
+      this.mismatch ??= error.message;
+      return false;
+    }
+  }
+}
+
 class Search {
   readonly #pinned: readonly Certificate[];
   readonly #pool: readonly Certificate[];
-  #checks = 0;
-  /** The first thing that was wrong with a certificate, and the first signature that did not fit. */
+  readonly #signatures: CertificateSignatures;
+  /** The first thing that was wrong with a certificate. */
   flaw: string | undefined;
-  mismatch: string | undefined;
 
-  constructor(pinned: readonly Certificate[], pool: readonly Certificate[]) {
+  constructor({ pinned, others, signatures }: PathOptions) {
     this.#pinned = pinned;
-    this.#pool = pool;
+    this.#pool = [...pinned, ...others];
+    this.#signatures = signatures;
   }
 
   /** The shortest path on which nothing is wrong. Every certificate is come to at most once. */
@@ -84,7 +119,7 @@ class Search {
       for (const issuer of this.#pool) {
         if (seen.some((known) => isSame(known, issuer))) continue;
         if (!equalBytes(issuer.subject, last.issuer)) continue;
-        if (this.#isFlawed(issuer, path, judge) || !this.#isSignedBy(last, issuer)) continue;
+        if (this.#isFlawed(issuer, path, judge) || !this.#signatures.isBy(last, issuer)) continue;
         seen.push(issuer);
         open.push([...path, issuer]);
       }
@@ -96,21 +131,6 @@ class Search {
     const flaw = judge(certificate, path);
     if (flaw !== undefined) this.flaw ??= `"${certificate.name}": ${flaw}`;
     return flaw !== undefined;
-  }
-
-  #isSignedBy(certificate: Certificate, issuer: Certificate): boolean {
-    if (++this.#checks > CHECKS_MAX) {
-      throw unverified(WHAT, `more than ${CHECKS_MAX} signatures would have to be checked`);
-    }
-    try {
-      const scheme = schemeOf(certificate.algorithm, `signature of "${certificate.name}"`);
-      checkSignatureBy(issuer.spki, scheme, certificate.tbs, certificate.signature);
-      return true;
-    } catch (error) {
-      if (!(error instanceof SteleError)) throw error;
-      this.mismatch ??= error.message;
-      return false;
-    }
   }
 }
 
