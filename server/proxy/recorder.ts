@@ -3,7 +3,7 @@
  *
  * One loop takes everything that waits: it gives out seq and prev in order, builds the records, has them
  * signed, and writes the record frames under one commit. Only then are they handed to the submitter, so
- * a record that the log has seen is never made again with another seq. If anything fails, the chain
+ * a record that a log has seen is never made again for it with another seq. If anything fails, the chain
  * stays where it was and the same calls are taken again.
  *
  * Signing is one call for the whole batch (`signAll`): here is where a window signature goes.
@@ -12,63 +12,32 @@
  * (`rolling.ts`): there is one chain, and one hand that writes it.
  */
 
-import { remade } from '../client/remake.ts';
 import { signEntry } from '../client/sign.ts';
-import { sha256, toBase64url, toHex, utf8 } from '../core/bytes.ts';
-import { decodeEntry } from '../core/entry.ts';
+import { utf8 } from '../core/bytes.ts';
 import { invariant, SteleError } from '../core/errors.ts';
-import { type Record as AuditRecord, formatRecord, parseRecord } from '../core/record.ts';
 import { RECORD_TYPE } from '../core/statement.ts';
-import { uuidv7 } from '../core/uuid.ts';
 import type { Signer } from '../keys/signer.ts';
 import type { Backlog } from './backlog.ts';
-import { type Clock, timestampUs } from './clock.ts';
-import { bytesOf, type EndedCall, type GapFacts, type Job, unreadable } from './jobs.ts';
+import { type Draft, Drafter, type DrafterOptions } from './drafts.ts';
+import { bytesOf, type EndedCall, type GapFacts, type Job } from './jobs.ts';
 import { errorCode } from './journal/disk.ts';
 import { FRAME, NO_CALL } from './journal/frame.ts';
 import { SyncFailed } from './journal/journal.ts';
-import { FieldSealer } from './journal/seal.ts';
-import type { ProxyLogger } from './logger.ts';
-import { type BuiltCall, buildCall, buildMinimal } from './record.ts';
-import {
-  type BodyRef,
-  decodeRecordFrame,
-  encodeRecordFrame,
-  type RecordMeta,
-} from './record-frame.ts';
+import { encodeRecordFrame } from './record-frame.ts';
 import type { Chain } from './recover.ts';
 import { planRoll, type RolledFrame, type Rolling } from './rolling.ts';
-import type { SpoolContext } from './spool.ts';
-import { SpooledCall } from './spooled.ts';
 
-export interface RecorderOptions {
-  readonly context: SpoolContext;
+export interface RecorderOptions extends DrafterOptions {
   readonly chain: Chain;
   readonly signer: Signer;
-  readonly clock: Clock;
-  /** Names this start of the process. */
-  readonly instance: string;
-  readonly software: string;
-  readonly retentionClass: string;
   /** Pause after a failure of the signer or the disk. */
   readonly retryMs: number;
   /** Records that were made for a log that has ended without them. */
   readonly rolling: Rolling;
   /** How long an ended call waits for others, so that their records are made together. */
   readonly gatherMs: number;
-  readonly logger: ProxyLogger;
   /** The record frame is on disk. */
   readonly recorded: (position: number, draft: Draft) => void;
-}
-
-/** A record on its way. */
-export interface Draft {
-  readonly payload: Uint8Array;
-  readonly meta: RecordMeta;
-  readonly disclosures: Uint8Array;
-  /** The call that this gap stands for. */
-  readonly drops?: string;
-  readonly spooled?: SpooledCall;
 }
 
 /** A roll that was asked for. */
@@ -90,12 +59,10 @@ const LIVE_BYTES_MAX = 67_108_864;
 /** Calls that wait for the signer or the disk, beyond which no new call is taken. */
 const WAITING_MAX = 65_536;
 
-/** Plain bytes of a content frame. */
-const PIECE_BYTES = 262_144;
-
 export class Recorder {
   readonly #options: RecorderOptions;
   #signer: Signer;
+  readonly #drafter: Drafter;
   readonly #jobs: Job[] = [];
   /** As of the last record frame that is on disk, and as of the last that was appended. */
   #chain: Chain;
@@ -111,6 +78,7 @@ export class Recorder {
   constructor(options: RecorderOptions) {
     this.#options = options;
     this.#signer = options.signer;
+    this.#drafter = new Drafter(options);
     this.#chain = options.chain;
     this.#appended = options.chain;
   }
@@ -280,41 +248,33 @@ export class Recorder {
     const { rolling, recorded, logger } = this.#options;
     const positions = await rolling.head(BATCH_MAX);
     const drafts: Draft[] = [];
-    const unreadable: number[] = [];
+    const lost: GapFacts[] = [];
+    let unreadable = 0;
     let chain = this.#chain;
     for (const position of positions) {
       try {
-        const draft = await this.#again(position, chain);
+        const draft = await this.#drafter.again(position, chain);
+        // Between two records that keep their numbers is what cannot be read back.
+        const seqs = { from: chain.next, to: draft.meta.seq - 1 };
+        const count = draft.meta.seq - chain.next;
+        if (count > 0) lost.push({ reason: 'unreadable-record', seqs, count });
+        unreadable = Math.max(0, unreadable - count);
         drafts.push(draft);
         chain = after(chain, draft);
       } catch (error) {
         // A disk that fails now may not fail later; a frame that is damaged never will be whole.
         if (errorCode(error) !== undefined || !(error instanceof SteleError)) throw error;
         logger.error({ position, error: error.message }, 'a record cannot be read back');
-        unreadable.push(position);
+        unreadable++;
       }
     }
     const made = await this.#write(drafts, this.#options.context.journal.generation);
     this.#chain = chain;
     for (const position of positions) rolling.done(position);
     for (const [i, position] of made.entries()) recorded(position, drafts[i] as Draft);
-    for (const _ of unreadable) this.gap({ reason: 'unreadable-record', count: 1 });
-  }
-
-  /** The record at this position, for the chain's log: under its own number, unless the chain is past that. */
-  async #again(position: number, chain: Chain): Promise<Draft> {
-    const { journal } = this.#options.context;
-    const { meta, entry, disclosures } = decodeRecordFrame((await journal.read(position)).payload);
-    const old = decodeEntry(entry).payload;
-    const seq = Math.max(meta.seq, chain.next);
-    const prev = seq === chain.next ? chain.prev : parseRecord(old).source.prev;
-    const payload = formatRecord(remade(old, { log: chain.log, seq, prev }));
-    const digest = toBase64url(sha256(payload));
-    return {
-      payload,
-      meta: { ...meta, log: chain.log, seq, digest, instead_of: position },
-      disclosures,
-    };
+    for (const gap of lost) this.gap(gap);
+    // What stood at the end left no number behind: the next record has it.
+    if (unreadable > 0) this.gap({ reason: 'unreadable-record', count: unreadable });
   }
 
   /** The first few that wait, with as much content as memory is meant to hold; at least one. */
@@ -335,7 +295,7 @@ export class Recorder {
     const drafts: Draft[] = [];
     let chain = this.#chain;
     for (const job of jobs) {
-      const draft = await this.#draft(job, chain);
+      const draft = await this.#drafter.draft(job, chain);
       drafts.push(draft);
       chain = after(chain, draft);
     }
@@ -379,151 +339,6 @@ export class Recorder {
     return Promise.all(drafts.map(({ payload }) => signEntry(this.#signer, RECORD_TYPE, payload)));
   }
 
-  async #draft(job: Job, chain: Chain): Promise<Draft> {
-    if (job.kind !== 'call') return this.#plainDraft(job, chain);
-    try {
-      return await this.#callDraft(job, chain);
-    } catch (error) {
-      // A disk that fails now may not fail later; a frame that does not open never will.
-      if (errorCode(error) !== undefined) throw error;
-      const { recordId } = job.call;
-      const rule = error instanceof Error ? error.message : String(error);
-      this.#options.logger.error(
-        { record_id: recordId, error: rule },
-        'a call cannot be read back',
-      );
-      return { ...this.#plainDraft(unreadable(job.call), chain), drops: recordId };
-    }
-  }
-
-  #plainDraft(job: Exclude<Job, { kind: 'call' }>, chain: Chain): Draft {
-    const { clock, random } = { ...this.#options, ...this.#options.context };
-    const nowUs = clock.nowUs();
-    const record_id = uuidv7(Math.floor(nowUs / 1_000), random(10));
-    const common = {
-      schema: 'stele.record/1',
-      log: chain.log,
-      record_id,
-      source: this.#source(chain, []),
-      time: {
-        received: timestampUs(nowUs),
-        clock: { source: 'system', max_error_us: clock.maxErrorUs() },
-      },
-    } as const;
-    const seq = chain.next;
-    let record: AuditRecord;
-    const { source: id, log } = chain;
-    let meta: Omit<RecordMeta, 'digest'> = { kind: job.kind, record_id, source: id, log, seq };
-    if (job.kind === 'heartbeat') {
-      record = { ...common, kind: 'heartbeat', heartbeat: { seq } };
-    } else {
-      const { reason, source = chain.source, seqs, time, count, damage, replaces } = job.gap;
-      const gap = {
-        reason,
-        source,
-        seq_from: seqs?.from ?? seq,
-        seq_to: seqs?.to ?? seq,
-        ...(time === undefined
-          ? {}
-          : { time_from: timestampUs(time.fromUs), time_to: timestampUs(time.toUs) }),
-        ...(count === undefined ? {} : { count }),
-      };
-      record = { ...common, kind: 'gap', gap };
-      const own = source === chain.source ? seqs : undefined;
-      meta = {
-        ...meta,
-        ...(damage === undefined ? {} : { damage }),
-        ...(replaces === undefined ? {} : { replaces }),
-        ...(own === undefined ? {} : { explains: { from: own.from, to: own.to + 1 } }),
-      };
-    }
-    const payload = formatRecord(record);
-    const digest = toBase64url(sha256(payload));
-    return { payload, meta: { ...meta, digest }, disclosures: new Uint8Array(0) };
-  }
-
-  async #callDraft(job: Extract<Job, { kind: 'call' }>, chain: Chain): Promise<Draft> {
-    const { context, logger } = this.#options;
-    const { call } = job;
-    const { recordId, beginPosition } = call;
-    const spooled =
-      call.live?.spooled ?? (await SpooledCall.open(context, recordId, beginPosition));
-    const end = call.live?.end ?? (await spooled.end(call.endPosition));
-    const from = {
-      spooled,
-      end,
-      live: call.live,
-      log: chain.log,
-      source: this.#source(chain, end.truncated ?? []),
-      retentionClass: this.#options.retentionClass,
-      random: context.random,
-    };
-    let built: BuiltCall;
-    let payload: Uint8Array;
-    try {
-      built = await buildCall(from);
-      payload = formatRecord(built.record);
-      invariant(payload.length <= PAYLOAD_BYTES_MAX, 'a record fits an entry');
-    } catch (error) {
-      if (errorCode(error) !== undefined) throw error;
-      // What was read out of the bodies does not fit a record. The bodies themselves always do.
-      const reason = error instanceof Error ? error.message : String(error);
-      logger.error(
-        { record_id: call.recordId, error: reason },
-        'a record is made without its details',
-      );
-      built = await buildMinimal(from);
-      payload = formatRecord(built.record);
-    }
-    const bodies = [...built.bodies, ...this.#contentFrames(spooled, built)];
-    const text = new TextEncoder().encode(built.disclosures.join('\n'));
-    const meta: RecordMeta = {
-      kind: 'inference',
-      record_id: call.recordId,
-      source: chain.source,
-      log: chain.log,
-      seq: chain.next,
-      digest: toBase64url(sha256(payload)),
-      begin: call.beginPosition,
-      end: call.endPosition,
-      bodies,
-    };
-    const disclosures = spooled.seal.seal('disclosures', text, context.random);
-    return { payload, meta, disclosures, spooled };
-  }
-
-  /** Values too large for a disclosure go into frames of their own, like bodies. */
-  #contentFrames(spooled: SpooledCall, built: BuiltCall): BodyRef[] {
-    const { journal, random, origin } = this.#options.context;
-    return built.content.map(({ field, bytes }) => {
-      const sealed_as = `${field} ${toHex(random(8))}`;
-      const sealer = new FieldSealer(spooled.dataKey, {
-        origin,
-        recordId: spooled.recordId,
-        field: sealed_as,
-      });
-      const frames: number[] = [];
-      for (let at = 0; at < bytes.length; at += PIECE_BYTES) {
-        const sealed = sealer.next(bytes.subarray(at, at + PIECE_BYTES));
-        frames.push(journal.append(FRAME.content, spooled.recordId, sealed));
-      }
-      return { field, of: 'content' as const, bytes: bytes.length, frames, sealed_as };
-    });
-  }
-
-  #source(chain: Chain, truncated: readonly string[]) {
-    return {
-      id: chain.source,
-      instance: this.#options.instance,
-      seq: chain.next,
-      prev: chain.prev,
-      provenance: 'observed' as const,
-      completeness: truncated.length === 0 ? ('full' as const) : ('truncated' as const),
-      software: this.#options.software,
-      ...(truncated.length === 0 ? {} : { truncated_fields: truncated }),
-    };
-  }
-
   #pause(ms: number): Promise<void> {
     return new Promise((resolve) => {
       const timer = setTimeout(resolve, ms);
@@ -539,6 +354,3 @@ export class Recorder {
 function after(chain: Chain, { meta }: Draft): Chain {
   return { ...chain, next: meta.seq + 1, prev: meta.digest };
 }
-
-/** The payload's share of an entry of 65,535 bytes; signatures and framing take less than the rest. */
-const PAYLOAD_BYTES_MAX = 60_000;

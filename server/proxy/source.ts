@@ -21,6 +21,7 @@ import type { Signer } from '../keys/signer.ts';
 import type { Keyring } from '../vault/keyring.ts';
 import { Backlog } from './backlog.ts';
 import type { Clock } from './clock.ts';
+import type { Draft } from './drafts.ts';
 import type { BeginFacts, EndFacts } from './facts.ts';
 import { chainToGoOn, remember } from './identity.ts';
 import type { EndedCall } from './jobs.ts';
@@ -30,7 +31,7 @@ import { Journal, type SyncFailed } from './journal/journal.ts';
 import type { ProxyLogger } from './logger.ts';
 import { Mender } from './mend.ts';
 import { readSubmission, setAside } from './outgoing.ts';
-import { type Draft, Recorder } from './recorder.ts';
+import { Recorder } from './recorder.ts';
 import {
   type Chain,
   findRecords,

@@ -119,7 +119,8 @@ describe('a roll', () => {
     old.isEnded = true;
     isKept = false;
     for (let i = 0; i < 2; i++) ids.push((await chat(set.proxy)).recordId);
-    await expect.poll(() => set.proxy.state().logs.get('default')?.backlog).toBe(4);
+    const waiting = () => set.proxy.state().logs.get('default')?.backlog;
+    await expect.poll(waiting, { timeout: 30_000 }).toBe(4);
     made.open();
     await idle(set);
     await series.logs[1]?.until(() => (series.logs[1]?.gaps.length ?? 0) === 2);
@@ -346,6 +347,44 @@ describe('crash', () => {
 });
 
 describe('a journal', () => {
+  test.each([
+    ['in the middle', 75, { seq_from: 75, seq_to: 75 }],
+    ['at the end', 79, { seq_from: 79, seq_to: 79 }],
+  ])(
+    'with a rotten record %s takes all others to the next log, and a gap says so',
+    async (_, at, missing) => {
+      const provider = await chatProvider();
+      const { signer, series, logs } = seriesOf(ORIGIN, NEXT);
+      const [old, next] = logs as [TestLog, TestLog];
+      const disk = new FaultDisk();
+      old.refuse = () => {
+        throw refusal('storage');
+      };
+      const set = await setUp({ upstream: provider.url, signer, series, disk });
+      const ids: string[] = [];
+      for (let i = 0; i < 80; i++) ids.push((await chat(set.proxy)).recordId);
+      const waiting = () => set.proxy.state().logs.get('default')?.backlog;
+      await expect.poll(waiting, { timeout: 30_000 }).toBe(80);
+      const records: number[] = [];
+      await scanJournal(disk.reopened('killed'), (frame, position) => {
+        if (frame.type === FRAME.record) records.push(position);
+      });
+      // One that was never sent, so that nothing but the roll reads it.
+      const rotten = records[at] as number;
+      const [file] = [...disk.files.values()];
+      if (file === undefined) throw new Error('no segment');
+      file.written[rotten + 200] = (file.written[rotten + 200] ?? 0) ^ 0xff;
+      old.refuse = () => {};
+      old.isEnded = true;
+      await idle(set);
+      await next.until(() => next.gaps.length > 0);
+      expect(next.gaps).toMatchObject([{ reason: 'unreadable-record', ...missing, count: 1 }]);
+      series.checkChain();
+      expect(next.calls.map(({ record_id }) => record_id)).toEqual(ids.filter((__, i) => i !== at));
+      expect(set.lines.join()).toContain('a record cannot be read back');
+    },
+  );
+
   test('that lost the frame of a roll says the same by its records', async () => {
     const provider = await chatProvider();
     const { signer, series, logs } = seriesOf(ORIGIN, NEXT);
