@@ -11,8 +11,15 @@ import type { KeyChanges } from '../log/key-changes.ts';
 import type { Logs } from '../log/logs.ts';
 import type { OwnGateways } from '../log/own-gateways.ts';
 import type { Possession } from '../log/possession.ts';
+import type { AnchorRows } from '../storage/anchors.ts';
 import type { Actor } from './actor.ts';
 import type { TokenBook } from './tokens.ts';
+
+export interface AnchorsPort {
+  readonly rows: AnchorRows;
+  /** Shows the newest head of a log; resolves when each target has answered, or after some time. */
+  now(log: string): Promise<void>;
+}
 
 /** What acts work on. */
 export interface World {
@@ -23,6 +30,8 @@ export interface World {
   readonly requirePossession: boolean;
   readonly keyChanges: KeyChanges;
   readonly ownGateways: OwnGateways;
+  /** Shows heads outside, where somebody does. */
+  readonly anchors?: AnchorsPort | undefined;
   readonly clock: Clock;
   readonly random: (bytes: number) => Uint8Array;
 }

@@ -1,5 +1,6 @@
 /** Every act of administration there is, by its name. */
 import type { Act } from './act.ts';
+import { anchorNow } from './anchors.ts';
 import { registerGateway, revokeGateway } from './gateways.ts';
 import { retireLogKey, rotateLogKey, rotateOwnKey } from './log-keys.ts';
 import { changeLog, createLog, freezeLog, retireLog, rollLog, unretireLog } from './logs.ts';
@@ -19,6 +20,7 @@ const ALL = [
   revokeGateway,
   createToken,
   revokeToken,
+  anchorNow,
 ];
 
 /** The arguments of an act that is found by its name are those that its own plan wrote down. */

@@ -214,7 +214,7 @@ export class Anchoring {
   #waitMs(attempts: number, askedS = 0): number {
     const backOff = FIRST_WAIT_MS * 2 ** Math.min(Math.max(attempts - 1, 0), 16);
     const wait = Math.min(backOff, LONGEST_WAIT_MS) * (0.5 + this.#ports.random() / 2);
-    return Math.max(wait, askedS * 1_000);
+    return Math.max(Math.round(wait), askedS * 1_000);
   }
 
   #isSuspect(target: string): boolean {

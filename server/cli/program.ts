@@ -120,6 +120,10 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     about: 'create, list and revoke access tokens',
     load: () => import('./commands/token.ts'),
   },
+  anchor: {
+    about: 'show heads to Rekor and time-stamping authorities',
+    load: () => import('./commands/anchor.ts'),
+  },
   request: {
     about: 'list, approve and refuse what waits for a second person',
     load: () => import('./commands/request.ts'),

@@ -206,6 +206,18 @@ export class LogClient {
     }));
   }
 
+  /** What targets outside were shown, the newest first. */
+  async anchors(page: { readonly before?: TreeSize } = {}): Promise<readonly JsonObject[]> {
+    const before = page.before === undefined ? undefined : String(page.before);
+    return list((await this.#json(`/v1/anchors${query({ before })}`)).anchors, 'anchors');
+  }
+
+  /** What a target said of the head of this size: a Sigstore bundle, or an RFC 3161 response. */
+  async anchor(target: string, size: TreeSize): Promise<Uint8Array> {
+    const path = `/v1/anchors/${segment(target)}/${size}`;
+    return (await this.#http.ask(path, { maxBytes: RECEIPT_BYTES_MAX })).bytes;
+  }
+
   async inclusion(index: LeafIndex, size: TreeSize): Promise<Hash[]> {
     return proofOf(await this.#json(`/v1/proofs/inclusion/${index}/${size}`));
   }

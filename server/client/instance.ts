@@ -113,6 +113,8 @@ export interface Administration {
   listTokens(): Promise<readonly JsonObject[]>;
   revokeToken(id: string): Promise<JsonObject>;
   listKeys(): Promise<readonly JsonObject[]>;
+  /** Shows a log's newest head to the targets outside: {anchoring}. */
+  anchorLog(name: string): Promise<JsonObject>;
   /** Acts that wait for the approval of another holder. */
   listRequests(): Promise<readonly JsonObject[]>;
   /** The answer is that of the act. */
@@ -120,6 +122,9 @@ export interface Administration {
   rejectRequest(id: string): Promise<JsonObject>;
   close(): Promise<void>;
 }
+
+/** Longer than the server waits for those it asks. */
+const ANCHOR_TIMEOUT_MS = 60_000;
 
 export class InstanceClient implements Administration {
   readonly #http: Transport;
@@ -207,6 +212,13 @@ export class InstanceClient implements Administration {
 
   async listKeys(): Promise<readonly JsonObject[]> {
     return list((await this.#ask('/v1/admin/keys')).keys, 'keys');
+  }
+
+  async anchorLog(name: string): Promise<JsonObject> {
+    return this.#ask(`/v1/admin/logs/${segment(name)}/anchor`, {
+      method: 'POST',
+      timeoutMs: ANCHOR_TIMEOUT_MS,
+    });
   }
 
   async listRequests(): Promise<readonly JsonObject[]> {

@@ -30,6 +30,8 @@ export interface AppDeps {
   readonly logs: Logs;
   readonly vaults: (name: string) => Promise<Vault>;
   readonly instance: InstanceStore;
+  /** Shows heads outside, where targets are configured. */
+  readonly anchors?: { now(log: string): Promise<void> } | undefined;
   readonly keyChanges: KeyChanges;
   readonly ownGateways: OwnGateways;
   readonly clock: Clock;
@@ -112,13 +114,23 @@ export function createApp(deps: AppDeps): Koa {
 }
 
 function administratorOf(
-  { logs, instance, keyChanges, ownGateways, clock, logger, random = randomBytes }: AppDeps,
+  {
+    logs,
+    instance,
+    anchors,
+    keyChanges,
+    ownGateways,
+    clock,
+    logger,
+    random = randomBytes,
+  }: AppDeps,
   { requirePossession, twoPersons }: HttpSettings,
   tokens: Tokens,
 ): Administrator {
   return new Administrator({
     logs,
     store: instance,
+    anchors: anchors && { rows: instance.anchors, now: (log) => anchors.now(log) },
     tokens,
     possession: new Possession({ clock, random }),
     requirePossession,

@@ -7,6 +7,7 @@ import { userInfo } from 'node:os';
 import type { Act } from '../admin/act.ts';
 import type { Actor } from '../admin/actor.ts';
 import { Administrator } from '../admin/administrator.ts';
+import { anchorNow } from '../admin/anchors.ts';
 import { registerGateway, revokeGateway } from '../admin/gateways.ts';
 import { retireLogKey, rotateLogKey, rotateOwnKey } from '../admin/log-keys.ts';
 import { changeLog, createLog, freezeLog, retireLog, rollLog, unretireLog } from '../admin/logs.ts';
@@ -126,6 +127,10 @@ export class FileAdministration implements Administration {
 
   listKeys(): Promise<readonly JsonObject[]> {
     return this.#administrator.keys(this.#actor);
+  }
+
+  anchorLog(name: string): Promise<JsonObject> {
+    return this.#act(anchorNow, name, {});
   }
 
   async listRequests(): Promise<readonly JsonObject[]> {

@@ -10,6 +10,8 @@ import { SteleError } from '../core/errors.ts';
 export interface Scheduling {
   readonly logger: Logger;
   readonly fatal: (error: Error) => void;
+  /** Milliseconds by which a turn may come later than the schedule says, at random. */
+  readonly jitterMs?: number;
 }
 
 /** Begins. What it returns ends it, once the turn that is under way is over. */
@@ -17,7 +19,7 @@ export function scheduled(
   cron: string,
   what: string,
   work: () => Promise<void>,
-  { logger, fatal }: Scheduling,
+  { logger, fatal, jitterMs }: Scheduling,
 ): () => Promise<void> {
   let running: Promise<void> | undefined;
   const turn = async (): Promise<void> => {
@@ -33,7 +35,10 @@ export function scheduled(
     if (running === undefined) running = turn();
     else logger.warn(`${what} takes longer than from one turn to the next; this one is left out`);
   };
-  const task = schedule(cron, begin, { timezone: 'UTC' });
+  const task = schedule(cron, begin, {
+    timezone: 'UTC',
+    ...(jitterMs === undefined ? {} : { maxRandomDelay: jitterMs }),
+  });
   return async () => {
     await task.destroy();
     await running;

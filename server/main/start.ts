@@ -17,9 +17,11 @@ import { createApp } from '../http/app.ts';
 import { listen } from '../http/server.ts';
 import { TlsFiles, type TlsPair, type TlsPaths } from '../keys/tls-pair.ts';
 import { systemClock } from '../log/clock.ts';
+import { Anchors } from './anchoring.ts';
 import { type Instance, openInstance } from './instance.ts';
 import { proxyOf } from './proxy.ts';
 import { DEFAULT_LOG, setUp } from './setup.ts';
+import { targetsOf } from './targets.ts';
 
 export interface Program {
   readonly version: string;
@@ -72,7 +74,16 @@ export async function run(
     const { proxyKeys } = await setUp(instance, config, parts);
     const tls = config.tls && (await openTls(config.tls, logger));
     if (tls !== undefined) services.push(tls);
-    const server = await startServer(instance, config, logger, program, tls);
+    const anchors = new Anchors({
+      config: config.anchor,
+      targets: targetsOf(config.anchor, program.version),
+      logs: instance.logs,
+      store: instance.store,
+      logger,
+      fatal: program.fatal,
+    });
+    services.push(anchors);
+    const server = await startServer(instance, config, logger, program, { tls, anchors });
     services.push(server);
     let proxy: Service | undefined;
     if (proxyKeys !== undefined) {
@@ -106,13 +117,14 @@ export async function startServer(
   config: Config,
   logger: Logger,
   { version, fatal }: Program,
-  tls?: TlsFiles,
+  { tls, anchors }: { readonly tls?: TlsFiles | undefined; readonly anchors?: Anchors } = {},
 ): Promise<Service> {
   const stopping = new AbortController();
   const app = createApp({
     logs,
     vaults: (name) => vaults.get(name),
     instance: store,
+    anchors,
     keyChanges,
     ownGateways,
     clock: systemClock,

@@ -26,6 +26,8 @@ export type StepName =
   | 'keys'
   | 'signatures'
   | 'content'
+  | 'rekor'
+  | 'rfc3161'
   | 'anchors';
 
 export interface Step {
@@ -41,6 +43,12 @@ export interface Field {
   readonly state: 'disclosed-ok' | 'mismatch' | 'withheld';
 }
 
+/** By somebody outside the log: it existed then at the latest. */
+export interface Bound {
+  readonly by: string;
+  readonly latestMs: number;
+}
+
 export interface Verdict {
   readonly holds: boolean;
   readonly origin?: string;
@@ -49,6 +57,8 @@ export interface Verdict {
   /** What a verdict on one receipt cannot say, and what a reader should know. */
   readonly notes: readonly string[];
   readonly fields: readonly Field[];
+  /** What was proven of when the entry existed, the earliest first. */
+  readonly bounds: readonly Bound[];
   readonly record?: Record;
 }
 

@@ -11,7 +11,7 @@
  *     keys        the operator registered the signers' keys, before the entry  signers.ts
  *     signatures  of the entry, by those keys
  *     content     disclosures and bodies fit the record's commitments          content.ts
- *     anchors     what outside parties say about the head
+ *     rekor, rfc3161   what parties outside say of heads that cover the entry     anchors.ts
  *
  * It runs offline, in Node and in a browser, and asks nobody. Every step that can be judged is, so a
  * reader sees all that is wrong at once. What the server admits holds here (P5).
@@ -25,19 +25,22 @@ import { parseReceipt, type Receipt } from '../core/receipt.ts';
 import { isControlKind, parseRecord, type Record } from '../core/record.ts';
 import type { SignatureCheck } from '../core/signature.ts';
 import type { Trust, TrustedLog } from '../core/trust.ts';
+import { judgeAnchor } from './anchors.ts';
 import { type Content, openContent, type ReadBody } from './content.ts';
 import { isIdentity, nameOf, type OpenedHead, openHead } from './head.ts';
 import { checkIncluded, checkSignatures, openSigners, type Signers } from './signers.ts';
-import { type Field, type StepName, Steps, type Verdict } from './verdict.ts';
+import { type Bound, type Field, type StepName, Steps, type Verdict } from './verdict.ts';
 
 export type { ReadBody } from './content.ts';
-export type { Field, Step, StepName, StepStatus, Verdict } from './verdict.ts';
+export type { Bound, Field, Step, StepName, StepStatus, Verdict } from './verdict.ts';
 
 export interface VerifyOptions {
   /** Where larger bodies are, by the name that the receipt gives. */
   readonly body?: ReadBody;
   /** The engine; the portable one unless a server brings a faster. */
   readonly check?: SignatureCheck;
+  /** What the receipt has to carry, by somebody whom the trust file knows. */
+  readonly require?: readonly ('rekor' | 'rfc3161')[];
 }
 
 /** What no receipt can do without; a policy with a quorum adds `witnesses`. */
@@ -59,14 +62,14 @@ export function verifyReceipt(
   options: VerifyOptions = {},
 ): Verdict {
   const steps = new Steps();
-  for (const step of REQUIRED) steps.require(step);
+  for (const step of [...REQUIRED, ...(options.require ?? [])]) steps.require(step);
   const receipt = steps.run(
     'receipt',
     () => parseReceipt(bytes),
     ({ index, origin }) => `It is a receipt for entry ${index} of ${origin}.`,
   );
   if (receipt === undefined) {
-    return { holds: false, steps: steps.list(), notes: [], fields: [] };
+    return { holds: false, steps: steps.list(), notes: [], fields: [], bounds: [] };
   }
   return new Verification(steps, receipt, trust, options).verdict();
 }
@@ -96,7 +99,7 @@ class Verification {
     if (log && head && entry && signers) this.#signatures(log, head, entry, signers);
     else this.#notJudged();
     const fields = this.#content(record);
-    this.#anchors();
+    const bounds = this.#anchors(head);
     const { origin, index } = this.#receipt;
     return {
       holds: this.#steps.hold(),
@@ -105,6 +108,7 @@ class Verification {
       steps: this.#steps.list(),
       notes: this.#notes,
       fields,
+      bounds,
       ...(record === undefined ? {} : { record }),
     };
   }
@@ -272,14 +276,19 @@ class Verification {
     return content.fields;
   }
 
-  /** No outside party's proof is judged yet, so that none of them can count. */
-  #anchors(): void {
+  #anchors(head: OpenedHead | undefined): Bound[] {
     const { anchors } = this.#receipt;
-    if (anchors.length === 0) {
-      this.#steps.add('anchors', 'absent', 'There are none.');
-    } else {
-      this.#steps.add('anchors', 'no-trust', `${anchors.length} of a kind that is not known here.`);
+    const found = anchors.map((anchor) =>
+      judgeAnchor(anchor, this.#receipt, head?.checkpoint, this.#trust),
+    );
+    for (const { step, status, detail } of found) this.#steps.add(step, status, detail);
+    if (found.length === 0) this.#steps.add('anchors', 'absent', 'There are none.');
+    for (const type of this.#options.require ?? []) {
+      if (found.some(({ step, status }) => step === type && status === 'valid')) continue;
+      this.#steps.add(type, 'absent', 'One is asked for, and there is none that counts.');
     }
+    const bounds = found.flatMap(({ bound }) => (bound === undefined ? [] : [bound]));
+    return bounds.sort((a, b) => a.latestMs - b.latestMs);
   }
 }
 

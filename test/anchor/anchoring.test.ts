@@ -56,7 +56,7 @@ class World {
         return size === undefined ? undefined : headOf(log, size);
       },
       now: () => this.now,
-      random: () => 0.5,
+      random: () => 1 / 3,
       alarm: (message) => this.alarms.push(message),
     };
   }
@@ -146,7 +146,7 @@ describe('a lost answer', () => {
       world.now = dueMs;
     }
     await own.work();
-    expect(waits).toEqual([22_500, 45_000, 90_000]);
+    expect(waits).toEqual([20_000, 40_000, 80_000]);
     expect(target.asked).toHaveLength(4);
     expect(target.entries.size).toBe(1);
     expect(world.states()).toEqual(['double 5 published']);

@@ -159,6 +159,7 @@ async function recordAnswers(examples: Examples): Promise<Examples> {
   const { value } = answers.createToken!['201']!['application/json'] as { value: { id: string } };
   await record(byId('revokeToken'), { values: { id: value.id } });
   for (const id of [
+    'anchorLog',
     'rotateLogKey',
     'retireLogKey',
     'rotateOwnKey',

@@ -189,6 +189,14 @@ function makeCases(leaf: string, recordId: string): Case[] {
       ok: 409,
     },
     {
+      pattern: '/v1/admin/logs/{log}/anchor',
+      method: 'POST',
+      path: '/v1/admin/logs/{log}/anchor',
+      proofs: 'admins',
+      public: 'admins',
+      ok: 200,
+    },
+    {
       pattern: '/v1/admin/logs/{log}',
       method: 'PATCH',
       path: '/v1/admin/logs/{log}',

@@ -168,6 +168,7 @@ export class World {
       logs,
       instance,
       ownGateways,
+      anchors: { now: async () => {} },
       keyChanges: new KeyChanges({
         logs,
         instance,

@@ -1,7 +1,7 @@
 /** `stele verify`: does a receipt hold? Offline: nothing is asked but the files that are named. */
 import { existsSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { hasCode, SteleError } from '../../core/errors.ts';
 import { RECEIPT_BYTES_MAX } from '../../core/limits.ts';
 import { parseTrust, TRUST_BYTES_MAX } from '../../core/trust.ts';
@@ -15,6 +15,7 @@ import { readBytes, readInput } from '../where.ts';
 interface Options {
   readonly trust: string;
   readonly then?: string;
+  readonly require?: readonly ('rekor' | 'rfc3161')[];
   readonly json?: true;
 }
 
@@ -27,6 +28,12 @@ export function command(cli: Cli): Command {
     .argument('<file>', 'the receipt; "-" is standard input')
     .requiredOption('--trust <file>', 'stele.trust/1 JSON, or a C2SP tlog-policy')
     .option('--then <file>', 'the receipt of entry 0 of the log that goes on where this one ends')
+    .addOption(
+      new Option(
+        '--require <anchor...>',
+        'what the receipt has to carry, by somebody whom the trust file knows',
+      ).choices(['rekor', 'rfc3161']),
+    )
     .option('--json', 'print JSON')
     .addHelpText(
       'after',
@@ -39,7 +46,10 @@ export function command(cli: Cli): Command {
         const path = resolve(world.cwd, options.trust);
         const trust = readTrust(readBytes(path, 'trust file', TRUST_BYTES_MAX), path);
         const folder = file === '-' ? world.cwd : dirname(resolve(world.cwd, file));
-        const verdict = verifyReceipt(receipt, trust, { body: (name) => readBody(folder, name) });
+        const verdict = verifyReceipt(receipt, trust, {
+          body: (name) => readBody(folder, name),
+          ...(options.require === undefined ? {} : { require: options.require }),
+        });
         const voice = voiceOf(world, options.json === true);
         voice.say(...linesOf(verdict));
         if (options.then === undefined) {
@@ -95,16 +105,27 @@ function readBody(folder: string, name: string): Uint8Array | undefined {
   }
 }
 
-function linesOf({ holds, origin, index, steps, notes, fields }: Verdict): string[] {
+function linesOf({ holds, origin, index, steps, notes, fields, bounds }: Verdict): string[] {
   const rows = steps.map(({ step, status, detail }) => [status, step, oneLine(detail)]);
   const shown = fields.map(({ name, state }) => [state, 'field', name]);
   const lines = table([...rows, ...shown]);
   for (const note of notes) lines.push(`note: ${oneLine(note)}`);
+  const [earliest] = bounds;
+  if (earliest !== undefined && holds) {
+    lines.push(
+      '',
+      `EXISTED: ${new Date(earliest.latestMs).toISOString()} at the latest, by ${oneLine(earliest.by)}`,
+    );
+  }
   const what = index === undefined ? 'this receipt' : `entry ${index} of ${oneLine(origin ?? '?')}`;
   lines.push('', holds ? `HOLDS: ${what}` : `DOES NOT HOLD: ${what}`);
   return lines;
 }
 
-function jsonOf({ holds, origin, index, steps, notes, fields }: Verdict) {
-  return { holds, origin: origin ?? null, index: index ?? null, steps, fields, notes };
+function jsonOf({ holds, origin, index, steps, notes, fields, bounds }: Verdict) {
+  const existed = bounds.map(({ by, latestMs }) => ({
+    by,
+    latest: new Date(latestMs).toISOString(),
+  }));
+  return { holds, origin: origin ?? null, index: index ?? null, steps, fields, existed, notes };
 }

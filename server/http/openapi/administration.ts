@@ -99,6 +99,15 @@ const logs: Descriptions = {
     answers: { 200: answer('Log', 'The log as it is now.') },
     refusals: ['not_found', 'frozen', 'split_view'],
   },
+  'POST /v1/admin/logs/{log}/anchor': {
+    id: 'anchorLog',
+    tag: 'Administration',
+    summary: 'Show the newest head to the targets outside now',
+    text: 'Answers when each has answered, or after 25 s; what has not is still on its way. `conflict` where no target is configured, or the log is not one of `anchor.logs`.',
+    parameters: [ADMIN_LOG],
+    answers: { 200: answer('Anchoring', 'How far each target has got.') },
+    refusals: ['not_found', 'conflict', 'split_view'],
+  },
   'POST /v1/admin/logs/{log}/freeze': {
     id: 'freezeLog',
     tag: 'Administration',

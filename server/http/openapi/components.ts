@@ -179,6 +179,18 @@ const ANCHOR_OF = {
   'time?': { ...TIME, description: 'The time that it proves.' },
 } as const satisfies Record<string, Schema>;
 
+const PROGRESS = {
+  target: TARGET,
+  type: ANCHOR_TYPE,
+  'size?': { ...COUNT, description: 'The largest that it vouched for.' },
+  'time?': { ...TIME, description: 'The time that this proves.' },
+  'pending?': object(
+    { size: COUNT, since: TIME, attempts: COUNT },
+    'The head that it is being shown.',
+  ),
+  missed: { ...COUNT, description: 'Heads beyond that size that were given up.' },
+} as const satisfies Record<string, Schema>;
+
 const REQUEST_ROW = {
   id: { type: 'string', pattern: '^[0-9a-f]{16}$' },
   act: { type: 'string', pattern: '^[a-z]+\\.[a-z]+$' },
@@ -241,24 +253,13 @@ export const SCHEMAS = {
         description: 'What targets outside said of this very head.',
       },
       'anchoring?': {
-        ...list(
-          object({
-            target: TARGET,
-            type: ANCHOR_TYPE,
-            'size?': { ...COUNT, description: 'The largest that it vouched for.' },
-            'time?': { ...TIME, description: 'The time that this proves.' },
-            'pending?': object(
-              { size: COUNT, since: TIME, attempts: COUNT },
-              'The head that it is being shown.',
-            ),
-            missed: { ...COUNT, description: 'Heads beyond that size that were given up.' },
-          }),
-        ),
+        ...list(object(PROGRESS)),
         description: 'How far each target outside has got; of the newest head alone.',
       },
     },
     'The tree at one size. `time` and `checkpoint` only of a head that was kept.',
   ),
+  Anchoring: object({ anchoring: list(object(PROGRESS)) }),
   AnchorList: object({
     anchors: list(
       object({

@@ -5,6 +5,7 @@
 
 import type { Act } from '../../admin/act.ts';
 import type { Actor } from '../../admin/actor.ts';
+import { anchorNow } from '../../admin/anchors.ts';
 import { registerGateway, revokeGateway } from '../../admin/gateways.ts';
 import { retireLogKey, rotateLogKey, rotateOwnKey } from '../../admin/log-keys.ts';
 import {
@@ -40,6 +41,7 @@ export function adminRoutes(parts: Parts): readonly InstanceRoute[] {
     get('admin', LOGS, (call) => ({ logs: administrator.logs(actorOf(call)) })),
     get('admin', LOG, (call) => administrator.log(actorOf(call), param(call, 0))),
     route('PATCH', 'admin', LOG, doing(parts, changeLog)),
+    post('admin', `${LOG}/anchor`, doing(parts, anchorNow, { wanted: () => ({}) })),
     post('admin', `${LOG}/freeze`, doing(parts, freezeLog)),
     post('admin', `${LOG}/roll`, doing(parts, rollLog, { status: 201 })),
     post('admin', `${LOG}/retire`, doing(parts, retireLog)),

@@ -79,35 +79,3 @@ function describe(
     ...(reason === null || !withReason ? {} : { reason }),
   };
 }
-
-/** Published for this very size. */
-export function anchorsAt(rows: AnchorRows, log: string, size: number): JsonObject[] {
-  return rows.publishedAt(log, size).map(({ target, kind, timeMs }) => ({
-    target,
-    type: kind,
-    ...(timeMs === null ? {} : { time: timestamp(timeMs) }),
-  }));
-}
-
-/** How far each target has got with a log, and what it did not get to: silence is never taken for success. */
-export function anchoringOf(rows: AnchorRows, log: string): JsonObject[] {
-  return rows.progress(log).map((one) => {
-    const { target, kind, size, timeMs, pendingSize, pendingSinceMs, attempts, missed } = one;
-    return {
-      target,
-      type: kind,
-      ...(size === null ? {} : { size }),
-      ...(timeMs === null ? {} : { time: timestamp(timeMs) }),
-      ...(pendingSize === null || pendingSinceMs === null
-        ? {}
-        : {
-            pending: {
-              size: pendingSize,
-              since: timestamp(pendingSinceMs),
-              attempts: attempts ?? 0,
-            },
-          }),
-      missed,
-    };
-  });
-}

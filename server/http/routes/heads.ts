@@ -5,6 +5,7 @@
  * of a bounded number, in the log's own list (`log/growth.ts`), and costs nothing until the log grows.
  */
 import { unknownLog } from '../../admin/actor.ts';
+import { anchoringOf, anchorsAt } from '../../admin/anchors.ts';
 import { toBase64 } from '../../core/bytes.ts';
 import { parseDecimal } from '../../core/decimal.ts';
 import type { JsonObject } from '../../core/json.ts';
@@ -16,10 +17,8 @@ import type { Head } from '../../storage/store.ts';
 import { JSON_TYPE, sendHead, sendJson, type TaggedBody, TEXT_TYPE, tagged } from '../answer.ts';
 import type { Parts } from '../app.ts';
 import { type Call, type Log, type LogRoute, param } from '../call.ts';
-
 import { hold } from '../hold.ts';
 import { isVisible } from '../roles.ts';
-import { anchoringOf, anchorsAt } from './anchors.ts';
 import { parseWait } from './receipts.ts';
 
 /** A head's body is made once: many more ask than heads are signed. */
