@@ -29,7 +29,7 @@ import {
 import { type SigstoreBundle, sigstoreBundleJson } from '../core/sigstore/sigstore-bundle.ts';
 import {
   formatMs,
-  formatPeriod,
+  formatPeriods,
   isWithin,
   type TrustedRoot,
 } from '../core/sigstore/trusted-root.ts';
@@ -134,7 +134,7 @@ export class RekorTarget implements Target {
     if (!isWithin(log.validFor, receivedMs)) {
       throw unverified(
         what,
-        `the log at ${log.baseUrl} is good ${formatPeriod(log.validFor)}, and it is ${formatMs(receivedMs)}`,
+        `the log at ${log.baseUrl} is good ${formatPeriods(log.validFor)}, and it is ${formatMs(receivedMs)}`,
       );
     }
     // An entry that was there already was taken up when it was first sent, which may be long ago.

@@ -34,7 +34,7 @@ import type { SigstoreBundle } from './sigstore-bundle.ts';
 import { promiseMessage, type TlogEntry } from './tlog-entry.ts';
 import {
   formatMs,
-  formatPeriod,
+  formatPeriods,
   isWithin,
   type TrustedRoot,
   type UsableLog,
@@ -167,20 +167,17 @@ function versionOf({ kind, version }: TlogEntry): RekorVersion {
   );
 }
 
-/** The pinned instance that an entry names; of several with one key, any: the key is the same. */
+/** The pinned instance that an entry names. */
 function logOf({ keyId }: TlogEntry, trust: TrustedRoot): UsableLog {
   const named = trust.logs.filter((log) => equalBytes(log.keyId, keyId));
-  const [first] = named;
-  if (first === undefined) {
+  const usable = named.find((log) => log.usable);
+  if (usable !== undefined) return usable;
+  const [unusable] = named;
+  if (unusable === undefined || unusable.usable) {
     throw new NoTrust(WHAT, `no log with the key ID ${toBase64(keyId)} is in the trusted root`);
   }
-  const usable = named.filter((log) => log.usable);
-  const [log] = usable;
-  if (log === undefined) {
-    const { baseUrl, flaw } = first as Exclude<typeof first, UsableLog>;
-    throw new NoTrust(WHAT, `the log at ${shown(baseUrl)} cannot be used: ${flaw}`);
-  }
-  return log;
+  const { baseUrl, flaw } = unusable;
+  throw new NoTrust(WHAT, `the log at ${shown(baseUrl)} cannot be used: ${flaw}`);
 }
 
 function checkProof(entry: TlogEntry, api: RekorVersion, checkpoint: RekorCheckpoint): void {
@@ -245,16 +242,16 @@ function checkTimes(
 /** An instance counts for what is of its time. */
 function checkValidity(log: UsableLog, ms: number | undefined): void {
   if (ms === undefined) {
-    if (log.validFor.endMs === undefined) return;
+    if (log.validFor.some(({ endMs }) => endMs === undefined)) return;
     throw new NoTrust(
       WHAT,
-      `the log at ${shown(log.baseUrl)} was good ${formatPeriod(log.validFor)}, and nothing says when the entry was made`,
+      `the log at ${shown(log.baseUrl)} was good ${formatPeriods(log.validFor)}, and nothing says when the entry was made`,
     );
   }
   if (isWithin(log.validFor, ms)) return;
   throw unverified(
     `${WHAT}: validity`,
-    `${formatMs(ms)} is not in the time of the log at ${shown(log.baseUrl)}, ${formatPeriod(log.validFor)}`,
+    `${formatMs(ms)} is not in the time of the log at ${shown(log.baseUrl)}, ${formatPeriods(log.validFor)}`,
   );
 }
 

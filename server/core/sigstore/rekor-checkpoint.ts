@@ -83,7 +83,7 @@ function checkName(name: string, log: UsableLog): void {
   if (log.key.alg === 'ed25519' && equalBytes(namedKeyId(name, log), log.keyId)) return;
   // The ID of an ECDSA key is of the key alone, so it does not bind a name.
   const isOfKey = equalBytes(sha256(log.key.spki), log.keyId);
-  if (isOfKey && names(log.baseUrl).includes(name)) return;
+  if (isOfKey && log.baseUrls.some((url) => names(url).includes(name))) return;
   throw unverified(
     WHAT,
     isOfKey

@@ -34,11 +34,14 @@ export interface Period {
 
 export interface UsableLog {
   readonly usable: true;
+  /** Its address; of several that are listed the first. */
   readonly baseUrl: string;
+  readonly baseUrls: readonly string[];
   /** What its entries call it by; the first four bytes are the key ID in its checkpoints. */
   readonly keyId: Hash;
   readonly key: PublicKey;
-  readonly validFor: Period;
+  /** One or more. */
+  readonly validFor: readonly Period[];
 }
 
 export interface UnusableLog {
@@ -147,25 +150,29 @@ export function parseTrustedRoot(bytes: Uint8Array): TrustedRoot {
 /** The same from JSON that is already read, such as a member of a trust file. */
 export function readTrustedRoot(json: Json): TrustedRoot {
   const { tlogs = [], timestampAuthorities = [] } = read(SHAPE, known(json, KNOWN), WHAT);
-  const logs = tlogs.map((item, i) => logOf(item, `${WHAT}: tlogs.[${i}]`));
-  checkDistinct(logs);
   return {
-    logs,
+    logs: merged(tlogs.map((item, i) => logOf(item, `${WHAT}: tlogs.[${i}]`))),
     authorities: timestampAuthorities.map((item, i) =>
       authorityOf(item, `${WHAT}: timestampAuthorities.[${i}]`),
     ),
   };
 }
 
-/** Whether a moment is within a period. */
-export function isWithin({ startMs, endMs }: Period, ms: number): boolean {
-  return startMs <= ms && (endMs === undefined || ms <= endMs);
+/** Whether a moment is within one of the periods. */
+export function isWithin(periods: readonly Period[], ms: number): boolean {
+  return periods.some(
+    ({ startMs, endMs }) => startMs <= ms && (endMs === undefined || ms <= endMs),
+  );
 }
 
-/** A period in words. */
-export function formatPeriod({ startMs, endMs }: Period): string {
-  const end = endMs === undefined ? 'on' : `to ${formatMs(endMs)}`;
-  return `from ${formatMs(startMs)} ${end}`;
+/** Periods in words. */
+export function formatPeriods(periods: readonly Period[]): string {
+  return periods
+    .map(({ startMs, endMs }) => {
+      const end = endMs === undefined ? 'on' : `to ${formatMs(endMs)}`;
+      return `from ${formatMs(startMs)} ${end}`;
+    })
+    .join(' and ');
 }
 
 /** A moment for people, without a fraction that is none. */
@@ -187,7 +194,7 @@ function logOf(item: Shaped<typeof tlog>, what: string): TrustedLogInstance {
   const alg = ALGORITHMS[publicKey.keyDetails];
   if (alg === undefined) return unusable(`a key of kind ${shown(publicKey.keyDetails)}`);
   const key = parsePublicKey(alg, parseBase64(publicKey.rawBytes, what));
-  return { usable: true, baseUrl, keyId: id, key, validFor };
+  return { usable: true, baseUrl, baseUrls: [baseUrl], keyId: id, key, validFor: [validFor] };
 }
 
 /** The kinds of key that sign checkpoints; RSA and P-384 are in no public instance. */
@@ -196,16 +203,22 @@ const ALGORITHMS: { readonly [keyDetails: string]: 'ed25519' | 'ecdsa-p256' } = 
   PKIX_ECDSA_P256_SHA_256: 'ecdsa-p256',
 };
 
-/** One key ID stands for one key, whatever periods it is listed with. */
-function checkDistinct(logs: readonly TrustedLogInstance[]): void {
-  for (const [i, a] of logs.entries()) {
-    for (const b of logs.slice(0, i)) {
-      if (!a.usable || !b.usable || !equalBytes(a.keyId, b.keyId)) continue;
-      if (a.key.keyid !== b.key.keyid) {
-        throw malformed(WHAT, `${shown(a.baseUrl)} has the key ID of ${shown(b.baseUrl)}`);
-      }
+/** A key ID stands for one key: a log that is listed again has another address, or another time. */
+function merged(logs: readonly TrustedLogInstance[]): TrustedLogInstance[] {
+  const all: TrustedLogInstance[] = [];
+  for (const log of logs) {
+    const at = all.findIndex((one) => one.usable && equalBytes(one.keyId, log.keyId));
+    const known = all[at];
+    if (!log.usable || !known?.usable) {
+      all.push(log);
+    } else if (known.key.keyid !== log.key.keyid) {
+      throw malformed(WHAT, `${shown(log.baseUrl)} has the key ID of ${shown(known.baseUrl)}`);
+    } else {
+      const baseUrls = [...known.baseUrls, ...log.baseUrls];
+      all[at] = { ...known, baseUrls, validFor: [...known.validFor, ...log.validFor] };
     }
   }
+  return all;
 }
 
 function authorityOf(item: Shaped<typeof authority>, what: string): TrustedAuthority {

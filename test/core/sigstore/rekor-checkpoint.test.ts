@@ -1,9 +1,13 @@
 /** Checkpoints of Rekor: one line by the pinned instance, under the one name that it may have. */
+import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { utf8 } from '../../../server/core/bytes.ts';
+import { SteleError } from '../../../server/core/errors.ts';
 import { openRekorCheckpoint, treeIdOf } from '../../../server/core/sigstore/rekor-checkpoint.ts';
 import { readTrustedRoot, type UsableLog } from '../../../server/core/sigstore/trusted-root.ts';
 import { makeKey, Shard } from '../../anchor/rekor-double/shard.ts';
 import { codeOf } from '../codes.ts';
+import { nearMiss } from '../near-miss.ts';
 
 const HOST = 'rekor.test.example';
 
@@ -136,6 +140,27 @@ describe('a checkpoint', () => {
 
   test.each(Object.entries(spoiled))('with %s is refused', (_, [note, code]) => {
     expect(codeOf(() => openRekorCheckpoint(note, 2, logOf(v2)))).toBe(code);
+  });
+
+  test('near a good one is refused, or says the same', () => {
+    const good = utf8(v2.checkpoint(7));
+    let opened = 0;
+    fc.assert(
+      fc.property(nearMiss(good), (bytes) => {
+        // Whoever carries a checkpoint has it as text.
+        const text = new TextDecoder('utf-8', { fatal: false, ignoreBOM: true }).decode(bytes);
+        try {
+          const { size, root } = openRekorCheckpoint(text, 2, logOf(v2));
+          expect([size, Buffer.from(root)]).toEqual([7, Buffer.from(v2.tree.root(7))]);
+          opened++;
+        } catch (error) {
+          if (!(error instanceof SteleError)) throw error;
+          expect(['malformed', 'unverified']).toContain(error.code);
+        }
+      }),
+      { numRuns: 500 },
+    );
+    expect(opened).toBeLessThan(500);
   });
 
   test('of one generation is none of the other', () => {

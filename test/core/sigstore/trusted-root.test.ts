@@ -44,7 +44,7 @@ describe('a trusted root', () => {
     ]);
     expect(logs[0]).toMatchObject({
       baseUrl: 'https://rekor.test.example',
-      validFor: { startMs: Date.UTC(2024, 0, 1) },
+      validFor: [{ startMs: Date.UTC(2024, 0, 1) }],
     });
     expect(authorities).toEqual([]);
   });
@@ -55,7 +55,7 @@ describe('a trusted root', () => {
       one.checkpointKeyId = null;
       (one.publicKey as Record<string, Record<string, unknown>>).validFor!.end = null;
     });
-    expect(log.usable && log.validFor).toEqual({ startMs: Date.UTC(2024, 0, 1) });
+    expect(log.usable && log.validFor).toEqual([{ startMs: Date.UTC(2024, 0, 1) }]);
   });
 
   test('knows a log by the ID of its checkpoints, where that is another', () => {
@@ -165,11 +165,35 @@ describe('a trusted root', () => {
     expect(codeOf(() => parseTrustedRoot(new Uint8Array(1_048_577)))).toBe('too_large');
   });
 
-  test('may list a log twice, for two times', () => {
+  test('may list a log twice, for two times and at two addresses', () => {
     const twice = rootWith((root) => {
-      root.tlogs.push(root.tlogs[0]!);
+      const again = structuredClone(root.tlogs[0]!);
+      again.baseUrl = 'https://later.test.example';
+      (again.publicKey as Record<string, unknown>).validFor = { start: '2027-01-01T00:00:00Z' };
+      (root.tlogs[0]!.publicKey as Record<string, unknown>).validFor = {
+        start: '2024-01-01T00:00:00Z',
+        end: '2025-01-01T00:00:00Z',
+      };
+      root.tlogs.push(again);
     });
-    expect(parseTrustedRoot(twice).logs).toHaveLength(3);
+    const { logs } = parseTrustedRoot(twice);
+    expect(logs).toHaveLength(2);
+    expect(logs[0]).toMatchObject({
+      baseUrls: ['https://rekor.test.example', 'https://later.test.example'],
+      validFor: [
+        { startMs: Date.UTC(2024, 0, 1), endMs: Date.UTC(2025, 0, 1) },
+        { startMs: Date.UTC(2027, 0, 1) },
+      ],
+    });
+  });
+
+  test('knows a log that it lists once with a flaw and once without', () => {
+    const twice = rootWith((root) => {
+      const good = structuredClone(root.tlogs[0]!);
+      delete (root.tlogs[0]!.publicKey as Record<string, unknown>).validFor;
+      root.tlogs.push(good);
+    });
+    expect(parseTrustedRoot(twice).logs.map((log) => log.usable)).toEqual([false, true, true]);
   });
 
   test('names its authorities, with their chains and their time', () => {
@@ -211,15 +235,18 @@ describe('a trusted root', () => {
   });
 });
 
-test('a period includes both of its ends', () => {
-  const period = { startMs: 1_000, endMs: 2_000 };
-  expect([999, 1_000, 2_000, 2_001].map((ms) => isWithin(period, ms))).toEqual([
+test('a period includes both of its ends, and one of several is enough', () => {
+  const periods = [{ startMs: 1_000, endMs: 2_000 }, { startMs: 5_000 }];
+  expect([999, 1_000, 2_000, 2_001, 4_999, 5_000].map((ms) => isWithin(periods, ms))).toEqual([
     false,
     true,
     true,
     false,
+    false,
+    true,
   ]);
-  expect(isWithin({ startMs: 1_000 }, Number.MAX_SAFE_INTEGER)).toBe(true);
+  expect(isWithin(periods, Number.MAX_SAFE_INTEGER)).toBe(true);
+  expect(isWithin([], 1_000)).toBe(false);
 });
 
 describe.skipIf(sharedMissing)('published trusted roots', () => {
