@@ -45,6 +45,12 @@ export function refusal(url: string, { status, bytes, retryAfterS }: Answered): 
   );
 }
 
+/** The same of what is read: it may be there a moment later, or at another replica, so no status is final. */
+export function notRead(url: string, answered: Answered): TargetError {
+  const { message, afterS } = refusal(url, answered);
+  return new TargetError('retry', message, { afterS });
+}
+
 /** The begin of a stranger's text, for people. */
 function textOf(bytes: Uint8Array): string {
   try {

@@ -12,7 +12,7 @@ import { nodeHash } from '../core/merkle.ts';
 import { formatTilePath, tileOfNode, tileWidth } from '../core/tile.ts';
 import { HASH_BYTES, type Hash, hash, type TreeSize } from '../core/units.ts';
 import type { Outbound } from '../outbound.ts';
-import { askRekor, refusal } from './rekor-http.ts';
+import { askRekor, notRead } from './rekor-http.ts';
 import { TargetError } from './target.ts';
 
 export class RekorTiles {
@@ -57,10 +57,7 @@ export class RekorTiles {
       const maxBytes = asked * HASH_BYTES;
       const answered = await askRekor(this.#outbound, url, { maxBytes }, this.#signal);
       if (answered.status === 404 && asked !== TILE_WIDTH) continue;
-      if (answered.status !== 200) {
-        const { message, afterS } = refusal(url, answered);
-        throw new TargetError('retry', message, { afterS });
-      }
+      if (answered.status !== 200) throw notRead(url, answered);
       if (answered.bytes.length !== maxBytes) {
         throw malformed(path, `${answered.bytes.length} bytes where ${maxBytes} are needed`);
       }

@@ -21,7 +21,7 @@ import { hash } from '../core/units.ts';
 import type { Outbound } from '../outbound.ts';
 import { type RekorApi, type RekorOptions, RekorTarget } from './rekor.ts';
 import type { Got } from './rekor-answer.ts';
-import { askRekor, refusal } from './rekor-http.ts';
+import { askRekor, notRead, refusal } from './rekor-http.ts';
 import type { Continuation } from './rekor-seen.ts';
 import { type Target, TargetError } from './target.ts';
 
@@ -72,14 +72,12 @@ class RekorV1 implements RekorApi {
     }
   }
 
-  /** What is read may be there a moment later, or at another replica: no status of it is final. */
   async #get(path: string, signal: AbortSignal): Promise<Uint8Array> {
     const url = `${this.#log}${path}`;
     const headers = { accept: 'application/json' };
     const answered = await askRekor(this.#outbound, url, { headers }, signal);
     if (answered.status === 200) return answered.bytes;
-    const { message, afterS } = refusal(url, answered);
-    throw new TargetError('retry', message, { afterS });
+    throw notRead(url, answered);
   }
 }
 

@@ -29,7 +29,7 @@ import { type LeafIndex, leafIndex, type TreeSize } from '../core/units.ts';
 import type { Outbound } from '../outbound.ts';
 import { type RekorApi, type RekorOptions, RekorTarget } from './rekor.ts';
 import type { Got } from './rekor-answer.ts';
-import { askRekor, refusal } from './rekor-http.ts';
+import { askRekor, notRead, refusal } from './rekor-http.ts';
 import type { Continuation } from './rekor-seen.ts';
 import { RekorTiles } from './rekor-tiles.ts';
 import { type Target, TargetError } from './target.ts';
@@ -127,10 +127,7 @@ class RekorV2 implements RekorApi {
   async #checkpoint(signal: AbortSignal): Promise<string> {
     const url = `${this.#read}/checkpoint`;
     const answered = await askRekor(this.#outbound, url, {}, signal);
-    if (answered.status !== 200) {
-      const { message, afterS } = refusal(url, answered);
-      throw new TargetError('retry', message, { afterS });
-    }
+    if (answered.status !== 200) throw notRead(url, answered);
     return parseUtf8(answered.bytes, 'checkpoint of rekor');
   }
 
