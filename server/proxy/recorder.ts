@@ -6,13 +6,15 @@
  * a record that a log has seen is never made again for it with another seq. If anything fails, the chain
  * stays where it was and the same calls are taken again.
  *
- * Signing is one call for the whole batch (`signAll`): here is where a window signature goes.
+ * A batch of one is signed alone, a larger one under one window signature [3.2]: so under load a signature, here and
+ * in the log that checks it, is for many. A batch is of one log and by one key, and so is its window. What was signed
+ * is written before anybody sees it, so a crash in between signs the same numbers again and nobody has two.
  *
  * When the log ends, the same loop makes what waits anew for the next one, before anything else
  * (`rolling.ts`): there is one chain, and one hand that writes it.
  */
 
-import { signEntry } from '../client/sign.ts';
+import { signEntry, signWindow } from '../client/sign.ts';
 import { utf8 } from '../core/bytes.ts';
 import { invariant, SteleError } from '../core/errors.ts';
 import { RECORD_TYPE } from '../core/statement.ts';
@@ -49,7 +51,7 @@ interface Roll {
   reject(error: unknown): void;
 }
 
-/** Records made and signed together. */
+/** Records made and signed together: a path in a window of so many is six hashes. */
 const BATCH_MAX = 64;
 
 /** Calls, and bytes of their bodies, whose facts stay in memory while they wait; the rest are read back. */
@@ -335,8 +337,17 @@ export class Recorder {
     return positions;
   }
 
-  #signAll(drafts: readonly Draft[]): Promise<Uint8Array[]> {
-    return Promise.all(drafts.map(({ payload }) => signEntry(this.#signer, RECORD_TYPE, payload)));
+  async #signAll(drafts: readonly Draft[]): Promise<Uint8Array[]> {
+    const [first] = drafts;
+    if (first === undefined) return [];
+    if (drafts.length === 1) return [await signEntry(this.#signer, RECORD_TYPE, first.payload)];
+    const { log } = first.meta;
+    invariant(
+      drafts.every(({ meta }) => meta.log === log),
+      'a window is good in one log',
+    );
+    const statements = drafts.map(({ payload }) => ({ payloadType: RECORD_TYPE, payload }));
+    return signWindow(this.#signer, log, statements);
   }
 
   #pause(ms: number): Promise<void> {

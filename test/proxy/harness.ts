@@ -27,6 +27,7 @@ import {
 } from '../../server/core/record.ts';
 import { checkSignature } from '../../server/core/signature.ts';
 import { leafIndex } from '../../server/core/units.ts';
+import { type Window, windowMessage, windowRoot } from '../../server/core/window.ts';
 import type { Signer } from '../../server/keys/signer.ts';
 import { type ProxyOptions, type RunningProxy, startProxy } from '../../server/proxy/proxy.ts';
 import type { LogPort, SeriesPort } from '../../server/proxy/source.ts';
@@ -84,7 +85,12 @@ export class TestLog implements LogPort {
     const entry = decodeEntry(bytes);
     const [signature] = entry.signatures;
     if (signature === undefined) throw unverified('entry', 'no signature');
-    const message = pae(entry.payloadType, entry.payload);
+    const statement = pae(entry.payloadType, entry.payload);
+    const { window } = signature;
+    const message =
+      window === undefined
+        ? statement
+        : windowMessage(this.origin, window.size, windowRoot(statement, window));
     const signer = this.#signers.find(({ publicKey }) => publicKey.keyid === signature.keyid);
     checkSignature((signer ?? this.#owner).publicKey, message, signature.sig);
     const record = parseRecord(entry.payload, this.origin);
@@ -145,6 +151,11 @@ export class TestLog implements LogPort {
       if (record.source.prev !== prev) throw new Error(`record ${i} names another predecessor`);
       prev = toBase64url(sha256(decodeEntry(entry).payload));
     }
+  }
+
+  /** The window that each record was signed in, by seq; nothing where it was signed alone. */
+  get windows(): (Window | undefined)[] {
+    return this.#entries().map(({ entry }) => decodeEntry(entry).signatures[0]?.window);
   }
 
   #entries(): Logged[] {
