@@ -310,7 +310,7 @@ export const UPSTREAM = {
   url: setting(
     url({ withPath: true }),
     undefined,
-    'Base URL, its /v1 included.',
+    'Base URL. One that ends in /v1 is put in place of PROXY/NAME/v1, any other in place of PROXY/NAME.',
     'see all calls and their keys',
   ),
   log: setting(LOG_NAME, 'default', 'The log its calls go to.', 'write the records elsewhere'),
@@ -319,6 +319,12 @@ export const UPSTREAM = {
     'enforce',
     'enforce: a call that cannot be recorded fails. observe: it goes through, and a gap is recorded.',
     'with observe: let calls through that are not recorded',
+  ),
+  by_host: setting(
+    flag,
+    false,
+    'Take also calls whose Host is that of url, and forward path and Host as they are, for clients that sign them (AWS).',
+    'nothing that the url does not allow',
   ),
 } as const;
 
@@ -373,6 +379,7 @@ export interface Upstream {
   readonly url: string;
   readonly log: string;
   readonly posture: 'enforce' | 'observe';
+  readonly byHost: boolean;
 }
 
 export interface RekorTarget {
@@ -682,7 +689,20 @@ function readUpstreams(given: ReadonlyMap<string, Given>): Upstream[] {
           'is missing; only openai and anthropic have one by themselves',
         );
       }
-      return { name, url: address, log: need(member('log')), posture: need(member('posture')) };
+      const byHost = need(member('by_host'));
+      if (byHost && new URL(address).pathname !== '/') {
+        throw malformed(
+          `upstreams.${name}.url`,
+          `${shown(address)} has a path, which by_host allows none`,
+        );
+      }
+      return {
+        name,
+        url: address,
+        log: need(member('log')),
+        posture: need(member('posture')),
+        byHost,
+      };
     },
     Object.keys(PROVIDERS),
   );

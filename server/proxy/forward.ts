@@ -36,10 +36,10 @@ import { providerFor } from './providers/index.ts';
 import type { Provider, RequestFacts, ResponseReader } from './providers/provider.ts';
 import { refuse, requestChunks } from './receive.ts';
 import { requestFacts } from './record.ts';
+import type { Route } from './route.ts';
 import { chunksOf, declaredLength, sendRequest } from './send.ts';
 import type { Source } from './source.ts';
 import type { CallSpool } from './spool.ts';
-import type { Route } from './upstream.ts';
 
 export interface ForwardOptions {
   readonly clock: Clock;
@@ -190,14 +190,14 @@ export class Exchange {
   /** Sends the request; resolves with the head of the answer. */
   async #send(body: Uint8Array | undefined): Promise<IncomingMessage> {
     if (this.#delivery.isGone) throw new ClientGone('before its request was forwarded');
-    const { upstream, target } = this.#route;
+    const { upstream, target, host } = this.#route;
     const raw = this.#req.rawHeaders;
     const hasBody =
       headerValue(raw, 'content-length') !== undefined ||
       headerValue(raw, 'transfer-encoding') !== undefined;
     const bodyBytes = body?.length ?? this.#spool?.requestBytes ?? 0;
     const headers = forwardedRequestHeaders(raw, {
-      host: upstream.host,
+      host,
       bodyBytes: hasBody ? bodyBytes : undefined,
       // A stream is asked for uncompressed, so that what is hashed is what is read; so is an answer
       // to a body that was too large to look into.

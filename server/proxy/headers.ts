@@ -36,14 +36,17 @@ export interface RequestRewrite {
 export function forwardedRequestHeaders(raw: RawHeaders, rewrite: RequestRewrite): string[] {
   const out = ['Host', rewrite.host];
   const skip = namedByConnection(raw);
+  const signed = signedHeaders(raw);
+  // What is signed has to arrive as it was signed, or the provider refuses the call.
+  const identity = rewrite.identity && !signed.has('accept-encoding');
   for (const [name, value, lower] of pairs(raw)) {
     if (isHopByHop(lower, skip) || lower === 'host' || lower === 'content-length') continue;
-    if (lower.startsWith('x-stele-')) continue;
-    if (rewrite.identity && lower === 'accept-encoding') continue;
+    if (lower.startsWith('x-stele-') && !signed.has(lower)) continue;
+    if (identity && lower === 'accept-encoding') continue;
     out.push(name, value);
   }
   // Without the header some servers compress as they like.
-  if (rewrite.identity) out.push('Accept-Encoding', 'identity');
+  if (identity) out.push('Accept-Encoding', 'identity');
   if (rewrite.bodyBytes !== undefined) out.push('Content-Length', String(rewrite.bodyBytes));
   return out;
 }
@@ -137,6 +140,13 @@ function facts(raw: RawHeaders, allowed: ReadonlySet<string>): HeaderFacts {
 
 function isHopByHop(lower: string, named: ReadonlySet<string>): boolean {
   return HOP_BY_HOP.has(lower) || lower.startsWith('proxy-') || named.has(lower);
+}
+
+/** [AWS Signature Version 4] The names that a signature covers, in lower case; none without one. */
+function signedHeaders(raw: RawHeaders): ReadonlySet<string> {
+  const authorization = headerValue(raw, 'authorization') ?? '';
+  const names = /^AWS4-[A-Z0-9-]+ .*\bSignedHeaders=([^,\s]+)/.exec(authorization)?.[1];
+  return new Set(names?.toLowerCase().split(';'));
 }
 
 /** [RFC 9110 §7.6.1] SPEC: intermediaries MUST remove the fields that Connection names. */

@@ -13,8 +13,9 @@ import { headerValue } from './headers.ts';
 import type { ProxyLogger } from './logger.ts';
 import { type Problem, problemOf } from './problem.ts';
 import { refuse } from './receive.ts';
+import { parseRoute } from './route.ts';
 import type { Source } from './source.ts';
-import { parseRoute, type Upstream } from './upstream.ts';
+import type { Upstream } from './upstream.ts';
 
 export interface ServerOptions extends ForwardOptions {
   readonly host: string;
@@ -113,7 +114,7 @@ export class ProxyServer {
 
   #call(req: IncomingMessage, res: ServerResponse, expectsContinue: boolean): void {
     const { upstreams, sources, callsMax, logger } = this.#options;
-    const route = parseRoute(req.url ?? '', upstreams);
+    const route = parseRoute(req.url ?? '', headerValue(req.rawHeaders, 'host'), upstreams);
     const source = sources.get(route.upstream.log);
     if (source === undefined) {
       throw new SteleError('not_found', `log: there is no log ${shown(route.upstream.log)} here`);

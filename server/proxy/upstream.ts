@@ -1,26 +1,27 @@
 /**
- * Where does a call go? Upstreams by the first segment of the path, and the connections to them.
- *
- *     PROXY/openai/v1/chat/completions?x=1  →  BASE/chat/completions?x=1      BASE includes /v1
- *
- * The target is forwarded byte for byte; nothing is decoded or put together again. Nothing a client sends can
- * name another host (P8): the host is the configuration's.
+ * Where does a call go? The upstreams of the configuration, and the connections to them. Which of them a
+ * request means is read in `route.ts`.
  */
 import { type ClientRequest, Agent as HttpAgent, request as httpRequest } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
-import { malformed, SteleError, shown } from '../core/errors.ts';
+import { malformed, shown } from '../core/errors.ts';
 
 export type Posture = 'enforce' | 'observe';
 
 export interface UpstreamOptions {
   /** First segment of the path: "openai". */
   readonly name: string;
-  /** Base URL with the version: "https://api.openai.com/v1". */
+  /** "https://api.openai.com/v1", or any other base: "http://127.0.0.1:11434". */
   readonly base: string;
   /** Name of the log that its records go to. */
   readonly log: string;
   /** What to do while the journal cannot be written: refuse calls, or forward them unrecorded. */
   readonly posture?: Posture | undefined;
+  /**
+   * Takes also what comes under the host of its base URL, whole path and `Host` untouched, for clients that sign
+   * both. The base has no path then.
+   */
+  readonly byHost?: boolean | undefined;
 }
 
 /** Idle connections are closed before the provider does, so that a request seldom meets a dead one. */
@@ -38,9 +39,12 @@ export class Upstream {
   /** Host and port as the `Host` header has them. */
   readonly host: string;
   readonly hostname: string;
+  readonly goesByHost: boolean;
+  /** What the base URL is put in place of: "/openai/v1" for a base that ends in /v1, else "/NAME". */
+  readonly prefix: string;
   readonly #base: URL;
   readonly #agent: HttpAgent | HttpsAgent;
-  readonly #prefix: string;
+  readonly #path: string;
 
   constructor(options: UpstreamOptions) {
     if (!NAME.test(options.name) || RESERVED.has(options.name)) {
@@ -59,16 +63,21 @@ export class Upstream {
     this.host = base.host;
     this.hostname = base.hostname;
     this.#base = base;
-    this.#prefix = base.pathname.replace(/\/$/, '');
+    this.#path = base.pathname.replace(/\/$/, '');
+    this.prefix = `/${options.name}${this.#path.endsWith('/v1') ? '/v1' : ''}`;
+    this.goesByHost = options.byHost ?? false;
+    if (this.goesByHost && this.#path !== '') {
+      throw malformed(`upstream ${options.name}`, `a base that goes by its host has no path`);
+    }
     const agent = { keepAlive: true, timeout: IDLE_SOCKET_MS, maxFreeSockets: 256 };
     this.#agent = base.protocol === 'https:' ? new HttpsAgent(agent) : new HttpAgent(agent);
   }
 
-  /** Opens a request for `target`, the part of the path behind /v1, beginning with "/" or "?" or empty. */
+  /** Opens a request for `target`, what is behind the base URL, beginning with "/" or "?" or empty. */
   request(method: string, target: string, headers: string[]): ClientRequest {
     const options = {
       method,
-      path: `${this.#prefix}${target}` || '/',
+      path: pathOf(this.#path, target),
       host: this.#base.hostname.replace(/^\[|\]$/g, ''),
       port: this.#base.port,
       headers,
@@ -85,28 +94,8 @@ export class Upstream {
   }
 }
 
-export interface Route {
-  readonly upstream: Upstream;
-  /** Behind /v1: "/chat/completions?x=1". */
-  readonly target: string;
-}
-
-/** A stranger's request target. Throws `not_found` or `malformed`. */
-export function parseRoute(url: string, upstreams: ReadonlyMap<string, Upstream>): Route {
-  const match = /^\/([^/?]*)\/v1(?=[/?]|$)(.*)$/s.exec(url);
-  const upstream = match === null ? undefined : upstreams.get(match[1] ?? '');
-  if (match === null || upstream === undefined) {
-    const names = [...upstreams.keys()].map((name) => `/${name}/v1/…`).join(', ');
-    const path = url.split('?', 1)[0] ?? '';
-    throw new SteleError('not_found', `path: ${shown(path)} where the proxy has ${names}`);
-  }
-  const target = match[2] ?? '';
-  // Dot segments would climb out of the base path on the provider's side.
-  const path = target.split('?', 1)[0] ?? '';
-  for (const segment of path.split(/[/\\]|%2f|%5c/i)) {
-    if (/^(?:\.|%2e){1,2}$/i.test(segment)) {
-      throw malformed('path', `${shown(path)} has a dot segment`);
-    }
-  }
-  return { upstream, target };
+/** A request has a path, also where neither the base nor the target does. */
+function pathOf(base: string, target: string): string {
+  const path = base + target;
+  return path.startsWith('/') ? path : `/${path}`;
 }

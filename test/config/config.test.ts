@@ -38,12 +38,19 @@ describe('defaults', () => {
     expect(config.limits.diskFloorBytes).toBeGreaterThan(0);
     expect(config.limits.bodyBytes).toBe(2 * 2 ** 30);
     expect(config.upstreams).toEqual([
-      { name: 'openai', url: 'https://api.openai.com/v1', log: 'default', posture: 'enforce' },
+      {
+        name: 'openai',
+        url: 'https://api.openai.com/v1',
+        log: 'default',
+        posture: 'enforce',
+        byHost: false,
+      },
       {
         name: 'anthropic',
         url: 'https://api.anthropic.com/v1',
         log: 'default',
         posture: 'enforce',
+        byHost: false,
       },
     ]);
   });
@@ -95,8 +102,19 @@ describe('which value holds', () => {
       url: 'http://127.0.0.1:8/v1',
       log: 'team',
       posture: 'observe',
+      byHost: false,
     });
     expect(upstreams.find((u) => u.name === 'openai')?.log).toBe('b');
+  });
+
+  test('an upstream that goes by its host has no path', () => {
+    const env = {
+      STELE_UPSTREAM_AWS: 'https://bedrock-runtime.us-east-1.amazonaws.com',
+      STELE_UPSTREAM_AWS_BY_HOST: 'true',
+    };
+    expect(load('', env).upstreams.find((u) => u.name === 'aws')?.byHost).toBe(true);
+    const wrong = { ...env, STELE_UPSTREAM_AWS: 'https://bedrock.example/base' };
+    expect(() => load('', wrong)).toThrow('upstreams.aws.url: "https://bedrock.example/base" has');
   });
 
   test('targets are named in the file, in variables, or in both', () => {

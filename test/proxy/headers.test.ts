@@ -64,6 +64,38 @@ describe('request headers', () => {
   });
 });
 
+describe('what a signature covers', () => {
+  const scope = 'AKID/20260101/us-east-1/bedrock/aws4_request';
+  const signature = (names: string) =>
+    `AWS4-HMAC-SHA256 Credential=${scope}, SignedHeaders=${names}, Signature=00`;
+
+  test('arrives as it was signed', () => {
+    const raw = [
+      ...['Authorization', signature('accept-encoding;host;x-amz-date;x-stele-prompt-name')],
+      ...['X-Amz-Date', '20260101T000000Z', 'Accept-Encoding', 'gzip', 'X-Stele-Prompt-Name', 'p'],
+    ];
+    const out = forwardedRequestHeaders(raw, { ...rewrite, identity: true });
+    expect(out).toEqual(['Host', rewrite.host, ...raw, 'Content-Length', '7']);
+  });
+
+  test('is nothing else, and nothing of one hop', () => {
+    const raw = [
+      ...['Authorization', signature('connection;host;te')],
+      ...['Connection', 'close', 'TE', 'trailers', 'Accept-Encoding', 'gzip', 'X-Stele-A', 'b'],
+    ];
+    const out = forwardedRequestHeaders(raw, { ...rewrite, identity: true });
+    expect(out.filter((_, i) => i % 2 === 0)).toEqual([
+      ...['Host', 'Authorization', 'Accept-Encoding', 'Content-Length'],
+    ]);
+    expect(out).toContain('identity');
+  });
+
+  test('is not what another scheme’s parameters say', () => {
+    const raw = ['Authorization', 'Bearer SignedHeaders=x-stele-a', 'X-Stele-A', 'b'];
+    expect(forwardedRequestHeaders(raw, rewrite)).not.toContain('X-Stele-A');
+  });
+});
+
 describe('response headers', () => {
   test('keep what is end to end, and end with ours', () => {
     const raw = ['Set-Cookie', 'a', 'set-cookie', 'b', 'Connection', 'X-Hop', 'X-Hop', 'gone'];

@@ -2,7 +2,8 @@ import { describe, expect, test } from 'vitest';
 import { systemClock, timestampUs } from '../../server/proxy/clock.ts';
 import { FactsSeal, FieldOpener, FieldSealer } from '../../server/proxy/journal/seal.ts';
 import { decodeRecordFrame, encodeRecordFrame } from '../../server/proxy/record-frame.ts';
-import { parseRoute, Upstream } from '../../server/proxy/upstream.ts';
+import { parseRoute } from '../../server/proxy/route.ts';
+import { Upstream } from '../../server/proxy/upstream.ts';
 
 describe('clock', () => {
   test('counts microseconds, never back, and says what it may be off', () => {
@@ -32,8 +33,17 @@ describe('clock', () => {
 });
 
 describe('route', () => {
-  const upstream = new Upstream({ name: 'openai', base: 'http://api.example/base/v1', log: 'x' });
-  const upstreams = new Map([['openai', upstream]]);
+  const openai = new Upstream({ name: 'openai', base: 'http://api.example/base/v1', log: 'x' });
+  const ollama = new Upstream({ name: 'ollama', base: 'http://127.0.0.1:11434/', log: 'x' });
+  const gateway = new Upstream({ name: 'gateway', base: 'http://gw.example/v1beta', log: 'x' });
+  const bedrock = new Upstream({
+    name: 'bedrock',
+    base: 'https://bedrock-runtime.us-east-1.amazonaws.com',
+    log: 'x',
+    byHost: true,
+  });
+  const upstreams = new Map([openai, ollama, gateway, bedrock].map((one) => [one.name, one]));
+  const SIGNED = 'bedrock-runtime.us-east-1.amazonaws.com';
 
   test.each([
     ['/openai/v1/chat/completions', '/chat/completions'],
@@ -42,8 +52,31 @@ describe('route', () => {
     ['/openai/v1?x', '?x'],
     ['/openai/v1', ''],
     ['/openai/v1//evil.example/x', '//evil.example/x'],
+    ['http://h/openai/v1/x', '/x'],
   ])('%s is forwarded as it is', (url, target) => {
-    expect(parseRoute(url, upstreams)).toEqual({ upstream, target });
+    const route = { upstream: openai, target, host: 'api.example' };
+    expect(parseRoute(url, 'proxy', upstreams)).toEqual(route);
+  });
+
+  test.each([
+    ['/ollama/api/chat', '/api/chat', ollama],
+    ['/ollama/v1/chat/completions', '/v1/chat/completions', ollama],
+    ['/ollama', '', ollama],
+    ['/gateway/models/m:generateContent?key=k', '/models/m:generateContent?key=k', gateway],
+    ['/bedrock/model/a%3A0/converse', '/model/a%3A0/converse', bedrock],
+  ])('%s goes to a base that does not end in /v1', (url, target, upstream) => {
+    const route = { upstream, target, host: upstream.host };
+    expect(parseRoute(url, 'proxy', upstreams)).toEqual(route);
+  });
+
+  test.each([
+    ['/model/a%3A0/converse', SIGNED],
+    ['/model/a%3A0/converse', `${SIGNED}:8443`],
+    ['/openai/v1/x', SIGNED.toUpperCase()],
+  ])('%s under the host %s goes there, path and host as they are', (url, host) => {
+    const route = { upstream: bedrock, target: url, host };
+    expect(parseRoute(url, host, upstreams)).toEqual(route);
+    expect(parseRoute(`http://${host}${url}`, 'another', upstreams)).toEqual(route);
   });
 
   test.each([
@@ -52,11 +85,20 @@ describe('route', () => {
     '/openai',
     '/openai/',
     '/openai/v11/x',
+    '/ollamas/x',
     '/other/v1/x',
-    'http://h/openai/v1/x',
+    'http://h/other/v1/x',
+    'http://',
     '*',
   ])('%j is not found', (url) => {
-    expect(() => parseRoute(url, upstreams)).toThrow('where the proxy has /openai/v1/…');
+    const names = '/openai/v1/…, /ollama/…, /gateway/…, /bedrock/…';
+    for (const host of ['proxy', undefined, 'api.example', '127.0.0.1:11434', `x.${SIGNED}`, '[']) {
+      expect(() => parseRoute(url, host, upstreams)).toThrow(`where the proxy has ${names}`);
+    }
+  });
+
+  test.each(['/ollama/\u00e9', '/ollama/a b'])('%j has to be percent-encoded', (url) => {
+    expect(() => parseRoute(url, 'proxy', upstreams)).toThrow('percent-encoded');
   });
 
   test.each([
@@ -66,6 +108,7 @@ describe('route', () => {
     ['another scheme', { base: 'ftp://api.example/v1' }],
     ['a user', { base: 'https://user:pw@api.example/v1' }],
     ['a query', { base: 'https://api.example/v1?x' }],
+    ['a path though it goes by its host', { byHost: true }],
   ])('an upstream with %s is refused', (_, wrong) => {
     const right = { name: 'openai', base: 'https://api.example/v1', log: 'default' };
     expect(() => new Upstream({ ...right, ...wrong })).toThrow('upstream');
