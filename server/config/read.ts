@@ -122,7 +122,8 @@ function memberOf({ groups }: Table, from: string): string | undefined {
   const [key, group] = found;
   const [main = '', ...others] = group.members;
   const rest = from.slice(`STELE_${group.variable}_`.length).toLowerCase().replaceAll('_', '-');
-  const member = others.find((one) => rest.endsWith(`-${one}`)) ?? main;
+  // A name and a member of more than one word are both spelled with dashes here: "aws-by-host".
+  const member = others.find((one) => rest.endsWith(`-${one.replaceAll('_', '-')}`)) ?? main;
   const name = member === main ? rest : rest.slice(0, -member.length - 1);
   if (!isName(group, name)) {
     throw malformed(from, `${shown(name)} is not a name for one of ${key}: a-z, 0-9 and -`);

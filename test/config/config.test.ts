@@ -117,6 +117,12 @@ describe('which value holds', () => {
     expect(() => load('', wrong)).toThrow('upstreams.aws.url: "https://bedrock.example/base" has');
   });
 
+  test('a member of two words has a variable', () => {
+    const url = 'https://rekor.example/api/v2';
+    const env = { STELE_REKOR_OWN: 'https://rekor.example', STELE_REKOR_OWN_READ_URL: url };
+    expect(load('', env).anchor.rekor[0]).toMatchObject({ name: 'own', readUrl: url });
+  });
+
   test('targets are named in the file, in variables, or in both', () => {
     const yaml = 'tsa: {one: {url: "http://127.0.0.1:9/tsr", roots: roots.pem}}';
     const env = {
