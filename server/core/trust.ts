@@ -7,7 +7,8 @@
  *     {"format": "stele.trust/1",
  *      "logs": [{"origin": "…", "keys": [{"vkey": "…", "until_size": 1000}],
  *                "gateways": [{"keyid": "…", "alg": "ed25519", "spki": "…"}]}],
- *      "policy": "witness …\nquorum …\n"}
+ *      "policy": "witness …\nquorum …\n",
+ *      "trusted_root": {…}, "tsa_roots": ["-----BEGIN CERTIFICATE-----…"]}
  *
  * People write these files, so white space and the order of members are theirs to choose; members are
  * not. `until_size`: a key is good for checkpoints up to that size and no further.
@@ -31,6 +32,7 @@ import {
   type Shaped,
   text,
 } from './schema.ts';
+import { readTrustedRoot, type TrustedRoot } from './sigstore/trusted-root.ts';
 import { parseTsaRoots, type TimestampAuthority } from './timestamp/authority.ts';
 import { parseVerifierKey, type VerifierKey } from './verifier-key.ts';
 
@@ -58,8 +60,8 @@ export interface Trust {
   readonly logs: readonly TrustedLog[];
   /** Witnesses and the quorum that a checkpoint must have. */
   readonly policy?: { readonly bytes: Uint8Array; readonly parsed: Policy };
-  /** Sigstore's trusted_root.json. */
-  readonly trustedRoot?: JsonObject;
+  /** Sigstore's trusted_root.json: Rekor logs, and authorities for the stamps that Sigstore bundles carry. */
+  readonly trustedRoot?: { readonly json: JsonObject; readonly parsed: TrustedRoot };
   /** Roots of time-stamping authorities, PEM. */
   readonly tsaRoots?: {
     readonly texts: readonly string[];
@@ -122,7 +124,7 @@ export function parseTrust(bytes: Uint8Array): Trust {
   const trust: Trust = {
     logs: file.logs.map(parseLog),
     ...(file.policy === undefined ? {} : { policy: policyOf(utf8(file.policy)) }),
-    ...(file.trusted_root === undefined ? {} : { trustedRoot: file.trusted_root }),
+    ...(file.trusted_root === undefined ? {} : { trustedRoot: trustedRootOf(file.trusted_root) }),
     ...(file.tsa_roots === undefined ? {} : { tsaRoots: tsaRootsOf(file.tsa_roots) }),
   };
   const origins = trust.logs.map((log) => log.origin);
@@ -150,7 +152,7 @@ export function formatTrust(trust: Trust): string {
     ...(trust.policy === undefined
       ? {}
       : { policy: parseUtf8(trust.policy.bytes, `${WHAT}: policy`) }),
-    ...(trust.trustedRoot === undefined ? {} : { trusted_root: trust.trustedRoot }),
+    ...(trust.trustedRoot === undefined ? {} : { trusted_root: trust.trustedRoot.json }),
     ...(trust.tsaRoots === undefined ? {} : { tsa_roots: trust.tsaRoots.texts }),
   };
   return `${JSON.stringify(file, null, 2)}\n`;
@@ -191,6 +193,10 @@ function trustOfPolicy(bytes: Uint8Array): Trust {
   }
   const logs = [...keys].map(([origin, ofLog]) => ({ origin, keys: ofLog, gateways: [] }));
   return { logs, policy };
+}
+
+function trustedRootOf(json: JsonObject): NonNullable<Trust['trustedRoot']> {
+  return { json, parsed: readTrustedRoot(json) };
 }
 
 function tsaRootsOf(texts: readonly string[]): NonNullable<Trust['tsaRoots']> {

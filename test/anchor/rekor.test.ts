@@ -349,7 +349,7 @@ describe.each([1, 2] as const)('rekor v%i', (version) => {
       const [authority = '', ms] = parseUtf8(response, 'stamp').split(' ');
       if (authority === 'stranger') throw new NoTrust('time stamp', 'it is by nobody');
       if (authority === 'broken') throw unverified('time stamp', 'it does not hold');
-      return { authority, timeMs: Number(ms) };
+      return { authority, timeMs: Number(ms), latestMs: Number(ms) };
     };
 
     test('has them over the signature, and proves their time', async () => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { toBase64, utf8 } from '../../server/core/bytes.ts';
+import { sha256, toBase64, utf8 } from '../../server/core/bytes.ts';
 import { rawEd25519 } from '../../server/core/keys.ts';
 import { makeVerifierKey, NOTE_COSIGNATURE } from '../../server/core/note.ts';
 import { formatTrust, parseTrust } from '../../server/core/trust.ts';
@@ -13,6 +13,7 @@ const other = new MadeLog({ origin: 'example.org/logs/other' });
 const witness = makeVerifierKey('w.example', NOTE_COSIGNATURE, rawEd25519(makeKey().publicKey));
 const policy = `log ${log.identityKey.text}\nwitness w ${witness.text}\nquorum w\n`;
 
+const rekor = makeKey().publicKey;
 const tsaRoot = makeCertificate({ name: 'tsa', isAuthority: true });
 
 const [gateway] = log.gateways;
@@ -31,7 +32,21 @@ const file = {
     { origin: other.origin, keys: [{ vkey: other.identityKey.text }], gateways: [] },
   ],
   policy,
-  trusted_root: { mediaType: 'x' },
+  trusted_root: {
+    mediaType: 'application/vnd.dev.sigstore.trustedroot+json;version=0.1',
+    tlogs: [
+      {
+        baseUrl: 'https://rekor.test.example',
+        hashAlgorithm: 'SHA2_256',
+        publicKey: {
+          rawBytes: toBase64(rekor.spki),
+          keyDetails: 'PKIX_ED25519',
+          validFor: { start: '2026-01-01T00:00:00Z' },
+        },
+        logId: { keyId: toBase64(sha256(rekor.spki)) },
+      },
+    ],
+  },
   tsa_roots: [pemOf(tsaRoot), pemOf(tsaRoot, makeCertificate({ by: tsaRoot }))],
 };
 const json = (value: unknown) => utf8(JSON.stringify(value));
@@ -44,6 +59,8 @@ describe('a trust file', () => {
     expect(trust.policy?.parsed.quorum).toBe('w');
     const pinned = trust.tsaRoots?.authorities.map((authority) => authority.pinned.length);
     expect(pinned).toEqual([1, 2]);
+    const [instance] = trust.trustedRoot?.parsed.logs ?? [];
+    expect(instance).toMatchObject({ usable: true, baseUrl: 'https://rekor.test.example' });
     expect(JSON.parse(formatTrust(trust))).toEqual(file);
     expect(parseTrust(utf8(formatTrust(trust)))).toEqual(trust);
   });
@@ -108,6 +125,17 @@ describe('a trust file', () => {
     ['no logs', { format: 'stele.trust/1' }],
   ])('is malformed with %s', (_, value) => {
     expect(codeOf(() => parseTrust(json(value)))).toBe('malformed');
+  });
+
+  it('says what of its trusted_root cannot be read', () => {
+    const spoil = (change: object) => () =>
+      parseTrust(json({ ...file, trusted_root: { ...file.trusted_root, ...change } }));
+    expect(codeOf(spoil({ mediaType: 'x' }))).toBe('malformed');
+    expect(spoil({ mediaType: 'x' })).toThrow('trusted root: mediaType');
+    const [tlog] = file.trusted_root.tlogs;
+    expect(spoil({ tlogs: [tlog, { ...tlog, baseUrl: 'ftp://x' }] })).toThrow(
+      'trusted root: tlogs.[1].baseUrl',
+    );
   });
 
   it('says which of its tsa_roots cannot be read, and why', () => {

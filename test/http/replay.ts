@@ -1,6 +1,7 @@
 /** The document's example requests in an order in which a fresh server takes them all. */
+
+import { SIGSTORE_BUNDLE_TYPE } from '../../server/core/sigstore/sigstore-bundle.ts';
 import examples from '../../server/http/openapi/examples.json' with { type: 'json' };
-import { BUNDLE_TYPE } from '../../server/http/routes/anchors.ts';
 import type { Place } from './api.ts';
 import type { World } from './world.ts';
 
@@ -38,7 +39,7 @@ function anchor({ instance: { anchors }, now }: World): void {
   const head = { log: 'team-a', size: 4, root: new Uint8Array(32), text: '' };
   const keys = { signature: new Uint8Array(), spki: new Uint8Array() };
   for (const [target, kind, kept] of [
-    ['own-rekor', 'rekor', { bundle: { mediaType: BUNDLE_TYPE } }],
+    ['own-rekor', 'rekor', { bundle: { mediaType: SIGSTORE_BUNDLE_TYPE } }],
     ['own-tsa', 'rfc3161', { response: 'MAMCAQI=' }],
   ] as const) {
     anchors.plan({ ...head, ...keys, target, kind, plannedMs: now });

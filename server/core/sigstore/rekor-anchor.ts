@@ -43,6 +43,8 @@ import {
 /** The moment that a time stamp proves, and who says so. */
 export interface Stamped {
   readonly timeMs: number;
+  /** The same, with what its clock may have been wrong by. */
+  readonly latestMs: number;
   /** The authority's name, for people. */
   readonly authority: string;
 }

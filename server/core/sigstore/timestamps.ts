@@ -21,7 +21,7 @@ export function authoritiesOf({ authorities }: TrustedRoot): TimestampAuthority[
 /** A check by these authorities and no others. */
 export function timestampCheck(authorities: readonly TimestampAuthority[]): TimestampCheck {
   return (response, message) => {
-    const { timeMs, authority } = checkTimestamp({ response, message, authorities });
-    return { timeMs, authority };
+    const { timeMs, latestMs, authority } = checkTimestamp({ response, message, authorities });
+    return { timeMs, latestMs, authority };
   };
 }

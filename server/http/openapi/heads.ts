@@ -1,8 +1,9 @@
 /** Heads, tiles and proofs. */
 import { ENTRY_BYTES_MAX, NOTE_BYTES_MAX, TILE_WIDTH } from '../../core/limits.ts';
+import { SIGSTORE_BUNDLE_TYPE } from '../../core/sigstore/sigstore-bundle.ts';
 import { HASH_BYTES } from '../../core/units.ts';
 import { BYTES_TYPE, JSON_TYPE, TEXT_TYPE } from '../answer.ts';
-import { BUNDLE_TYPE, TIMESTAMP_TYPE } from '../routes/anchors.ts';
+import { TIMESTAMP_TYPE } from '../routes/anchors.ts';
 import { ref } from './components.ts';
 import { type Answer, bytes, type Descriptions } from './description.ts';
 import {
@@ -85,7 +86,7 @@ export const headDescriptions: Descriptions = {
       200: {
         text: 'As it was verified and kept.',
         types: {
-          [BUNDLE_TYPE]: ref('SigstoreBundle'),
+          [SIGSTORE_BUNDLE_TYPE]: ref('SigstoreBundle'),
           [TIMESTAMP_TYPE]: { type: 'string', contentMediaType: TIMESTAMP_TYPE },
         },
       },

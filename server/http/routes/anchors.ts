@@ -8,6 +8,7 @@ import { parseBase64 } from '../../core/bytes.ts';
 import { parseDecimal } from '../../core/decimal.ts';
 import { malformed, SteleError } from '../../core/errors.ts';
 import type { JsonObject } from '../../core/json.ts';
+import { SIGSTORE_BUNDLE_TYPE } from '../../core/sigstore/sigstore-bundle.ts';
 import { timestamp } from '../../log/clock.ts';
 import type { AnchorRows, AnchorSummary } from '../../storage/anchors.ts';
 import { sendFresh, sendJson } from '../answer.ts';
@@ -15,8 +16,7 @@ import type { Parts } from '../app.ts';
 import { type Call, type Log, type LogRoute, param } from '../call.ts';
 import { ANCHORS_PAGE_MAX } from '../settings.ts';
 
-/** A Sigstore bundle, and a whole RFC 3161 response. */
-export const BUNDLE_TYPE = 'application/vnd.dev.sigstore.bundle.v0.3+json';
+/** A whole RFC 3161 response. */
 export const TIMESTAMP_TYPE = 'application/timestamp-reply';
 
 export function anchorRoutes(parts: Parts): readonly LogRoute[] {
@@ -59,7 +59,7 @@ function getAnchor(rows: AnchorRows, call: Call, log: Log): void {
     throw new SteleError('not_found', `anchor: there is none of size ${size} by this target`);
   }
   const kept = JSON.parse(row.anchor ?? '{}') as JsonObject;
-  if (row.kind === 'rekor') sendFresh(call, BUNDLE_TYPE, JSON.stringify(kept.bundle));
+  if (row.kind === 'rekor') sendFresh(call, SIGSTORE_BUNDLE_TYPE, JSON.stringify(kept.bundle));
   else sendFresh(call, TIMESTAMP_TYPE, parseBase64(String(kept.response), 'response'));
 }
 

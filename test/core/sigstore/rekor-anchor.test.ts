@@ -91,7 +91,8 @@ describe('a head in rekor v2', () => {
     const anchored = check(stamped, {
       checkTimestamp: (response, data) => {
         asked.push([response, data]);
-        return { timeMs: LOGGED_MS + (response[0] ?? 0) * 1_000, authority: 'TSA' };
+        const timeMs = LOGGED_MS + (response[0] ?? 0) * 1_000;
+        return { timeMs, latestMs: timeMs + 500, authority: 'TSA' };
       },
     });
     expect(asked).toEqual(stamped.timestamps.map((one) => [one, head.signature]));
@@ -292,7 +293,7 @@ describe.each([1, 2] as const)('an anchor of v%i', (version) => {
   test('with a time stamp that does not hold is refused with its place', () => {
     const checkTimestamp = (response: Uint8Array) => {
       if (response[0] === 2) throw unverified('time stamp', 'it is of something else');
-      return { timeMs: LOGGED_MS, authority: 'TSA' };
+      return { timeMs: LOGGED_MS, latestMs: LOGGED_MS, authority: 'TSA' };
     };
     const stamped = { ...bundle, timestamps: [Uint8Array.of(1), Uint8Array.of(2)] };
     expect(refusalOf(stamped, { checkTimestamp })).toMatch(
@@ -326,7 +327,7 @@ describe('a promise of v1', () => {
 
 describe('time', () => {
   const stampAt = (timeMs: number): RekorCheckOptions => ({
-    checkTimestamp: () => ({ timeMs, authority: 'TSA' }),
+    checkTimestamp: () => ({ timeMs, latestMs: timeMs, authority: 'TSA' }),
   });
   const stamped = (version: RekorVersion) => ({
     ...bundles[version],
