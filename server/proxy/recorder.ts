@@ -6,7 +6,7 @@
  * a record that a log has seen is never made again for it with another seq. If anything fails, the chain
  * stays where it was and the same calls are taken again.
  *
- * A batch of one is signed alone, a larger one under one window signature [3.2]: so under load a signature, here and
+ * A batch of one is signed alone, a larger one under one window signature: so under load a signature, here and
  * in the log that checks it, is for many. A batch is of one log and by one key, and so is its window. What was signed
  * is written before anybody sees it, so a crash in between signs the same numbers again and nobody has two.
  *

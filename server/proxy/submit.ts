@@ -1,8 +1,8 @@
 /**
  * How do records get from the journal into the log, in order, however long the log is away?
  *
- * A few records are in flight at once; they are started in order and the log takes holes, which the next
- * ones fill. Whatever may pass (no answer, pushback, storage, a token to be fixed) is tried again, with growing
+ * A few records are in flight at once; they are started in order, and the log takes holes, which those still on
+ * their way fill. Whatever may pass (no answer, pushback, storage, a token to be fixed) is tried again, with growing
  * pauses, for as long as it takes: the records wait on disk. A refusal for good is believed only of the
  * record at the head of the line, since one behind it may have been refused for want of the head; the entry
  * is then set aside and the line goes on. `forbidden` may pass too, when somebody registers the key, so
@@ -61,6 +61,8 @@ export class Submitter {
   #running: Promise<void> | undefined;
   #woken = false;
   #wakeUp: () => void = () => {};
+  /** Something is to be sent, or one that was sent has arrived or failed. */
+  #stir: () => void = () => {};
   readonly #rounds: (() => void)[] = [];
   /** Positions of records that a log does not have, and will not: it has ended. */
   readonly #unlogged = new Set<number>();
@@ -78,6 +80,7 @@ export class Submitter {
   wake(): void {
     if (this.#stop.signal.aborted) return;
     this.#woken = true;
+    this.#stir();
     this.#wakeUp();
     this.#running ??= this.#run();
   }
@@ -123,30 +126,14 @@ export class Submitter {
     return new Promise((resolve) => this.#rounds.push(resolve));
   }
 
-  /** Sends the first few records that wait. */
+  /** Sends what waits, in order and a few at a time, until nothing waits or one is not taken. */
   async #round(): Promise<'all' | 'none' | 'failed'> {
-    const { send, logged, refused, logger } = this.#options;
+    const { refused, logger } = this.#options;
     try {
-      const positions = await this.#next();
-      if (positions.length === 0) return (await this.#rolled()) ? 'all' : 'none';
-      const { signal } = this.#stop;
-      const alone = this.#unlogged.size > 0;
-      const sent = await Promise.allSettled(positions.map((p) => send(p, signal, alone)));
-      let waits: SteleError | Error | undefined;
-      for (const [i, result] of sent.entries()) {
-        const position = positions[i] as number;
-        if (result.status === 'fulfilled') {
-          await logged(position);
-          this.#failures = 0;
-          this.#forbiddenSinceMs = undefined;
-          this.#lastError = undefined;
-          continue;
-        }
-        const error: unknown = result.reason;
-        if (hasCode(error, 'frozen')) {
-          this.#unlogged.add(position);
-          continue;
-        }
+      const failed = await this.#flight();
+      if (failed.length === 0) return (await this.#rolled()) ? 'all' : 'none';
+      let waits: Error | undefined;
+      for (const { position, error } of failed) {
         if (waits === undefined && this.#isFinal(error)) {
           await refused(position, error);
           continue;
@@ -165,15 +152,70 @@ export class Submitter {
     }
   }
 
-  /** The first few that wait; of a log that has ended, those that it may have and was not asked for yet. */
-  async #next(): Promise<number[]> {
+  /**
+   * Keeps `inFlight` records on their way, the next one as soon as one has arrived, so that a large one delays only
+   * itself. Since they are started in order, no more than are in flight can be missing in front of one that was sent.
+   * After one that is not taken no other is started. Returns those that were not, in order.
+   */
+  async #flight(): Promise<{ readonly position: number; readonly error: unknown }[]> {
+    const { send, inFlight } = this.#options;
+    const { signal } = this.#stop;
+    const flying = new Map<number, Promise<void>>();
+    const failed: { readonly position: number; readonly error: unknown }[] = [];
+    const landed: (() => Promise<void>)[] = [];
+    const launch = (position: number) => {
+      const land = (after: () => Promise<void> | void) => {
+        landed.push(async () => {
+          flying.delete(position);
+          await after();
+        });
+        this.#stir();
+      };
+      const sent = send(position, signal, this.#unlogged.size > 0).then(
+        () => land(() => this.#arrived(position)),
+        (error: unknown) =>
+          land(() => {
+            if (hasCode(error, 'frozen')) this.#unlogged.add(position);
+            else failed.push({ position, error });
+          }),
+      );
+      flying.set(position, sent);
+    };
+    try {
+      for (;;) {
+        this.#woken = false;
+        for (const after of landed.splice(0)) await after();
+        if (failed.length === 0 && !signal.aborted && flying.size < inFlight) {
+          for (const position of await this.#next(flying)) launch(position);
+        }
+        if (landed.length > 0 || this.#woken) continue;
+        if (flying.size === 0) break;
+        await new Promise<void>((resolve) => {
+          this.#stir = resolve;
+        });
+      }
+    } finally {
+      await Promise.all(flying.values());
+    }
+    return failed.sort((a, b) => a.position - b.position);
+  }
+
+  async #arrived(position: number): Promise<void> {
+    await this.#options.logged(position);
+    this.#failures = 0;
+    this.#forbiddenSinceMs = undefined;
+    this.#lastError = undefined;
+  }
+
+  /** The next few to send; of a log that has ended, those that it may have and was not asked for yet. */
+  async #next(flying: ReadonlyMap<number, unknown>): Promise<number[]> {
     const { backlog, inFlight } = this.#options;
     const unlogged = this.#unlogged;
     const isEnough = unlogged.size >= IN_FLIGHT_MAX;
     const last = isEnough ? Math.max(...unlogged) : Number.POSITIVE_INFINITY;
     const head = await backlog.head(unlogged.size + inFlight);
-    const unknown = head.filter((position) => position < last && !unlogged.has(position));
-    return unknown.slice(0, inFlight);
+    const unknown = head.filter((p) => p < last && !unlogged.has(p) && !flying.has(p));
+    return unknown.slice(0, inFlight - flying.size);
   }
 
   /** Whether there was a log that has ended, from which what waits has gone on to the next. */

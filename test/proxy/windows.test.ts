@@ -1,4 +1,4 @@
-/** Under load the proxy signs windows, at low load single entries; a window is of one log and one key (DESIGN 3.2). */
+/** Under load the proxy signs windows, at low load single entries; a window is of one log and one key. */
 import { expect, test } from 'vitest';
 import { decodeEntry } from '../../server/core/entry.ts';
 import type { Signer } from '../../server/keys/signer.ts';
