@@ -16,6 +16,7 @@ import type { AddressInfo, Socket } from 'node:net';
 import type Koa from 'koa';
 import { SteleError } from '../core/errors.ts';
 import { createTlsServer, type TlsFiles } from '../keys/tls-pair.ts';
+import { LINGER, type LingerBounds, lingerAfter, RefusedSockets } from '../linger.ts';
 import { TITLE } from './errors.ts';
 import { PROBLEM_TYPE } from './problem.ts';
 import { headersOfAll } from './security.ts';
@@ -37,6 +38,8 @@ export interface ListenOptions {
   readonly stallMs?: number;
   /** Milliseconds that requests under way may take to end at shutdown. */
   readonly graceMs?: number;
+  /** What is still read of a sender that has its answer. */
+  readonly linger?: LingerBounds;
   /** Aborted when shutdown begins, so that waiting requests end. */
   readonly stopping?: AbortController;
 }
@@ -53,6 +56,7 @@ const DEFAULTS = {
   keepAliveMs: 65_000,
   stallMs: 120_000,
   graceMs: 10_000,
+  linger: LINGER,
 };
 
 type Settings = ListenOptions & typeof DEFAULTS;
@@ -63,7 +67,7 @@ export async function listen(app: Koa, options: ListenOptions): Promise<Listenin
   let closing = false;
   const onRequest = (req: IncomingMessage, res: ServerResponse): void => {
     if (closing) res.setHeader('Connection', 'close');
-    if (hasBody(req)) res.once('finish', () => linger(req));
+    if (hasBody(req)) lingerAfter(req, res, settings.linger);
     // Koa answers every error itself; it never rejects.
     void handle(req, res);
   };
@@ -88,9 +92,11 @@ export async function listen(app: Koa, options: ListenOptions): Promise<Listenin
   server.on('checkExpectation', onRequest);
   // All of them are read, or the one that a proxy has added might be among those that are not.
   server.maxHeadersCount = 0;
-  server.on('clientError', (error, socket: Socket) =>
-    refuseClient(error, socket, tls !== undefined),
-  );
+  const refused = new RefusedSockets(settings.linger);
+  server.on('clientError', (error, socket: Socket) => {
+    if (!refused.goesOn(socket))
+      refuseClient(error, socket, { refused, secure: tls !== undefined });
+  });
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     server.listen(settings.port, settings.host, () => {
@@ -134,31 +140,6 @@ function hasBody({ headers }: IncomingMessage): boolean {
   return headers['transfer-encoding'] !== undefined || (length !== undefined && length !== '0');
 }
 
-/** Bytes and milliseconds that a sender may still send after it has its answer. */
-const LINGER_BYTES = 1_048_576;
-const LINGER_MS = 2_000;
-
-/**
- * The answer is out and the body is not all in. Closing at once would reset the connection and might
- * take the answer with it; reading on would let a refused sender go on for ever.
- */
-function linger(req: IncomingMessage): void {
-  if (req.complete) return;
-  let left = LINGER_BYTES;
-  const cut = (): void => {
-    req.socket.destroy();
-  };
-  const timer = setTimeout(cut, LINGER_MS);
-  timer.unref();
-  req.on('data', (chunk: Buffer) => {
-    left -= chunk.length;
-    if (left < 0) cut();
-  });
-  const settled = (): void => clearTimeout(timer);
-  req.once('end', settled).once('close', settled).once('error', settled);
-  req.resume();
-}
-
 const CLIENT_ERRORS: { readonly [code: string]: readonly [number, string] } = {
   HPE_HEADER_OVERFLOW: [431, `headers: more than ${HEADER_BYTES_MAX} bytes`],
   HPE_CHUNK_EXTENSIONS_OVERFLOW: [413, 'body: chunk extensions are too long'],
@@ -166,7 +147,11 @@ const CLIENT_ERRORS: { readonly [code: string]: readonly [number, string] } = {
 };
 
 /** What is not HTTP never reaches the application; it gets the same kind of answer. */
-function refuseClient(error: NodeJS.ErrnoException, socket: Socket, secure: boolean): void {
+function refuseClient(
+  error: NodeJS.ErrnoException,
+  socket: Socket,
+  { refused, secure }: { readonly refused: RefusedSockets; readonly secure: boolean },
+): void {
   const { code = '' } = error;
   // Where TLS itself failed there is nobody who could read an answer.
   const unanswerable = code === 'ECONNRESET' || /^ERR_(?:SSL|TLS)_/.test(code);
@@ -193,5 +178,8 @@ function refuseClient(error: NodeJS.ErrnoException, socket: Socket, secure: bool
     ['Connection', 'close'],
     ['Content-Length', Buffer.byteLength(body)],
   ].map(([name, value]) => `${name}: ${value}\r\n`);
-  socket.end(`HTTP/1.1 ${status} ${TITLE[refusal.code]}\r\n${headers.join('')}\r\n${body}`);
+  refused.end(
+    socket,
+    `HTTP/1.1 ${status} ${TITLE[refusal.code]}\r\n${headers.join('')}\r\n${body}`,
+  );
 }

@@ -3,12 +3,10 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { SteleError } from '../core/errors.ts';
+import { lingerAfter } from '../linger.ts';
 import { ClientGone } from './failures.ts';
 import { IdleTimer } from './idle.ts';
 import { type Problem, problemBody, problemHeaders } from './problem.ts';
-
-/** How long a refused upload may go on, so that the client reads the refusal before the reset. */
-const LINGER_MS = 2_000;
 
 /**
  * The request's body, from a stranger, bounded in bytes and in silence. Throws `ClientGone` where it breaks off, and
@@ -51,11 +49,8 @@ export function refuse(
   const body = problemBody(problem);
   const headers = [...problemHeaders(problem, body), ...ours];
   if (!req.complete) {
-    // The rest of the upload is read for a moment and thrown away.
     headers.push('Connection', 'close');
-    const { socket } = req;
-    setTimeout(() => socket.destroy(), LINGER_MS).unref();
-    req.resume();
+    lingerAfter(req, res);
   }
   res.writeHead(problem.status, headers);
   res.end(body);

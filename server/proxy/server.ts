@@ -8,6 +8,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo, Socket } from 'node:net';
 import { SteleError, shown } from '../core/errors.ts';
 import { createTlsServer, type TlsFiles } from '../keys/tls-pair.ts';
+import { RefusedSockets } from '../linger.ts';
 import { Exchange, type ForwardOptions } from './forward.ts';
 import { headerValue } from './headers.ts';
 import type { ProxyLogger } from './logger.ts';
@@ -43,6 +44,7 @@ export class ProxyServer {
   readonly #options: ServerOptions;
   readonly #server: Server;
   readonly #calls = new Set<Exchange>();
+  readonly #refused = new RefusedSockets();
   #whenIdle: () => void = () => {};
 
   private constructor(options: ServerOptions) {
@@ -55,8 +57,9 @@ export class ProxyServer {
     this.#server.on('checkContinue', (req, res) => this.#handle(req, res, true));
     this.#server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
       const failedTls = /^ERR_(?:SSL|TLS)_/.test(error.code ?? '');
+      if (this.#refused.goesOn(socket)) return;
       if (socket.writable && !failedTls)
-        socket.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n');
+        this.#refused.end(socket, 'HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n');
       else socket.destroy();
     });
   }

@@ -27,6 +27,9 @@ const LARGE = Object.fromEntries(
   Array.from({ length: 63 }, (_, i) => [`policy.${i}.reason`, 'A'.repeat(43)]),
 );
 
+/** A sender that has its answer may go on for less than a moment. */
+const SHORTLY = { listen: { linger: { bytesMax: 1_000_000, ms: 200 } } };
+
 const PROTOBUF = { 'content-type': 'application/protobuf' };
 
 describe('slow senders', () => {
@@ -92,7 +95,7 @@ describe('too much', () => {
   });
 
   test('of a body is refused unread, and the answer arrives', async () => {
-    const { log } = await start();
+    const { log } = await start(SHORTLY);
     const before = log.head();
     const { socket, end, send, until } = talk();
     await send(head('POST', '/logs/a/v1/entries', { ...PROTOBUF, 'content-length': '9000000000' }));
@@ -289,7 +292,7 @@ describe('a refusal in the middle of a body', () => {
   });
 
   test('arrives, and a long rest is not waited for', async () => {
-    await start();
+    await start(SHORTLY);
     const { send, until, socket, end } = talk();
     await send(head('POST', '/logs/a/v1/entries', { ...TYPE, 'content-length': '2000000000' }));
     await send(opening);

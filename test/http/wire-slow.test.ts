@@ -106,7 +106,7 @@ describe('a body', () => {
   });
 
   test('whose refusal is not read keeps nothing', async () => {
-    await start({ listen: { stallMs: 300 } });
+    await start({ listen: { linger: { bytesMax: 1_000_000, ms: 300 } } });
     const closed = new Promise<void>((resolve) => {
       world.server.server.once('connection', (one) => one.once('close', () => resolve()));
     });

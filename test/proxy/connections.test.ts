@@ -64,3 +64,34 @@ test('a request of more headers than Node counts to passes with all of them', as
   expect(seen.filter((_, i) => i % 2 === 0 && /^a\d+$/.test(seen[i] ?? ''))).toHaveLength(1_500);
   expect(seen).toContain('x-last');
 });
+
+test.each([
+  [
+    'that is no call',
+    'POST /nowhere HTTP/1.1\r\nHost: proxy\r\nContent-Length: 8000000\r\n\r\n',
+    404,
+  ],
+  ['whose call is too large', callOf('Content-Length: 9000000\r\n'), 413],
+  ['in chunks that are too many', `${callOf('Transfer-Encoding: chunked\r\n')}7a1200\r\n`, 413],
+  ['that is not HTTP', 'hello', 400],
+])(
+  'a sender that reads nothing before all is sent gets the refusal: one %s',
+  async (_, request, status) => {
+    const { proxy } = await setUp({ ...NOWHERE, limits: { requestBytes: 1_000_000 } });
+    const client = new RawClient(proxy.url);
+    const errors: Error[] = [];
+    client.socket.on('error', (error) => errors.push(error)).pause();
+    client.socket.write(request);
+    await new Promise<void>((resolve) => {
+      client.socket.write(Buffer.alloc(8_000_000, 'x'), () => resolve());
+    });
+    client.socket.resume();
+    await client.closed();
+    expect(errors).toEqual([]);
+    expect(client.text).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
+  },
+);
+
+function callOf(length: string): string {
+  return `POST /openai/v1/chat/completions HTTP/1.1\r\nHost: proxy\r\nContent-Type: application/json\r\n${length}\r\n`;
+}
