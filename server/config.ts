@@ -315,9 +315,9 @@ export const UPSTREAM = {
   ),
   log: setting(LOG_NAME, 'default', 'The log its calls go to.', 'write the records elsewhere'),
   posture: setting(
-    oneOf('enforce', 'observe'),
+    oneOf('enforce', 'observe', 'strict'),
     'enforce',
-    'enforce: a call that cannot be recorded fails. observe: it goes through, and a gap is recorded.',
+    'enforce: a call that cannot be recorded fails. observe: it goes through, and a gap is recorded.\nstrict: as enforce, and a call is made only when the log has the intent to make it.',
     'with observe: let calls through that are not recorded',
   ),
   by_host: setting(
@@ -378,7 +378,7 @@ export interface Upstream {
   readonly name: string;
   readonly url: string;
   readonly log: string;
-  readonly posture: 'enforce' | 'observe';
+  readonly posture: 'enforce' | 'observe' | 'strict';
   readonly byHost: boolean;
 }
 

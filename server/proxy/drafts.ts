@@ -11,7 +11,8 @@ import { invariant } from '../core/errors.ts';
 import { type Record as AuditRecord, formatRecord, parseRecord } from '../core/record.ts';
 import { uuidv7 } from '../core/uuid.ts';
 import { type Clock, timestampUs } from './clock.ts';
-import { type Job, unreadable } from './jobs.ts';
+import { buildIntent, type IntendedCall } from './intent.ts';
+import { type EndedCall, type Job, type PlainJob, unreadable } from './jobs.ts';
 import { errorCode } from './journal/disk.ts';
 import { FRAME } from './journal/frame.ts';
 import { FieldSealer } from './journal/seal.ts';
@@ -57,9 +58,10 @@ export class Drafter {
 
   /** The record of a job, at the end of the chain. */
   async draft(job: Job, chain: Chain): Promise<Draft> {
+    if (job.kind === 'intent') return this.#intentOrGap(job.intent, chain);
     if (job.kind !== 'call') return this.#plainDraft(job, chain);
     try {
-      return await this.#callDraft(job, chain);
+      return await this.#callDraft(job.call, chain);
     } catch (error) {
       // A disk that fails now may not fail later; a frame that does not open never will.
       if (errorCode(error) !== undefined) throw error;
@@ -69,7 +71,8 @@ export class Drafter {
         { record_id: recordId, error: rule },
         'a call cannot be read back',
       );
-      return { ...this.#plainDraft(unreadable(job.call), chain), drops: recordId };
+      const gap = unreadable(recordId, 'unreadable-call');
+      return { ...this.#plainDraft(gap, chain), drops: recordId };
     }
   }
 
@@ -89,7 +92,7 @@ export class Drafter {
     };
   }
 
-  #plainDraft(job: Exclude<Job, { kind: 'call' }>, chain: Chain): Draft {
+  #plainDraft(job: PlainJob, chain: Chain): Draft {
     const { clock, random } = { ...this.#options, ...this.#options.context };
     const nowUs = clock.nowUs();
     const record_id = uuidv7(Math.floor(nowUs / 1_000), random(10));
@@ -135,9 +138,8 @@ export class Drafter {
     return { payload, meta: { ...meta, digest }, disclosures: new Uint8Array(0) };
   }
 
-  async #callDraft(job: Extract<Job, { kind: 'call' }>, chain: Chain): Promise<Draft> {
+  async #callDraft(call: EndedCall, chain: Chain): Promise<Draft> {
     const { context, logger } = this.#options;
-    const { call } = job;
     const { recordId, beginPosition } = call;
     const spooled =
       call.live?.spooled ?? (await SpooledCall.open(context, recordId, beginPosition));
@@ -146,10 +148,7 @@ export class Drafter {
       spooled,
       end,
       live: call.live,
-      log: chain.log,
-      source: this.#source(chain, end.truncated ?? []),
-      retentionClass: this.#options.retentionClass,
-      random: context.random,
+      ...this.#common(chain, end.truncated ?? []),
     };
     let built: BuiltCall;
     let payload: Uint8Array;
@@ -183,6 +182,50 @@ export class Drafter {
     };
     const disclosures = spooled.seal.seal('disclosures', text, context.random);
     return { payload, meta, disclosures, spooled };
+  }
+
+  async #intentOrGap(intent: IntendedCall, chain: Chain): Promise<Draft> {
+    try {
+      return await this.#intentDraft(intent, chain);
+    } catch (error) {
+      if (errorCode(error) !== undefined) throw error;
+      const facts = { call: intent.call, error: error instanceof Error ? error.message : '' };
+      this.#options.logger.error(facts, 'the intent to make a call cannot be read back');
+      return this.#plainDraft(unreadable(intent.recordId, 'unreadable-intent'), chain);
+    }
+  }
+
+  async #intentDraft(intent: IntendedCall, chain: Chain): Promise<Draft> {
+    const { clock, context } = this.#options;
+    const { recordId, call, beginPosition, live } = intent;
+    const spooled = live?.spooled ?? (await SpooledCall.open(context, call, beginPosition));
+    const clockErrorUs = clock.maxErrorUs();
+    const from = { intent, spooled, live, clockErrorUs, ...this.#common(chain, []) };
+    let built = await buildIntent(from);
+    let payload = formatRecord(built.record);
+    if (payload.length > PAYLOAD_BYTES_MAX) {
+      built = await buildIntent(from, false);
+      payload = formatRecord(built.record);
+    }
+    const text = new TextEncoder().encode(built.disclosures.join('\n'));
+    const meta: RecordMeta = {
+      kind: 'intent',
+      record_id: recordId,
+      source: chain.source,
+      log: chain.log,
+      seq: chain.next,
+      digest: toBase64url(sha256(payload)),
+      call,
+      begin: beginPosition,
+    };
+    const disclosures = spooled.seal.seal('disclosures', text, context.random);
+    return { payload, meta, disclosures, spooled };
+  }
+
+  #common(chain: Chain, truncated: readonly string[]) {
+    const { context, retentionClass } = this.#options;
+    const source = this.#source(chain, truncated);
+    return { log: chain.log, source, retentionClass, random: context.random };
   }
 
   /** Values too large for a disclosure go into frames of their own, like bodies. */

@@ -63,7 +63,7 @@ export interface EndFacts {
   /** Time that the proxy itself took before the answer's head went out. */
   readonly overhead_us?: number;
   readonly clock_error_us: number;
-  /** A system error's name: "ECONNREFUSED". */
+  /** A system error's name: "ECONNREFUSED"; or why the proxy itself refused the call. */
   readonly error?: string;
   /** Whether the request went upstream at all. */
   readonly forwarded: boolean;

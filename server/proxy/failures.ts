@@ -1,4 +1,5 @@
-/** The two ways in which an exchange ends early through nobody's fault here. */
+/** The ways in which an exchange ends early through nobody's fault here. */
+import { SteleError } from '../core/errors.ts';
 import type { Transport } from './facts.ts';
 
 /** The way to the provider failed, before or after its answer began. */
@@ -17,5 +18,13 @@ export class ClientGone extends Error {
   constructor(when: string, cause?: unknown) {
     super(`the client left ${when}`, { cause });
     this.name = 'ClientGone';
+  }
+}
+
+/** The log does not have the intent to make the call, so it is not made (posture strict). */
+export class IntentMissing extends SteleError {
+  constructor(rule: string) {
+    super('storage', `intent: ${rule}`, { retryAfterS: 5 });
+    this.name = 'IntentMissing';
   }
 }

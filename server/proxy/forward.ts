@@ -10,7 +10,8 @@
  *       │              │ commit: the answer and its end             │
  *       │◀── the rest ─│   what `HoldBack` kept                     │
  *
- * No request leaves before the first commit, and no complete answer before the second (P7). A commit that
+ * No request leaves before the first commit, and no complete answer before the second (P7); in posture strict none
+ * leaves before the log has the intent to send it (`intent.ts`). A commit that
  * fails breaks the client's connection; it never ends cleanly with something missing. Retries belong
  * to the client: each attempt is a call of its own.
  */
@@ -21,7 +22,7 @@ import { type Budget, HeldBody } from './budget.ts';
 import type { Clock } from './clock.ts';
 import { Delivery } from './delivery.ts';
 import type { EndFacts, HeadFacts, Transport } from './facts.ts';
-import { ClientGone, UpstreamFailed } from './failures.ts';
+import { ClientGone, IntentMissing, UpstreamFailed } from './failures.ts';
 import {
   forwardedRequestHeaders,
   headerValue,
@@ -82,6 +83,8 @@ export class Exchange {
   #wholeUs = 0;
   #overheadUs: number | undefined;
   readonly #ended = Promise.withResolvers<void>();
+  /** The client is gone. */
+  readonly #left = Promise.withResolvers<void>();
 
   constructor(
     req: IncomingMessage,
@@ -100,6 +103,7 @@ export class Exchange {
     const max = isObserved ? OBSERVED_BYTES_MAX : options.memoryBytes;
     this.#body = new HeldBody(options.budget, max);
     this.#delivery = new Delivery(res, options.idleMs, () => {
+      this.#left.resolve();
       if (options.onClientAbort === 'cancel' || this.#terminalReleased) this.#up?.destroy();
     });
     this.#recordId = uuidv7(Math.floor(this.#receivedUs / 1_000), options.random(10));
@@ -128,6 +132,7 @@ export class Exchange {
       if (expectsContinue) this.#res.writeContinue();
       const body = await this.#receive();
       await this.#commitRequest(body);
+      await this.#intend();
       const answer = await this.#send(body);
       await this.#relay(answer);
     } catch (error) {
@@ -185,6 +190,14 @@ export class Exchange {
     }
     this.#isOnDisk = this.#spool !== undefined;
     if (body === undefined && this.#spool === undefined) throw unspoolable();
+  }
+
+  /** In posture strict the log has the intent before the provider has the request. */
+  async #intend(): Promise<void> {
+    if (this.#route.upstream.posture !== 'strict' || this.#spool === undefined) return;
+    const taken = this.#source.intend(this.#spool, this.#requestFacts);
+    // Nobody is kept waiting for a call that nobody wants; `send` sees that it is so.
+    await Promise.race([taken, this.#left.promise]);
   }
 
   /** Sends the request; resolves with the head of the answer. */
@@ -328,7 +341,7 @@ export class Exchange {
     if (isEarlyEnd && this.#terminalReleased) return 'complete';
     if (error instanceof UpstreamFailed) return error.transport;
     if (error instanceof ClientGone) return 'client-abort';
-    if (hasCode(error, 'too_large')) return 'refused';
+    if (hasCode(error, 'too_large') || error instanceof IntentMissing) return 'refused';
     return 'storage';
   }
 
@@ -339,7 +352,12 @@ export class Exchange {
   }
 
   #endFacts(transport: Transport, error?: unknown): EndFacts {
-    const cause = error instanceof Error ? errorCode(error.cause) : undefined;
+    const cause =
+      error instanceof IntentMissing
+        ? 'intent-not-logged'
+        : error instanceof Error
+          ? errorCode(error.cause)
+          : undefined;
     return {
       transport,
       at_us: this.#options.clock.nowUs(),
@@ -385,7 +403,7 @@ export class Exchange {
 
   /** Throws on unless a failing journal may be outlived. */
   #goOnUnrecorded(error: unknown): void {
-    if (this.#route.upstream.posture === 'enforce' || !hasCode(error, 'storage')) throw error;
+    if (this.#route.upstream.posture !== 'observe' || !hasCode(error, 'storage')) throw error;
   }
 }
 

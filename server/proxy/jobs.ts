@@ -1,4 +1,5 @@
 /** What waits to become a record. */
+import type { IntendedCall } from './intent.ts';
 import type { Damage } from './journal/scan.ts';
 import type { LiveFacts } from './record.ts';
 
@@ -26,8 +27,12 @@ export interface GapFacts {
 
 export type Job =
   | { readonly kind: 'call'; readonly call: EndedCall }
+  | { readonly kind: 'intent'; readonly intent: IntendedCall }
   | { readonly kind: 'gap'; readonly gap: GapFacts }
   | { readonly kind: 'heartbeat' };
+
+/** What has no content. */
+export type PlainJob = Extract<Job, { kind: 'gap' | 'heartbeat' }>;
 
 /** What a call of unknown size counts as. */
 const UNKNOWN_BYTES = 8_388_608;
@@ -36,9 +41,9 @@ export function bytesOf({ bytes = UNKNOWN_BYTES }: EndedCall): number {
   return bytes;
 }
 
-/** The gap that stands for a call that cannot be read back. Its id says when it was. */
-export function unreadable(call: EndedCall): Exclude<Job, { kind: 'call' }> {
-  const made = Number.parseInt(call.recordId.replaceAll('-', '').slice(0, 12), 16) * 1_000;
+/** The gap that stands for what cannot be read back. Its id says when it was. */
+export function unreadable(recordId: string, reason: string): PlainJob {
+  const made = Number.parseInt(recordId.replaceAll('-', '').slice(0, 12), 16) * 1_000;
   const time = { fromUs: made, toUs: made };
-  return { kind: 'gap', gap: { reason: 'unreadable-call', count: 1, time } };
+  return { kind: 'gap', gap: { reason, count: 1, time } };
 }

@@ -35,10 +35,11 @@ export async function readSubmission(
   const frame = await context.journal.read(position);
   const { meta, entry, disclosures } = decodeRecordFrame(frame.payload);
   const alone = { entry, content: undefined, unreadable: () => undefined };
-  if (meta.begin === undefined || meta.end === undefined) return alone;
+  if (meta.begin === undefined) return alone;
   try {
-    const call = recent ?? (await SpooledCall.open(context, meta.record_id, meta.begin));
-    const end = await call.end(meta.end);
+    const call =
+      recent ?? (await SpooledCall.open(context, meta.call ?? meta.record_id, meta.begin));
+    const end = meta.end === undefined ? undefined : await call.end(meta.end);
     const text = parseUtf8(call.seal.open('disclosures', disclosures), 'disclosures');
     let failure: SteleError | undefined;
     const bodies = (meta.bodies ?? []).map((ref) =>
@@ -78,13 +79,13 @@ function watched(body: ContentBody, onFailure: (error: SteleError) => void): Con
   };
 }
 
-function contentBody(call: SpooledCall, end: EndFrame, ref: BodyRef): ContentBody {
+function contentBody(call: SpooledCall, end: EndFrame | undefined, ref: BodyRef): ContentBody {
   const { field, bytes } = ref;
   switch (ref.of) {
     case 'request':
-      return { field, bytes, open: () => call.request(end.request_frames) };
+      return { field, bytes, open: () => call.request(end?.request_frames ?? []) };
     case 'response':
-      return { field, bytes, open: () => call.response(end.response_frames, bytes) };
+      return { field, bytes, open: () => call.response(end?.response_frames ?? [], bytes) };
     case 'content': {
       const frames = ref.frames ?? [];
       const open = () => call.bytes(FRAME.content, ref.sealed_as ?? field, frames);
@@ -132,7 +133,9 @@ export async function setAside(
 
 /** Positions of the frames of a call that its record's content lies in. */
 async function framesOf(context: SpoolContext, meta: RecordMeta): Promise<number[]> {
-  if (meta.begin === undefined || meta.end === undefined) return [];
+  if (meta.begin === undefined) return [];
+  // What an intent discloses opens with the key that is in its call's first frame.
+  if (meta.end === undefined) return [meta.begin];
   const content = (meta.bodies ?? []).flatMap(({ frames }) => frames ?? []);
   try {
     const call = await SpooledCall.open(context, meta.record_id, meta.begin);

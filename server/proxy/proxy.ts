@@ -85,6 +85,8 @@ export interface ProxyTimeouts {
   readonly gatherMs: number;
   /** How long a log may forbid a record (its key is not registered yet) before it is set aside. */
   readonly patienceMs: number;
+  /** How long a call waits for the log to take the intent to make it (posture strict). */
+  readonly intentMs: number;
 }
 
 export interface ProxyLimits {
@@ -114,6 +116,7 @@ const TIMEOUTS: ProxyTimeouts = {
   retryMs: 500,
   gatherMs: 25,
   patienceMs: 86_400_000,
+  intentMs: 10_000,
 };
 
 const MIB = 1_048_576;

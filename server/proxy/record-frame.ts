@@ -21,7 +21,7 @@ export interface BodyRef {
 }
 
 export interface RecordMeta {
-  readonly kind: 'inference' | 'gap' | 'heartbeat';
+  readonly kind: 'inference' | 'intent' | 'gap' | 'heartbeat';
   /** The gap names a source that this one replaces. */
   readonly replaces?: string;
   readonly record_id: string;
@@ -33,7 +33,9 @@ export interface RecordMeta {
   readonly digest: string;
   /** The position of the record that this one takes the place of: it was made for a log that ended without it. */
   readonly instead_of?: number;
-  /** Positions of the call's first and last frame. */
+  /** The call that an intent is of: its own id is another. */
+  readonly call?: string;
+  /** Positions of the call's first and last frame; an intent knows of no last one. */
   readonly begin?: number;
   readonly end?: number;
   readonly bodies?: readonly BodyRef[];

@@ -21,6 +21,7 @@ import { RECORD_TYPE } from '../core/statement.ts';
 import type { Signer } from '../keys/signer.ts';
 import type { Backlog } from './backlog.ts';
 import { type Draft, Drafter, type DrafterOptions } from './drafts.ts';
+import type { IntendedCall } from './intent.ts';
 import { bytesOf, type EndedCall, type GapFacts, type Job } from './jobs.ts';
 import { errorCode } from './journal/disk.ts';
 import { FRAME, NO_CALL } from './journal/frame.ts';
@@ -74,6 +75,7 @@ export class Recorder {
   #liveBytes = 0;
   #stopped = false;
   #paused = false;
+  #isGathering = false;
   #stopWaiting: () => void = () => {};
   #roll: Roll | undefined;
 
@@ -113,6 +115,12 @@ export class Recorder {
     }
     if (call.live !== undefined) this.#liveBytes += bytes;
     this.#add({ kind: 'call', call });
+  }
+
+  /** A call waits for this one, so nothing waits for company. */
+  intend(intent: IntendedCall): void {
+    this.#add({ kind: 'intent', intent });
+    if (this.#isGathering) this.#stopWaiting();
   }
 
   gap(gap: GapFacts): void {
@@ -199,7 +207,7 @@ export class Recorder {
     while (this.#hasWork && !this.#stopped) {
       // The answer that is being released goes out first, and records that come soon share a commit
       // here and in the log. Nobody waits for them: what they are made from is on disk.
-      await this.#pause(this.#options.gatherMs);
+      await this.#gather();
       try {
         // What was made before comes before what is made now, in the chain as in time.
         if (this.#options.rolling.count > 0) await this.#remake();
@@ -348,6 +356,13 @@ export class Recorder {
     );
     const statements = drafts.map(({ payload }) => ({ payloadType: RECORD_TYPE, payload }));
     return signWindow(this.#signer, log, statements);
+  }
+
+  async #gather(): Promise<void> {
+    if (this.#jobs.some(({ kind }) => kind === 'intent')) return;
+    this.#isGathering = true;
+    await this.#pause(this.#options.gatherMs);
+    this.#isGathering = false;
   }
 
   #pause(ms: number): Promise<void> {

@@ -150,6 +150,8 @@ export class ProxyServer {
   async #ready(res: ServerResponse): Promise<void> {
     const logs: Record<string, object> = {};
     let isReady = true;
+    const upstreams = [...this.#options.upstreams.values()];
+    const strict = new Set(upstreams.filter((u) => u.posture === 'strict').map(({ log }) => log));
     for (const [name, source] of this.#options.sources) {
       try {
         await source.probe();
@@ -157,7 +159,10 @@ export class ProxyServer {
         // The reason is in the state below.
         isReady = false;
       }
-      logs[name] = source.state();
+      const state = source.state();
+      // Without the log no call is made whose intent has to be there first.
+      if (state.log_error !== undefined && strict.has(name)) isReady = false;
+      logs[name] = state;
     }
     answerJson(res, isReady ? 200 : 503, {
       status: isReady ? 'ready' : 'not ready',

@@ -12,6 +12,8 @@ export interface SourceLimits {
   readonly gatherMs: number;
   /** How long a log may forbid a record before it is set aside. */
   readonly patienceMs: number;
+  /** How long a call waits for the log to take the intent to make it (posture strict). */
+  readonly intentMs: number;
   readonly inFlight: number;
 }
 

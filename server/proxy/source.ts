@@ -15,8 +15,9 @@
 
 import type { LogClient } from '../client/client.ts';
 import { toHex, utf8 } from '../core/bytes.ts';
-import { hasCode, SteleError } from '../core/errors.ts';
+import { hasCode, invariant, SteleError } from '../core/errors.ts';
 import { parseReceipt } from '../core/receipt.ts';
+import { uuidv7 } from '../core/uuid.ts';
 import type { Signer } from '../keys/signer.ts';
 import type { Keyring } from '../vault/keyring.ts';
 import { Backlog } from './backlog.ts';
@@ -24,6 +25,8 @@ import type { Clock } from './clock.ts';
 import type { Draft } from './drafts.ts';
 import type { BeginFacts, EndFacts } from './facts.ts';
 import { chainToGoOn, remember } from './identity.ts';
+import type { IntendedCall } from './intent.ts';
+import { Intents } from './intents.ts';
 import type { EndedCall } from './jobs.ts';
 import type { SpoolDisk } from './journal/disk.ts';
 import { FRAME, NO_CALL } from './journal/frame.ts';
@@ -31,6 +34,7 @@ import { Journal, type SyncFailed } from './journal/journal.ts';
 import type { ProxyLogger } from './logger.ts';
 import { Mender } from './mend.ts';
 import { readSubmission, setAside } from './outgoing.ts';
+import type { RequestFacts } from './providers/provider.ts';
 import { Recorder } from './recorder.ts';
 import {
   type Chain,
@@ -111,6 +115,7 @@ export class Source {
   readonly #recent = new Map<number, SpooledCall>();
   /** Leaf indexes of records that were just logged. */
   readonly #indexes = new Map<number, number>();
+  readonly #intents = new Intents();
   #unexplained: Unexplained;
   #isHealthy = true;
   #heartbeat: NodeJS.Timeout | undefined;
@@ -211,6 +216,31 @@ export class Source {
   /** The request's bytes, read back from the journal; only after its commit. */
   async *requestBytes(spool: CallSpool): AsyncGenerator<Uint8Array> {
     yield* spool.spooled.request(spool.requestPositions);
+  }
+
+  /**
+   * Resolves when the log has the intent to make this call, whose request is on disk. Rejects with `IntentMissing` if
+   * it refuses the intent, or has not taken it in time; the intent is then logged whenever it can be.
+   */
+  async intend(spool: CallSpool, request: RequestFacts | undefined): Promise<void> {
+    const { clock, random, limits } = this.#options;
+    const { recordId: call, position, requestPositions, requested, spooled } = spool;
+    invariant(requested !== undefined, 'a request is whole before the intent to send it');
+    const intent: IntendedCall = {
+      recordId: uuidv7(Math.floor(clock.nowUs() / 1_000), random(10)),
+      call,
+      beginPosition: position,
+      requestFrames: [...requestPositions],
+      received: requested,
+      live: { spooled, request },
+    };
+    this.#recorder.intend(intent);
+    try {
+      await this.#intents.wait(intent.recordId, limits.intentMs);
+    } finally {
+      // Calls are bounded, and what they hold; what waits for a log is not.
+      intent.live = undefined;
+    }
   }
 
   /** A call's end is on disk. */
@@ -333,6 +363,7 @@ export class Source {
     if (this.#closed) return;
     this.#closed = true;
     clearInterval(this.#heartbeat);
+    this.#intents.end();
     await this.#mender.stop();
     if (this.#recorder.lastError === undefined) await this.#recorder.idle();
     await this.#recorder.stop();
@@ -348,6 +379,7 @@ export class Source {
     if (spooled !== undefined && this.#recent.size < RECENT_MAX)
       this.#recent.set(position, spooled);
     this.#open.delete(drops ?? meta.record_id);
+    if (meta.kind === 'intent') this.#intents.recorded(position, meta.record_id);
     if (meta.replaces !== undefined) {
       this.#remember(undefined).catch((error) => this.#report(error, 'source.json'));
     }
@@ -429,6 +461,7 @@ export class Source {
 
   async #logged(position: number): Promise<void> {
     const index = this.#indexes.get(position);
+    this.#intents.logged(position);
     this.#done(position);
     // Not waited for: a crash before it is on disk submits the record again and gets the same index.
     this.#journal.append(FRAME.logged, NO_CALL, utf8(JSON.stringify({ record: position, index })));
@@ -449,6 +482,7 @@ export class Source {
     const frame: RefusedFrame = { record: position, seqs };
     this.#journal.append(FRAME.refused, NO_CALL, utf8(JSON.stringify(frame)));
     await this.#journal.commit();
+    this.#intents.refused(position, error.message);
     this.#lose(seqs, 'refused');
     // One gap for each run of refusals, written when the log takes records again: a log that
     // refuses everything is not answered with ever more gaps.

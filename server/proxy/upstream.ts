@@ -6,7 +6,7 @@ import { type ClientRequest, Agent as HttpAgent, request as httpRequest } from '
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { malformed, shown } from '../core/errors.ts';
 
-export type Posture = 'enforce' | 'observe';
+export type Posture = 'enforce' | 'observe' | 'strict';
 
 export interface UpstreamOptions {
   /** First segment of the path: "openai". */

@@ -252,7 +252,7 @@ export interface Setup {
 export interface SetupOptions extends Partial<Omit<ProxyOptions, 'upstreams' | 'logs'>> {
   /** Address of the provider, without a path. */
   readonly upstream: string;
-  readonly posture?: 'enforce' | 'observe';
+  readonly posture?: 'enforce' | 'observe' | 'strict';
   readonly disk?: FaultDisk;
   readonly log?: TestLog;
   readonly series?: SeriesPort;
