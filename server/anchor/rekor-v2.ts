@@ -4,14 +4,17 @@
  *     POST URL/api/v2/log/entries     201  the entry with its proof, once a checkpoint covers it
  *                                     409  it is there: `x-log-index` says where, and no more
  *     GET  READ/checkpoint            READ is URL/api/v2 unless it is said otherwise
- *     GET  READ/tile/L/N[.p/W]
+ *     GET  READ/tile/L/N[.p/W]        READ/tile/entries/N[.p/W] for what was logged
  *
  * After a 409 the entry is put together from the files: the leaf is known, since it is what was sent, and
  * its proof follows from the tiles. What a tile says is only believed once it leads to a signed root.
  */
+import { decodeBundle } from '../core/bundle.ts';
 import { equalBytes, parseUtf8, toHex, utf8 } from '../core/bytes.ts';
 import { parseDecimal } from '../core/decimal.ts';
-import { SteleError, shown } from '../core/errors.ts';
+import { malformed, SteleError, shown } from '../core/errors.ts';
+import type { PublicKey } from '../core/keys.ts';
+import { TILE_WIDTH } from '../core/limits.ts';
 import { leafHash } from '../core/merkle.ts';
 import { parseNote } from '../core/note.ts';
 import { planConsistency, planInclusion, planRoot, prove } from '../core/proof.ts';
@@ -25,11 +28,13 @@ import {
 import { openRekorCheckpoint, type RekorCheckpoint } from '../core/sigstore/rekor-checkpoint.ts';
 import type { TlogEntry } from '../core/sigstore/tlog-entry.ts';
 import type { TrustedRoot, UsableLog } from '../core/sigstore/trusted-root.ts';
+import { formatTilePath } from '../core/tile.ts';
 import { type LeafIndex, leafIndex, type TreeSize } from '../core/units.ts';
 import type { Outbound } from '../outbound.ts';
 import { type RekorApi, type RekorOptions, RekorTarget } from './rekor.ts';
 import type { Got } from './rekor-answer.ts';
 import { askRekor, notRead, refusal } from './rekor-http.ts';
+import { REKOR_BUNDLE_BYTES_MAX, type Searched, searchRekor } from './rekor-search.ts';
 import type { Continuation } from './rekor-seen.ts';
 import { RekorTiles } from './rekor-tiles.ts';
 import { type Target, TargetError } from './target.ts';
@@ -86,6 +91,37 @@ class RekorV2 implements RekorApi {
       proof: prove(consistency, hashes.slice(0, consistency.nodes.length)),
       ...(fromRoot === undefined ? {} : { fromRoot }),
     };
+  }
+
+  /** Heads by these keys that it took up since `mark`, or since now where there is none. */
+  async search(
+    keys: readonly PublicKey[],
+    mark: Uint8Array | undefined,
+    signal: AbortSignal,
+  ): Promise<Searched> {
+    return later(async () => {
+      const { log, head } = this.#open(await this.#checkpoint(signal));
+      const { size } = head;
+      const bundle = (index: number, width: number) => this.#bundle(index, width, signal);
+      return searchRekor({ log, size, keys, mark, begin: size, bundle });
+    });
+  }
+
+  async #bundle(index: number, width: number, signal: AbortSignal): Promise<Uint8Array[]> {
+    for (const asked of width === TILE_WIDTH ? [width] : [width, TILE_WIDTH]) {
+      const path = formatTilePath({ kind: 'entries', level: 0, index, width: asked });
+      const url = `${this.#read}/${path}`;
+      const maxBytes = REKOR_BUNDLE_BYTES_MAX;
+      const answered = await askRekor(this.#outbound, url, { maxBytes }, signal);
+      if (answered.status === 404 && asked !== TILE_WIDTH) continue;
+      if (answered.status !== 200) throw notRead(url, answered);
+      const entries = decodeBundle(answered.bytes);
+      if (entries.length < width) {
+        throw malformed(path, `${entries.length} entries where ${width} are needed`);
+      }
+      return entries;
+    }
+    throw soon(`file ${index} of the entries of ${this.#read} is neither partial nor full`);
   }
 
   /** The entry that is said to be at an index, from the newest checkpoint and the tiles. */

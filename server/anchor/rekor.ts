@@ -37,7 +37,13 @@ import { type Hash, hash } from '../core/units.ts';
 import type { Outbound } from '../outbound.ts';
 import { formatRekorAnswer, type Got, parseRekorAnswer, type RekorAnswer } from './rekor-answer.ts';
 import { followOn, type Heads } from './rekor-seen.ts';
-import { type AnchoredHead, type Checked, type Target, TargetError } from './target.ts';
+import {
+  type AnchoredHead,
+  type Checked,
+  type Search,
+  type Target,
+  TargetError,
+} from './target.ts';
 
 /** Somebody who stamps bytes with a time, and whose response was already held to them. */
 export interface Stamper {
@@ -67,6 +73,8 @@ export interface RekorApi extends Heads {
   readonly version: RekorVersion;
   /** Has the entry logged, or finds it where it is already. Throws `TargetError`. */
   submit(request: Uint8Array, signal: AbortSignal): Promise<Got>;
+  /** Absent where what was logged cannot be read. Throws `TargetError`. */
+  readonly search?: Search;
 }
 
 export class RekorTarget implements Target {
@@ -75,10 +83,13 @@ export class RekorTarget implements Target {
   readonly #api: RekorApi;
   readonly #options: RekorOptions;
   readonly #now: () => number;
+  readonly search?: Search;
 
   constructor(api: RekorApi, options: RekorOptions) {
     this.name = options.name;
     this.#api = api;
+    const { search } = api;
+    if (search !== undefined) this.search = search.bind(api);
     this.#options = options;
     this.#now = options.now ?? Date.now;
   }

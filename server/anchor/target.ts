@@ -9,6 +9,7 @@
 import type { JsonObject } from '../core/json.ts';
 import type { PublicKey } from '../core/keys.ts';
 import type { Hash, TreeSize } from '../core/units.ts';
+import type { Searched } from './rekor-search.ts';
 
 /** A head as it is shown outside. */
 export interface AnchoredHead {
@@ -53,7 +54,20 @@ export interface Target {
     last: Uint8Array | undefined,
     signal: AbortSignal,
   ): Promise<Checked>;
+
+  /** Absent where what it took up cannot be read. */
+  readonly search?: Search;
 }
+
+/**
+ * Finds heads by these keys among what a target took up since `mark`; without it, from now on. Throws
+ * `TargetError`.
+ */
+export type Search = (
+  keys: readonly PublicKey[],
+  mark: Uint8Array | undefined,
+  signal: AbortSignal,
+) => Promise<Searched>;
 
 /**
  * Why a target gave nothing.

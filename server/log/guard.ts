@@ -10,7 +10,7 @@
  *  3. each log asks its high-water file (`high-water.ts`) when it is opened.
  *
  * Known hole: a snapshot of the whole machine, state folder included, undoes all three. Witnesses and
- * anchors are the memories that such a snapshot does not reach.
+ * anchors are the memories that such a snapshot does not reach (`anchor/strangers.ts`).
  */
 import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';

@@ -101,6 +101,11 @@ export interface LogsOptions {
   readonly closed: (name: string) => Promise<void>;
   /** What a check found damaged of a log's tree; nothing of one that is whole, or was never checked. */
   readonly damageOf?: (name: string) => string | undefined;
+  /** Why a log is to sign nothing, by what somebody outside holds against its history. */
+  readonly disputeOf?: (log: {
+    readonly name: string;
+    readonly visibility: Visibility;
+  }) => SteleError | undefined;
   /** Those who are shown a log's heads; nothing where none is. */
   readonly witnesses?: LogOptions<StagedContent>['witnesses'];
   /** Takes away everything that a retired log had but its access log; what is gone already is fine. */
@@ -650,16 +655,17 @@ export class Logs {
     const origin = row.origin + name.slice(row.name.length);
     const store = await openStore(join(data, 'logs', `${name}.db`));
     const opened = await orClosed(store, () => this.#openKeys(name, origin, store));
+    const visibility = name === row.name ? row.visibility : ('private' as const);
     return {
       ...shared,
       ...opened,
-      stopped: this.#damageOf(name),
+      stopped: this.#damageOf(name) ?? this.#options.disputeOf?.({ name, visibility }),
       meter: this.meter,
       tiles: this.#tiles,
       instance: instanceId,
       name,
       origin,
-      visibility: name === row.name ? row.visibility : ('private' as const),
+      visibility,
       store,
       // Room is kept on a disk so that a token can be taken back when it is full: here it is used.
       ...(isAdminLog(name) ? { checkSpace: () => undefined } : {}),

@@ -4,6 +4,7 @@
  * A log that nobody has opened since it was last looked at has not grown, so it is not opened for this.
  */
 import { Anchoring } from '../anchor/anchoring.ts';
+import { Strangers, strangerError } from '../anchor/strangers.ts';
 import type { AnchoredHead, Target } from '../anchor/target.ts';
 import type { Config } from '../config.ts';
 import { utf8 } from '../core/bytes.ts';
@@ -15,6 +16,7 @@ import type { Log } from '../log/log.ts';
 import type { Logs } from '../log/logs.ts';
 import { boundName } from '../log/names.ts';
 import type { InstanceStore } from '../storage/instance.ts';
+import type { StrangerRow } from '../storage/strangers.ts';
 import { type Scheduling, scheduled } from './scheduled.ts';
 
 export interface AnchorsOptions extends Scheduling {
@@ -30,11 +32,15 @@ const EVERY_MINUTE = '* * * * *';
 const JITTER_MS = 60_000;
 /** Milliseconds that somebody who asks is kept waiting at most. */
 const NOW_MS = 25_000;
+/** Milliseconds in which targets are searched before anything is signed; what is left is done by schedule. */
+const BEGIN_MS = 10_000;
 
 /** The work of showing heads, for as long as a server runs. */
 export class Anchors {
   readonly #options: AnchorsOptions;
   readonly #anchoring: Anchoring;
+  readonly #strangers: Strangers;
+  readonly #stop = new AbortController();
   readonly #ends: (() => Promise<void>)[];
   /** Logs that were open since they were last planned for; at first, all. */
   #touched: Set<string> | undefined;
@@ -49,6 +55,13 @@ export class Anchors {
       now: Date.now,
       random: Math.random,
       alarm: (message, about) => logger.error(about, message),
+    });
+    this.#strangers = new Strangers({
+      rows: store.strangers,
+      targets,
+      now: Date.now,
+      found: (row) => this.#found(row),
+      warn: (message, about) => logger.warn(about, message),
     });
     const everyMinute = () => this.#everyMinute();
     const bySchedule = () => this.#bySchedule();
@@ -68,6 +81,14 @@ export class Anchors {
           ];
   }
 
+  /**
+   * Looks for heads of our logs that somebody else had taken up, before anything is signed. A target that does not
+   * answer keeps nobody from starting.
+   */
+  async begin(): Promise<void> {
+    await this.#strangers.look(AbortSignal.any([AbortSignal.timeout(BEGIN_MS), this.#stop.signal]));
+  }
+
   /** Shows the newest head of a log now, and resolves when each target has answered or some time is over. */
   async now(log: string): Promise<void> {
     if (this.#options.targets.length === 0) {
@@ -76,17 +97,17 @@ export class Anchors {
     if (!this.#isShown(log)) {
       throw new SteleError('conflict', `log ${log} is not shown outside: name it in anchor.logs`);
     }
-    await this.#anchoring.plan(log);
     const { promise: over, resolve } = Promise.withResolvers<void>();
     const timer = setTimeout(resolve, NOW_MS);
     try {
-      await Promise.race([this.#anchoring.work(), over]);
+      await Promise.race([this.#show([log]), over]);
     } finally {
       clearTimeout(timer);
     }
   }
 
   async close(): Promise<void> {
+    this.#stop.abort();
     await this.#anchoring.close();
     for (const end of this.#ends) await end();
   }
@@ -105,8 +126,22 @@ export class Anchors {
   async #bySchedule(): Promise<void> {
     const names = this.#touched ?? this.#all();
     this.#touched = new Set();
+    await this.#show(names);
+  }
+
+  /** A log of which there is another copy shows nothing more, so that is looked at first. */
+  async #show(names: Iterable<string>): Promise<void> {
+    await this.#strangers.look(this.#stop.signal);
     for (const log of names) await this.#anchoring.plan(log);
     await this.#anchoring.work();
+  }
+
+  /** Of a log that is not open now, whoever opens it hears of it. */
+  async #found(row: StrangerRow): Promise<void> {
+    const error = strangerError(row);
+    this.#options.logger.error({ err: error, log: row.log, target: row.target }, error.message);
+    const open = (await this.#options.logs.opened()).find(({ name }) => name === row.log);
+    open?.stop(error);
   }
 
   /** Every log that is shown. */

@@ -7,6 +7,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Logger } from 'pino';
 import { Journal } from '../admin/journal.ts';
+import { strangerError } from '../anchor/strangers.ts';
 import { checkRestored } from '../backup/restore.ts';
 import type { Config } from '../config.ts';
 import { SteleError } from '../core/errors.ts';
@@ -182,6 +183,7 @@ async function openLogs(
     coolingMs: config.coolingMs,
     closed: (name) => vaults.release(name),
     damageOf: (name) => damageOf(store, name),
+    disputeOf: ({ name }) => disputeOf(store, name),
     removeFiles: (name) => removeLogFiles(data, name),
     checkSpace: spaceCheck(data, config.limits.diskFloorBytes, systemClock.now),
     fatal,
@@ -292,6 +294,12 @@ function originOf(store: InstanceStore, name: string): string {
   const row = store.log(name);
   if (row === undefined) throw new SteleError('not_found', `there is no log ${name}`);
   return row.origin;
+}
+
+/** What somebody outside holds against a log. */
+function disputeOf(store: InstanceStore, name: string): SteleError | undefined {
+  const stranger = store.strangers.first(name);
+  return stranger && strangerError(stranger);
 }
 
 /** What the last check found of a log's tree, if that is damaged. */

@@ -71,9 +71,6 @@ export async function run(
   let isUp = false;
   try {
     if (instance.isNew) voice.say(`Setting up ${shortened(config.data, world)} …`);
-    const { proxyKeys } = await setUp(instance, config, parts);
-    const tls = config.tls && (await openTls(config.tls, logger));
-    if (tls !== undefined) services.push(tls);
     const anchors = new Anchors({
       config: config.anchor,
       targets: targetsOf(config.anchor, program.version),
@@ -83,6 +80,10 @@ export async function run(
       fatal: program.fatal,
     });
     services.push(anchors);
+    await anchors.begin();
+    const { proxyKeys } = await setUp(instance, config, parts);
+    const tls = config.tls && (await openTls(config.tls, logger));
+    if (tls !== undefined) services.push(tls);
     const server = await startServer(instance, config, logger, program, { tls, anchors });
     services.push(server);
     let proxy: Service | undefined;

@@ -12,6 +12,7 @@ import {
   openForWriting,
   storageError,
 } from './sqlite/database.ts';
+import { StrangerRows } from './strangers.ts';
 
 export const VISIBILITIES = ['public', 'proofs', 'private'] as const;
 export type Visibility = (typeof VISIBILITIES)[number];
@@ -99,6 +100,7 @@ export class InstanceStore {
   readonly #db: Db;
   readonly #checks: ReturnType<typeof prepareChecks>;
   readonly anchors: AnchorRows;
+  readonly strangers: StrangerRows;
   #logs: ReadonlyMap<string, LogRow> | undefined;
   /** Made once for as long as no log comes or changes. */
   #followers: ReadonlyMap<string, string> | undefined;
@@ -108,6 +110,7 @@ export class InstanceStore {
     this.#db = openForWriting(path, 'instance');
     this.#checks = prepareChecks(this.#db);
     this.anchors = new AnchorRows(this.#db, (work) => this.#run(work));
+    this.strangers = new StrangerRows(this.#db, (work) => this.#run(work));
   }
 
   identity(): Identity | undefined {

@@ -96,24 +96,26 @@ const REQUEST_V1 = object(
   {},
 );
 
+const SIGNATURE_V2 = object(
+  {
+    content: base64(SIGNATURE_BYTES_MAX),
+    verifier: object(
+      {
+        keyDetails: constant(KEY_DETAILS),
+        publicKey: object({ rawBytes: base64(KEY_BYTES_MAX) }, {}),
+      },
+      {},
+    ),
+  },
+  {},
+);
+
 const REQUEST_V2 = object(
   {
     hashedRekordRequestV002: object(
       {
         digest: base64(HASH_BYTES, true),
-        signature: object(
-          {
-            content: base64(SIGNATURE_BYTES_MAX),
-            verifier: object(
-              {
-                keyDetails: constant(KEY_DETAILS),
-                publicKey: object({ rawBytes: base64(KEY_BYTES_MAX) }, {}),
-              },
-              {},
-            ),
-          },
-          {},
-        ),
+        signature: SIGNATURE_V2,
       },
       {},
     ),
@@ -129,6 +131,39 @@ export function readHashedRekordRequest(version: RekorVersion, request: Uint8Arr
   if (!equalBytes(hashedRekordRequest(version, signed), request)) {
     throw malformed(what, 'not in its one spelling');
   }
+  return signed;
+}
+
+const ENTRY_V2 = object(
+  {
+    apiVersion: constant(ENTRY_VERSIONS[2]),
+    kind: constant(ENTRY_KIND),
+    spec: object(
+      {
+        hashedRekordV002: object(
+          {
+            data: object({ algorithm: constant('SHA2_256'), digest: base64(HASH_BYTES, true) }, {}),
+            signature: SIGNATURE_V2,
+          },
+          {},
+        ),
+      },
+      {},
+    ),
+  },
+  {},
+);
+
+/** Reads an entry of Rekor v2 about a head; throws `malformed` for any other, and for any other spelling. */
+export function readHashedRekordV2(entry: Uint8Array): SignedDigest {
+  const what = 'rekor entry';
+  const { data, signature } = read(ENTRY_V2, parseJson(entry, what), what).spec.hashedRekordV002;
+  const signed = {
+    digest: hash(parseBase64(data.digest, what)),
+    signature: parseBase64(signature.content, what),
+    key: keyOf(parseBase64(signature.verifier.publicKey.rawBytes, what)),
+  };
+  if (!equalBytes(hashedRekord(2, signed), entry)) throw malformed(what, 'not in its one spelling');
   return signed;
 }
 

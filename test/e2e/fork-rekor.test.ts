@@ -1,0 +1,88 @@
+/**
+ * A log's database is copied, and both copies are appended to: whichever looks into Rekor after the other has
+ * shown a head there signs nothing more, and says why (P2). With real processes.
+ */
+import { cpSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { RekorDouble } from '../anchor/rekor-double/double.ts';
+import { Author } from '../fault/author.ts';
+import { Place } from '../fault/process.ts';
+import { temporaryFolder } from '../temporary.ts';
+
+let rekor: RekorDouble;
+let env: Record<string, string>;
+const places: Place[] = [];
+
+beforeAll(async () => {
+  rekor = await RekorDouble.start();
+  rekor.v2.shard.grow(300);
+  const trusted = join(temporaryFolder(afterAll), 'trusted_root.json');
+  const json = rekor.trustedRoot();
+  const here = json.tlogs.map((log) => ({ ...log, baseUrl: rekor.url }));
+  writeFileSync(trusted, JSON.stringify({ ...json, tlogs: [...json.tlogs, ...here] }));
+  env = { STELE_ANCHOR_TRUSTED_ROOT: trusted, STELE_REKOR_PUBLIC: rekor.url };
+});
+
+afterAll(async () => {
+  for (const place of places) await place.close();
+  await rekor.stop();
+});
+
+function newPlace(): Place {
+  const place = new Place(env, ['serve']);
+  places.push(place);
+  return place;
+}
+
+test('a copy of a log that goes on beside it is told by what the other showed', async () => {
+  const first = newPlace();
+  await first.start();
+  const author = new Author((await first.log('read').head()).origin, 'gateway');
+  await first.register(author.signer);
+  await first.log('submit').submit(await author.sign(author.next()));
+  await first.admin().anchorLog('default');
+  await first.stop();
+
+  // The whole folder, taken over as if the first were gone: nothing on that machine can know better.
+  const second = newPlace();
+  cpSync(first.data, second.data, { recursive: true });
+  const accepted = await second.stele('restore', '--accept', '--data', second.data);
+  expect(accepted.output).toContain('is accepted');
+  await second.start();
+  await second.log('submit').submit(await author.sign(author.next()));
+  await second.admin().anchorLog('default');
+
+  // The first did not hear of that. Before it signs anything it looks.
+  await first.start();
+  expect(first.running!.output).toContain('log default signs nothing more');
+  const refused = first.log('submit').submit(await author.sign(author.next()));
+  await expect(refused).rejects.toMatchObject({ code: 'split_view' });
+  await expect(refused).rejects.toThrow(/entry 301 of http.* is a head .*another copy of the log/);
+  expect((await first.log('read').head()).size).toBeGreaterThan(0);
+});
+
+test('of two that run at once, the one that is to show a head after the other stops', async () => {
+  const first = newPlace();
+  await first.start();
+  const author = new Author((await first.log('read').head()).origin, 'gateway');
+  await first.register(author.signer);
+  await first.admin().anchorLog('default');
+  await first.stop();
+  const second = newPlace();
+  cpSync(first.data, second.data, { recursive: true });
+  await second.stele('restore', '--accept', '--data', second.data);
+  await Promise.all([first.start(), second.start()]);
+
+  await first.log('submit').submit(await author.sign(author.next()));
+  await first.admin().anchorLog('default');
+  await second.log('submit').submit(await author.sign(author.next()));
+  await second
+    .admin()
+    .anchorLog('default')
+    .catch(() => undefined);
+  const refused = second.log('submit').submit(await author.sign(author.next()));
+  await expect(refused).rejects.toMatchObject({ code: 'split_view' });
+  // Nothing of the second was shown, so the first has nothing to see yet.
+  await first.log('submit').submit(await author.sign(author.next()));
+});
