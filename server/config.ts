@@ -28,6 +28,7 @@ import {
   shownValue,
   text,
   url,
+  variable,
   weeklyOrCron,
   whole,
 } from './config/kinds.ts';
@@ -82,8 +83,14 @@ export const SETTINGS = {
   proxy_beyond_loopback: setting(
     flag,
     false,
-    'The proxy asks its callers for no Stele token. Anyone who reaches it can use it, so it binds\nbeyond loopback only if this is true.',
+    'Without keys of its own the proxy asks its callers for no Stele token. Anyone who reaches it can\nuse it, so it binds beyond loopback only if this is true, or if upstreams have keys.',
     'let others use the proxy, which asks for no token',
+  ),
+  proxy_callers: setting(
+    path,
+    undefined,
+    'The file of those who may call through a proxy that has the providers’ keys; stele caller writes it.\nDefault: callers.json in the data folder.',
+    'let anybody call models at your expense',
   ),
   state: setting(
     path,
@@ -326,6 +333,24 @@ export const UPSTREAM = {
     'Take also calls whose Host is that of url, and forward path and Host as they are, for clients that sign them (AWS).',
     'nothing that the url does not allow',
   ),
+  key_file: setting(
+    path,
+    undefined,
+    'A file with the provider’s key, one line, not readable by everybody. With a key of any upstream the proxy\nasks its callers for Stele tokens (stele caller). A new file is used from the next call on.',
+    'have calls made with another key',
+  ),
+  key_env: setting(
+    variable,
+    undefined,
+    'The variable that has the provider’s key, in place of a file.',
+    'the same, and send another variable’s value to the provider',
+  ),
+  key_header: setting(
+    oneOf('authorization', 'x-api-key', 'api-key', 'x-goog-api-key', 'none'),
+    undefined,
+    'Where the key goes: authorization, x-api-key, api-key, x-goog-api-key; none for a server that wants no\nkey, whose callers need a Stele token all the same. Default: where the caller had its token.',
+    'have calls refused by the provider',
+  ),
 } as const;
 
 export const REKOR = {
@@ -380,7 +405,14 @@ export interface Upstream {
   readonly log: string;
   readonly posture: 'enforce' | 'observe' | 'strict';
   readonly byHost: boolean;
+  /** Absolute; at most one of the two. */
+  readonly keyFile: string | undefined;
+  readonly keyEnv: string | undefined;
+  /** `none`: its callers need a token, and it no key. */
+  readonly keyHeader: KeyHeader | undefined;
 }
+
+type KeyHeader = 'authorization' | 'x-api-key' | 'api-key' | 'x-goog-api-key' | 'none';
 
 export interface RekorTarget {
   readonly name: string;
@@ -408,6 +440,9 @@ export interface Config {
   readonly publicUrl: string | undefined;
   readonly proxyListen: Listen;
   readonly upstreams: readonly Upstream[];
+  /** The file of callers, absolute; the proxy asks who calls if `custody`. */
+  readonly callers: string;
+  readonly custody: boolean;
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error' | 'silent';
   readonly tls: { readonly cert: string; readonly key: string } | undefined;
   readonly trustedProxies: readonly Network[];
@@ -493,7 +528,7 @@ export function loadConfig(sources: ConfigSources): Config {
       check<unknown>(key, SETTINGS[key], given.get(key)),
     ]),
   ) as Values;
-  const groups = { upstreams: readUpstreams(given), targets: readTargets(sources, given) };
+  const groups = { upstreams: readUpstreams(sources, given), targets: readTargets(sources, given) };
   return build(data, sources, values, groups);
 }
 
@@ -553,10 +588,13 @@ function build(
   { upstreams, targets }: Named,
 ): Config {
   const proxyListen = need(values.proxy_listen);
-  if (!isLoopback(proxyListen) && values.proxy_beyond_loopback !== true) {
+  const custody = upstreams.some(
+    ({ keyFile, keyEnv, keyHeader }) => (keyFile ?? keyEnv) !== undefined || keyHeader === 'none',
+  );
+  if (!isLoopback(proxyListen) && !custody && values.proxy_beyond_loopback !== true) {
     throw malformed(
       'proxy_listen',
-      `${shown(proxyListen.host)} can be reached by others, and the proxy asks for no token: use a loopback address, or set proxy_beyond_loopback: true`,
+      `${shown(proxyListen.host)} can be reached by others, and the proxy asks for no token: use a loopback address, give upstreams a key_file, or set proxy_beyond_loopback: true`,
     );
   }
   return {
@@ -566,6 +604,8 @@ function build(
     publicUrl: values.public_url,
     proxyListen,
     upstreams,
+    callers: resolve(sources.cwd, values.proxy_callers ?? join(data, 'callers.json')),
+    custody,
     logLevel: need(values.log_level),
     tls: tlsOf(sources, values['tls.cert'], values['tls.key']),
     trustedProxies: need(values.trusted_proxies),
@@ -635,7 +675,8 @@ function check<T>(key: string, one: Setting<T>, given: Given | undefined): T | u
   } catch (cause) {
     const rule = cause instanceof Error ? cause.message : String(cause);
     const where = given === undefined ? key : `${given.from}: ${key}`;
-    throw malformed(where, `${shownValue(value)} ${rule}`, { cause });
+    const what = one.kind.isHidden === true ? 'what is written here' : shownValue(value);
+    throw malformed(where, `${what} ${rule}`, { cause });
   }
 }
 
@@ -676,7 +717,7 @@ function readGroup<S extends AnySettings, T>(
   );
 }
 
-function readUpstreams(given: ReadonlyMap<string, Given>): Upstream[] {
+function readUpstreams(sources: ConfigSources, given: ReadonlyMap<string, Given>): Upstream[] {
   return readGroup(
     given,
     'upstreams',
@@ -696,12 +737,21 @@ function readUpstreams(given: ReadonlyMap<string, Given>): Upstream[] {
           `${shown(address)} has a path, which by_host allows none`,
         );
       }
+      const keyFile = inFolder(sources, member('key_file'));
+      const [keyEnv, keyHeader] = [member('key_env'), member('key_header')];
+      if (keyFile !== undefined && keyEnv !== undefined) {
+        throw malformed(`upstreams.${name}.key_env`, 'is set, and key_file too: one of them');
+      }
+      if (keyHeader === 'none' && (keyFile ?? keyEnv) !== undefined) {
+        throw malformed(`upstreams.${name}.key_header`, '"none", and there is a key');
+      }
       return {
         name,
         url: address,
         log: need(member('log')),
         posture: need(member('posture')),
         byHost,
+        ...{ keyFile, keyEnv, keyHeader },
       };
     },
     Object.keys(PROVIDERS),

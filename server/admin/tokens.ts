@@ -1,28 +1,22 @@
 /**
  * Tokens: making one, listing them, taking one back. A token is shown once, when it is made.
  *
- * A token is `stele_<id>_<secret>`: the id is public and names the row, the secret is 256 random bits.
- * Only the SHA-256 of the whole text is stored, so neither a database nor a backup lets anyone in. With
- * that much entropy no slow hash is needed.
+ * Only a token's hash is stored (`core/token.ts`), so neither a database nor a backup lets anyone in.
  *
  * Who holds an `admin` token for some logs makes tokens only for those. That `admin` does not imply
  * `read` or `content` means that using either takes a token of its own, with a holder to answer for it.
  */
 import * as v from 'valibot';
-import { parseHex, sha256, toBase64url, toHex, utf8 } from '../core/bytes.ts';
+import { parseHex, toHex } from '../core/bytes.ts';
 import { malformed, SteleError, shown } from '../core/errors.ts';
 import type { JsonObject } from '../core/json.ts';
+import { newToken, TOKEN_ID } from '../core/token.ts';
 import { timestamp } from '../log/clock.ts';
 import { ROW_NAME } from '../log/names.ts';
 import { type InstanceStore, ROLES, type Role, type TokenRow } from '../storage/instance.ts';
 import type { Act } from './act.ts';
 import { covers } from './actor.ts';
 import { closed, millisOf, Time } from './wanted.ts';
-
-export const TOKEN = /^stele_([0-9a-f]{16})_([A-Za-z0-9_-]{43})$/;
-export const TOKEN_ID = /^[0-9a-f]{16}$/;
-const ID_BYTES = 8;
-const SECRET_BYTES = 32;
 
 export interface TokenOptions {
   readonly holder: string;
@@ -38,9 +32,8 @@ export function mintToken(
   nowMs: number,
   randomBytes: (length: number) => Uint8Array,
 ): { readonly token: string; readonly row: TokenRow } {
-  const id = toHex(randomBytes(ID_BYTES));
-  const token = `stele_${id}_${toBase64url(randomBytes(SECRET_BYTES))}`;
-  return { token, row: { id, hash: sha256(utf8(token)), createdMs: nowMs, ...options } };
+  const { id, token, hash } = newToken(randomBytes);
+  return { token, row: { id, hash, createdMs: nowMs, ...options } };
 }
 
 /** The rows of all tokens. */

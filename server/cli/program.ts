@@ -120,6 +120,10 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     about: 'create, list and revoke access tokens',
     load: () => import('./commands/token.ts'),
   },
+  caller: {
+    about: 'create, list and revoke the tokens that the proxy lets calls in with',
+    load: () => import('./commands/caller.ts'),
+  },
   anchor: {
     about: 'show heads to Rekor and time-stamping authorities',
     load: () => import('./commands/anchor.ts'),

@@ -13,6 +13,8 @@ export interface Kind<T> {
   readonly rule: string;
   /** What a number counts. */
   readonly unit: string | undefined;
+  /** A refused value is not shown: somebody may have put a secret here. */
+  readonly isHidden?: true;
 }
 
 /** `read` gives nothing for a value that breaks the rule. */
@@ -35,6 +37,12 @@ export function text(rule: string, pattern: RegExp): Kind<string> {
     typeof value === 'string' && pattern.test(value) ? value : undefined,
   );
 }
+
+/** The name of an environment variable; many a one writes what should be in it. */
+export const variable: Kind<string> = Object.assign(
+  text('the name of a variable', /^[A-Za-z_][A-Za-z0-9_]{0,127}$/),
+  { isHidden: true } as const,
+);
 
 export const path = text('a path of 1 to 4096 characters', /^[^\0]{1,4096}$/);
 

@@ -98,7 +98,8 @@ function groupOf(groups: Table['groups'], key: string): Group | undefined {
 
 /** A name that ends like a member would share its variable with another's. */
 function isName({ members, reserved }: Group, name: string): boolean {
-  if (members.some((member) => name.endsWith(`-${member}`)) || reserved?.test(name)) return false;
+  if (members.some((member) => name.endsWith(`-${dashed(member)}`)) || reserved?.test(name))
+    return false;
   return NAME.test(name);
 }
 
@@ -123,12 +124,17 @@ function memberOf({ groups }: Table, from: string): string | undefined {
   const [main = '', ...others] = group.members;
   const rest = from.slice(`STELE_${group.variable}_`.length).toLowerCase().replaceAll('_', '-');
   // A name and a member of more than one word are both spelled with dashes here: "aws-by-host".
-  const member = others.find((one) => rest.endsWith(`-${one.replaceAll('_', '-')}`)) ?? main;
+  const member = others.find((one) => rest.endsWith(`-${dashed(one)}`)) ?? main;
   const name = member === main ? rest : rest.slice(0, -member.length - 1);
   if (!isName(group, name)) {
     throw malformed(from, `${shown(name)} is not a name for one of ${key}: a-z, 0-9 and -`);
   }
   return `${key}.${name}.${member}`;
+}
+
+/** As a member stands in a variable, whose underscores are those of its name too. */
+function dashed(member: string): string {
+  return member.replaceAll('_', '-');
 }
 
 export function variableOf(key: string): string {

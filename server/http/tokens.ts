@@ -1,11 +1,12 @@
 /**
- * Which token is this, and is it still good (`admin/tokens.ts` says what a token is)?
+ * Which token is this, and is it still good (`core/token.ts` says what a token is)?
  *
  * Rows are kept in memory under the hash; a revocation drops them, and expiry is judged at each use.
  */
 import { timingSafeEqual } from 'node:crypto';
-import { TOKEN, TokenBook } from '../admin/tokens.ts';
-import { sha256, toHex, utf8 } from '../core/bytes.ts';
+import { TokenBook } from '../admin/tokens.ts';
+import { toHex } from '../core/bytes.ts';
+import { hashOfToken, TOKEN } from '../core/token.ts';
 import { type Clock, timestamp } from '../log/clock.ts';
 import type { InstanceStore, TokenRow } from '../storage/instance.ts';
 import { unauthenticated } from './errors.ts';
@@ -32,7 +33,7 @@ export class Tokens extends TokenBook {
     if (!BEARER.test(header)) throw unauthenticated('authorization: the scheme must be Bearer');
     const text = header.replace(BEARER, '');
     if (!TOKEN.test(text)) throw unauthenticated('authorization: not a token of the form stele_…');
-    const hash = sha256(utf8(text));
+    const hash = hashOfToken(text);
     const row = this.#row(hash);
     // The look-up went by hash, so its time tells nothing about a secret; the comparison that counts
     // does not either.

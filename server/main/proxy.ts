@@ -22,7 +22,7 @@ import { table, voiceOf, type World } from '../cli/terminal.ts';
 import { locate, readBytes } from '../cli/where.ts';
 import { LogClient } from '../client/client.ts';
 import { isLoopback } from '../config/kinds.ts';
-import type { Config } from '../config.ts';
+import type { Config, Upstream } from '../config.ts';
 import { hasCode, SteleError, shown } from '../core/errors.ts';
 import { parseTrust, TRUST_BYTES_MAX } from '../core/trust.ts';
 import type { GatewayKeyFiles } from '../keys/gateway-keys.ts';
@@ -30,7 +30,14 @@ import type { Signer } from '../keys/signer.ts';
 import type { TlsFiles } from '../keys/tls-pair.ts';
 import type { Logs } from '../log/logs.ts';
 import type { Lease } from '../log/open-logs.ts';
-import { type ProxyLog, type RunningProxy, startProxy } from '../proxy/proxy.ts';
+import {
+  type KeySource,
+  ProviderKey,
+  type ProxyLog,
+  type RunningProxy,
+  startProxy,
+  type UpstreamOptions,
+} from '../proxy/proxy.ts';
 import { createKek, openKek } from '../vault/keyring.ts';
 import { ensureFolder, lost, openKey, writeWhole } from './files.ts';
 import type { Instance } from './instance.ts';
@@ -47,6 +54,7 @@ export async function proxyOf(
     readonly logger: Logger;
     readonly keys: GatewayKeyFiles;
     readonly tls: TlsFiles | undefined;
+    readonly env: World['env'];
   },
 ): Promise<RunningProxy> {
   const { instance, config, logger, keys, tls } = parts;
@@ -58,7 +66,10 @@ export async function proxyOf(
   for (const name of logNames(config)) ports.set(name, { origin: logs.originOf(name), series });
   const key = keys.newest;
   const signerOf = (origin: string, source: string) => signerFor(logs, keys, { origin, source });
-  return start(program, { config, logger, key, signerOf, logs: ports, sourceId: 'proxy', tls });
+  return start(program, {
+    ...{ config, logger, key, signerOf, logs: ports, sourceId: 'proxy', tls },
+    env: parts.env,
+  });
 }
 
 /** The key that signs for a source: its own, until it is handed over to the newest one. */
@@ -130,7 +141,10 @@ export async function runProxy(program: Program, options: Options, world: World)
     .replace(/[^a-z0-9-]/g, '-')
     .slice(0, 40)}`;
   const tls = config.tls && (await openTls(config.tls, logger));
-  const proxy = await start(program, { config, logger, key, logs, sourceId, tls });
+  const proxy = await start(program, {
+    ...{ config, logger, key, logs, sourceId, tls },
+    env: world.env,
+  });
   try {
     writeRunning(config.data, { server, proxy: proxy.url, pid: process.pid });
     voice.say(
@@ -165,6 +179,7 @@ interface Parts {
   readonly logs: ReadonlyMap<string, ProxyLog>;
   readonly sourceId: string;
   readonly tls: TlsFiles | undefined;
+  readonly env: World['env'];
 }
 
 async function start(program: Program, parts: Parts): Promise<RunningProxy> {
@@ -175,7 +190,8 @@ async function start(program: Program, parts: Parts): Promise<RunningProxy> {
     startProxy({
       // Provider keys go through it: in the clear on this machine alone.
       listen: isLoopback(config.proxyListen) ? config.proxyListen : { ...config.proxyListen, tls },
-      upstreams: config.upstreams.map(({ url, ...upstream }) => ({ ...upstream, base: url })),
+      upstreams: config.upstreams.map((upstream) => upstreamOf(upstream, parts)),
+      callers: config.custody ? config.callers : undefined,
       signer: key,
       signerOf,
       logs,
@@ -193,6 +209,26 @@ async function start(program: Program, parts: Parts): Promise<RunningProxy> {
       onFatal: program.fatal,
     }),
   );
+}
+
+function upstreamOf(
+  { url, keyFile, keyEnv, keyHeader, ...upstream }: Upstream,
+  { env, logger }: Parts,
+): UpstreamOptions {
+  const { name } = upstream;
+  const common = { ...upstream, base: url };
+  if (keyHeader === 'none') return { ...common, key: 'none' };
+  const source: KeySource | undefined =
+    keyFile !== undefined
+      ? { from: 'file', path: keyFile }
+      : keyEnv === undefined
+        ? undefined
+        : { from: 'environment', name: `upstreams.${name}.key_env`, value: env[keyEnv] };
+  if (source === undefined) return common;
+  const key = new ProviderKey(source, (error) =>
+    logger.error({ upstream: name, error: error.message }, 'the new key is not used'),
+  );
+  return { ...common, key, keyHeader };
 }
 
 function logNames(config: Config): Set<string> {

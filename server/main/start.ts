@@ -90,7 +90,10 @@ export async function run(
     if (proxyKeys !== undefined) {
       let told: Promise<void> | undefined;
       services.push({ close: () => told });
-      const running = await proxyOf(program, { instance, config, logger, keys: proxyKeys, tls });
+      const running = await proxyOf(program, {
+        ...{ instance, config, logger, keys: proxyKeys, tls },
+        env: world.env,
+      });
       services.push(running);
       // A change of keys that was cut short goes on by itself; calls do not wait for it.
       told = instance.ownGateways.proxyRuns(running).catch(program.fatal);
@@ -229,7 +232,12 @@ async function greeting(instance: Instance, config: Config, at: Addresses): Prom
   rows.push(['data', `${folder} (stele.yaml, tokens/, trust.json)`]);
   const lines = ['Stele is running.', '', ...table(rows).map((row) => `  ${row}`)];
   lines.push(...(await warnings(instance)));
-  if (proxy !== undefined && config.upstreams.some(({ name }) => name === 'openai')) {
+  if (proxy !== undefined && config.custody) {
+    lines.push(
+      '',
+      'Calls need a Stele token where the provider’s key would be: stele caller create',
+    );
+  } else if (proxy !== undefined && config.upstreams.some(({ name }) => name === 'openai')) {
     lines.push('', 'Try it: a call through the proxy, then its receipt, then the check of it.', '');
     // With TLS the certificate has the public name, and hardly this machine's address.
     const outside = config.tls === undefined ? server : (config.publicUrl ?? server);

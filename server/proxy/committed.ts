@@ -71,13 +71,14 @@ export function commitRequest(
   end: EndFrame,
   request: RequestFacts | undefined,
 ): void {
-  const { headers, client_address } = begin;
+  const { headers, client_address, caller } = begin;
   if (end.received.bytes > 0) committed.body('request.body', 'request', end.received, headers);
   committed.value('request.headers', headers);
   committed.value('request.messages', request?.normalized);
   committed.value('request.system', request?.system);
   committed.value('request.tools', request?.toolDefinitions);
   committed.value('request.stop', request?.stop);
+  committed.value('principal.id', caller?.holder);
   committed.value('client.address', client_address);
   committed.value('user_agent', headers['user-agent']);
 }

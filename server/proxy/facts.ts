@@ -4,6 +4,16 @@
  */
 import type { HeaderFacts } from './headers.ts';
 
+/** Who calls, where the proxy asks: of the token only its id. */
+export interface CallerFacts {
+  readonly id: string;
+  readonly holder: string;
+  readonly tenant: string;
+  /** `service`, `user`, `agent`. */
+  readonly kind: string;
+  readonly method: 'bearer' | 'api-key';
+}
+
 /** Known before the first byte of the request's body. */
 export interface BeginFacts {
   readonly received_us: number;
@@ -15,6 +25,7 @@ export interface BeginFacts {
   readonly target: string;
   readonly headers: HeaderFacts;
   readonly client_address?: string;
+  readonly caller?: CallerFacts;
 }
 
 export interface BodyFacts {

@@ -20,6 +20,7 @@ import { hasCode, invariant, SteleError } from '../core/errors.ts';
 import { uuidv7 } from '../core/uuid.ts';
 import { type Budget, HeldBody } from './budget.ts';
 import type { Clock } from './clock.ts';
+import type { Pass } from './custody/custody.ts';
 import { Delivery } from './delivery.ts';
 import type { EndFacts, HeadFacts, Transport } from './facts.ts';
 import { ClientGone, IntentMissing, UpstreamFailed } from './failures.ts';
@@ -59,11 +60,20 @@ export interface ForwardOptions {
 /** In posture observe the spool may fail at any byte, and then a request is forwarded from memory. */
 const OBSERVED_BYTES_MAX = 67_108_864;
 
+/** What there is to do. */
+export interface Call {
+  readonly route: Route;
+  readonly source: Source;
+  /** What its caller may do, where the proxy asks who calls. */
+  readonly pass: Pass | undefined;
+}
+
 export class Exchange {
   readonly #req: IncomingMessage;
   readonly #res: ServerResponse;
   readonly #route: Route;
   readonly #source: Source;
+  readonly #pass: Pass | undefined;
   readonly #options: ForwardOptions;
   readonly #provider: Provider;
   readonly #recordId: string;
@@ -89,14 +99,14 @@ export class Exchange {
   constructor(
     req: IncomingMessage,
     res: ServerResponse,
-    route: Route,
-    source: Source,
+    { route, source, pass }: Call,
     options: ForwardOptions,
   ) {
     this.#req = req;
     this.#res = res;
     this.#route = route;
     this.#source = source;
+    this.#pass = pass;
     this.#options = options;
     this.#receivedUs = options.clock.nowUs();
     const isObserved = route.upstream.posture === 'observe';
@@ -122,6 +132,7 @@ export class Exchange {
       await this.#carry(expectsContinue);
     } finally {
       this.#body.drop();
+      this.#pass?.release();
       this.#ended.resolve();
     }
   }
@@ -132,6 +143,7 @@ export class Exchange {
       if (expectsContinue) this.#res.writeContinue();
       const body = await this.#receive();
       await this.#commitRequest(body);
+      this.#pass?.models?.check(body);
       await this.#intend();
       const answer = await this.#send(body);
       await this.#relay(answer);
@@ -158,6 +170,7 @@ export class Exchange {
         target: storedTarget(target),
         headers: requestHeaderFacts(this.#req.rawHeaders),
         ...(address === undefined ? {} : { client_address: address }),
+        ...(this.#pass === undefined ? {} : { caller: this.#pass.caller }),
       });
     } catch (error) {
       this.#goOnUnrecorded(error);
@@ -171,6 +184,7 @@ export class Exchange {
     for await (const chunk of requestChunks(this.#req, { idleMs, bytesMax: requestBytesMax })) {
       await this.#journal((spool) => spool.pushRequest(chunk));
       this.#body.push(chunk);
+      this.#pass?.models?.push(chunk);
       if (this.#spool === undefined && !this.#body.isHeld) throw unspoolable();
     }
     this.#wholeUs = this.#options.clock.nowUs();
@@ -209,13 +223,14 @@ export class Exchange {
       headerValue(raw, 'content-length') !== undefined ||
       headerValue(raw, 'transfer-encoding') !== undefined;
     const bodyBytes = body?.length ?? this.#spool?.requestBytes ?? 0;
-    const headers = forwardedRequestHeaders(raw, {
+    const forwarded = forwardedRequestHeaders(raw, {
       host,
       bodyBytes: hasBody ? bodyBytes : undefined,
       // A stream is asked for uncompressed, so that what is hashed is what is read; so is an answer
       // to a body that was too large to look into.
       identity: this.#requestFacts === undefined || this.#requestFacts.stream === true,
     });
+    const headers = this.#pass?.headers(forwarded) ?? forwarded;
     const up = upstream.request(this.#req.method ?? 'GET', target, headers);
     this.#up = up;
     this.#forwarded = true;
@@ -341,7 +356,9 @@ export class Exchange {
     if (isEarlyEnd && this.#terminalReleased) return 'complete';
     if (error instanceof UpstreamFailed) return error.transport;
     if (error instanceof ClientGone) return 'client-abort';
-    if (hasCode(error, 'too_large') || error instanceof IntentMissing) return 'refused';
+    const isRefused =
+      hasCode(error, 'too_large') || hasCode(error, 'forbidden') || error instanceof IntentMissing;
+    if (isRefused) return 'refused';
     return 'storage';
   }
 
@@ -352,12 +369,7 @@ export class Exchange {
   }
 
   #endFacts(transport: Transport, error?: unknown): EndFacts {
-    const cause =
-      error instanceof IntentMissing
-        ? 'intent-not-logged'
-        : error instanceof Error
-          ? errorCode(error.cause)
-          : undefined;
+    const cause = whyEnded(error);
     return {
       transport,
       at_us: this.#options.clock.nowUs(),
@@ -405,6 +417,13 @@ export class Exchange {
   #goOnUnrecorded(error: unknown): void {
     if (this.#route.upstream.posture !== 'observe' || !hasCode(error, 'storage')) throw error;
   }
+}
+
+/** Why, for the record: the proxy's own reason, or the name of a system error. */
+function whyEnded(error: unknown): string | undefined {
+  if (error instanceof IntentMissing) return 'intent-not-logged';
+  if (hasCode(error, 'forbidden')) return error.code;
+  return error instanceof Error ? errorCode(error.cause) : undefined;
 }
 
 function unspoolable(): SteleError {

@@ -1,5 +1,6 @@
 /** How does the proxy say that it, and not the provider, answers? As a problem document [RFC 9457]. */
 import { type Code, hasCode, SteleError } from '../core/errors.ts';
+import { errorForm } from './error-form.ts';
 import { UpstreamFailed } from './failures.ts';
 import { SyncFailed } from './journal/journal.ts';
 
@@ -16,6 +17,7 @@ export interface Problem {
 
 const STATUS: Partial<Record<Code, number>> = {
   malformed: 400,
+  unauthenticated: 401,
   forbidden: 403,
   not_found: 404,
   too_large: 413,
@@ -25,6 +27,7 @@ const STATUS: Partial<Record<Code, number>> = {
 
 const TITLE: Partial<Record<Code, string>> = {
   malformed: 'Malformed',
+  unauthenticated: 'No valid token',
   forbidden: 'Not allowed',
   not_found: 'Not found',
   too_large: 'Too large',
@@ -72,15 +75,19 @@ export function problemOf(error: unknown): Problem {
   };
 }
 
-export function problemBody(problem: Problem): Buffer {
+/** The document, with an `error` that the client of the provider at `url` shows (`error-form.ts`). */
+export function problemBody(problem: Problem, url: string): Buffer {
   const { status, code, title, detail } = problem;
   const type = `urn:stele:error:${code}`;
-  return Buffer.from(`${JSON.stringify({ type, title, status, detail, code })}\n`);
+  return Buffer.from(
+    `${JSON.stringify({ type, title, status, detail, code, ...errorForm(url, problem) })}\n`,
+  );
 }
 
 export function problemHeaders(problem: Problem, body: Uint8Array): string[] {
   const headers = ['Content-Type', 'application/problem+json', 'Content-Length', `${body.length}`];
   headers.push('Cache-Control', 'no-store');
+  if (problem.code === 'unauthenticated') headers.push('WWW-Authenticate', 'Bearer');
   if (problem.retryAfterS !== undefined) headers.push('Retry-After', String(problem.retryAfterS));
   return headers;
 }

@@ -7,6 +7,7 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { CallerFile } from '../callers/file.ts';
 import { invariant, malformed, SteleError, shown } from '../core/errors.ts';
 import type { Signer } from '../keys/signer.ts';
 import type { TlsFiles } from '../keys/tls-pair.ts';
@@ -14,6 +15,7 @@ import { lockFile } from '../storage/file-lock.ts';
 import { Keyring } from '../vault/keyring.ts';
 import { Budget } from './budget.ts';
 import { type Clock, systemClock } from './clock.ts';
+import { Custody } from './custody/custody.ts';
 import { openDisk, type SpoolDisk } from './journal/disk.ts';
 import type { SyncFailed } from './journal/journal.ts';
 import { type ProxyLogger, silentLogger } from './logger.ts';
@@ -23,6 +25,7 @@ import type { SourceState } from './source-state.ts';
 import { IN_FLIGHT_MAX } from './submit.ts';
 import { Upstream, type UpstreamOptions } from './upstream.ts';
 
+export { type KeySource, ProviderKey } from './custody/provider-key.ts';
 export { SyncFailed } from './journal/journal.ts';
 export type { ProxyLogger } from './logger.ts';
 export type { LogPort, SeriesPort } from './source.ts';
@@ -62,6 +65,8 @@ export interface ProxyOptions {
   readonly onClientAbort?: 'cancel' | 'drain';
   readonly timeouts?: Partial<ProxyTimeouts>;
   readonly limits?: Partial<ProxyLimits>;
+  /** The file of callers: with it the proxy asks who calls, and adds the keys that upstreams have. */
+  readonly callers?: string | undefined;
   readonly clock?: Clock;
   readonly random?: (bytes: number) => Uint8Array;
   readonly logger?: ProxyLogger;
@@ -206,6 +211,15 @@ export async function startProxy(options: ProxyOptions): Promise<RunningProxy> {
       });
       sources.set(name, source);
     }
+    const custody =
+      options.callers === undefined
+        ? undefined
+        : new Custody({
+            callers: new CallerFile(options.callers),
+            nowMs: () => clock.nowUs() / 1_000,
+          });
+    // A file that is no good is better noticed now than by the first caller.
+    custody?.check();
     const server = await ProxyServer.listen({
       ...options.listen,
       upstreams,
@@ -213,6 +227,7 @@ export async function startProxy(options: ProxyOptions): Promise<RunningProxy> {
       clock,
       random,
       logger,
+      custody,
       idleMs: timeouts.idleMs,
       requestBytesMax: limits.requestBytes,
       memoryBytes: limits.memoryBytes,

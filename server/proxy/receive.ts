@@ -46,7 +46,7 @@ export function refuse(
   problem: Problem,
   ours: readonly string[] = [],
 ): void {
-  const body = problemBody(problem);
+  const body = problemBody(problem, req.url ?? '');
   const headers = [...problemHeaders(problem, body), ...ours];
   if (!req.complete) {
     headers.push('Connection', 'close');

@@ -138,8 +138,7 @@ async function build(
         : { upstream_first_byte: timestampUs(end.first_byte_us) }),
     },
     ids: idsOf(begin, recordId, end, request, response),
-    // Nobody asked who calls: a provider key passes through and is not ours to judge.
-    auth: { tenant: 'default', method: 'none', principal_type: 'unknown' },
+    auth: authOf(begin),
     input: inputOf(provider, begin, end, request),
     model: modelOf(provider, begin, end, request, response),
     policy,
@@ -177,6 +176,13 @@ function idsOf(
     previous_response: label(request?.previousResponse),
     response: label(response?.id),
   });
+}
+
+function authOf({ caller }: BeginFacts): InferenceRecord['auth'] {
+  // Nobody asked who calls: a provider key passes through and is not ours to judge.
+  if (caller === undefined) return { tenant: 'default', method: 'none', principal_type: 'unknown' };
+  const { id, tenant, kind, method } = caller;
+  return { tenant, method, principal_type: kind, credential: id };
 }
 
 function inputOf(

@@ -9,6 +9,7 @@ import type { AddressInfo, Socket } from 'node:net';
 import { SteleError, shown } from '../core/errors.ts';
 import { createTlsServer, type TlsFiles } from '../keys/tls-pair.ts';
 import { RefusedSockets } from '../linger.ts';
+import type { Custody } from './custody/custody.ts';
 import { Exchange, type ForwardOptions } from './forward.ts';
 import { headerValue } from './headers.ts';
 import type { ProxyLogger } from './logger.ts';
@@ -32,6 +33,8 @@ export interface ServerOptions extends ForwardOptions {
   /** Milliseconds for the headers of a request, and for the first byte of a connection. */
   readonly headersMs: number;
   readonly logger: ProxyLogger;
+  /** Where the proxy asks who calls. */
+  readonly custody: Custody | undefined;
 }
 
 /** Cookies, long keys and many beta flags fit; Node's default is 16 KiB. */
@@ -116,22 +119,24 @@ export class ProxyServer {
   }
 
   #call(req: IncomingMessage, res: ServerResponse, expectsContinue: boolean): void {
-    const { upstreams, sources, callsMax, logger } = this.#options;
+    const { upstreams, sources, callsMax, custody, logger } = this.#options;
     const route = parseRoute(req.url ?? '', headerValue(req.rawHeaders, 'host'), upstreams);
     const source = sources.get(route.upstream.log);
     if (source === undefined) {
       throw new SteleError('not_found', `log: there is no log ${shown(route.upstream.log)} here`);
-    }
-    if (/\bwebsocket\b/i.test(headerValue(req.rawHeaders, 'upgrade') ?? '')) {
-      refuse(req, res, UPGRADE_PROBLEM);
-      return;
     }
     if (this.#calls.size >= callsMax) {
       throw new SteleError('pushback', `proxy: ${callsMax} calls are in progress`, {
         retryAfterS: 1,
       });
     }
-    const call = new Exchange(req, res, route, source, this.#options);
+    const pass = custody?.admit(route, req.method ?? 'GET', req.rawHeaders);
+    if (/\bwebsocket\b/i.test(headerValue(req.rawHeaders, 'upgrade') ?? '')) {
+      pass?.release();
+      refuse(req, res, UPGRADE_PROBLEM);
+      return;
+    }
+    const call = new Exchange(req, res, { route, source, pass }, this.#options);
     this.#calls.add(call);
     call
       .run(expectsContinue)
@@ -152,6 +157,13 @@ export class ProxyServer {
     let isReady = true;
     const upstreams = [...this.#options.upstreams.values()];
     const strict = new Set(upstreams.filter((u) => u.posture === 'strict').map(({ log }) => log));
+    let refusing: string | undefined;
+    try {
+      this.#options.custody?.check();
+    } catch (error) {
+      isReady = false;
+      refusing = error instanceof Error ? error.message : String(error);
+    }
     for (const [name, source] of this.#options.sources) {
       try {
         await source.probe();
@@ -167,6 +179,7 @@ export class ProxyServer {
     answerJson(res, isReady ? 200 : 503, {
       status: isReady ? 'ready' : 'not ready',
       calls: this.#calls.size,
+      ...(refusing === undefined ? {} : { refusing }),
       logs,
     });
   }

@@ -5,6 +5,8 @@
 import { type ClientRequest, Agent as HttpAgent, request as httpRequest } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { malformed, shown } from '../core/errors.ts';
+import type { KeyHeader } from './custody/credentials.ts';
+import type { ProviderKey } from './custody/provider-key.ts';
 
 export type Posture = 'enforce' | 'observe' | 'strict';
 
@@ -22,6 +24,10 @@ export interface UpstreamOptions {
    * both. The base has no path then.
    */
   readonly byHost?: boolean | undefined;
+  /** In custody: the provider's key, or none where it wants none; without it nobody is let through to it. */
+  readonly key?: ProviderKey | 'none' | undefined;
+  /** Where the key goes; by itself where the caller had its token. */
+  readonly keyHeader?: KeyHeader | undefined;
 }
 
 /** Idle connections are closed before the provider does, so that a request seldom meets a dead one. */
@@ -36,6 +42,8 @@ export class Upstream {
   readonly name: string;
   readonly log: string;
   readonly posture: Posture;
+  readonly key: ProviderKey | 'none' | undefined;
+  readonly keyHeader: KeyHeader | undefined;
   /** Host and port as the `Host` header has them. */
   readonly host: string;
   readonly hostname: string;
@@ -60,6 +68,8 @@ export class Upstream {
     this.name = options.name;
     this.log = options.log;
     this.posture = options.posture ?? 'enforce';
+    this.key = options.key;
+    this.keyHeader = options.keyHeader;
     this.host = base.host;
     this.hostname = base.hostname;
     this.#base = base;

@@ -9,14 +9,15 @@
  *     ? 0
  *
  * `stele` runs in this process; `stele up &` runs until `stop`, which ends what was started last. `call`
- * sends one chat completion through the proxy of a data folder and keeps the id of its record as $ID;
+ * sends one chat completion through the proxy of a data folder, with the token in a file if one is named, and keeps
+ * the id of its record as $ID;
  * $SERVER is the address of the log, `GET` asks it for something, and `export` sets a variable. Anything
  * else is a line for the shell. Each line of output must be there, in order, standard error included; "…"
  * stands for any number of lines, and <any>, <n>, <hex>, <base64>, <uuid> and <time> for such text.
  * Without "?" the status is 0.
  */
 import { execFile } from 'node:child_process';
-import { createReadStream, writeFileSync } from 'node:fs';
+import { createReadStream, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { runCli, type Starters } from '../../server/cli/program.ts';
 import { readRunning } from '../../server/cli/running.ts';
@@ -103,7 +104,7 @@ export class Shell {
   async run(command: string): Promise<Outcome> {
     const [name] = command.split(' ');
     if (name === 'stop') return this.#stop();
-    if (name === 'call') return this.#call(command.split(' ')[1] ?? 'stele-data');
+    if (name === 'call') return this.#call(...command.split(' ').slice(1));
     if (name === 'export') return this.#export(command.slice('export '.length));
     if (name !== 'stele' && name !== 'GET') return this.#shell(command);
     const { words, input, output, background } = parseCommand(command, this.#variables());
@@ -172,11 +173,15 @@ export class Shell {
     return (await up?.ended) ?? { status: 2, output: 'nothing runs\n' };
   }
 
-  async #call(folder: string): Promise<Outcome> {
+  async #call(folder = 'stele-data', tokenFile?: string): Promise<Outcome> {
+    const token =
+      tokenFile === undefined
+        ? 'sk-planted-secret'
+        : readFileSync(join(this.#cwd, tokenFile), 'utf8').trim();
     const running = readRunning(join(this.#cwd, folder));
     const answer = await fetch(`${running?.proxy}/openai/v1/chat/completions`, {
       method: 'POST',
-      headers: { 'content-type': 'application/json', authorization: 'Bearer sk-planted-secret' },
+      headers: { 'content-type': 'application/json', authorization: `Bearer ${token}` },
       body: '{"model":"gpt-x","messages":[{"role":"user","content":"Say hello."}]}',
     });
     const output = `${await answer.text()}\n`;

@@ -62,20 +62,20 @@ describe('defaults', () => {
   });
 
   test('the commented file changes nothing, and every line of it can be switched on', () => {
-    const { data: _, ...plain } = load();
-    const { data: __, ...commented } = load(formatSettings());
+    const { data: _, callers: _1, ...plain } = load();
+    const { data: __, callers: _2, ...commented } = load(formatSettings());
     expect(commented).toEqual(plain);
     const on = formatSettings()
       .split('\n')
       .filter(
         (line) =>
           /^# ( {2})*[a-z_]+:( [^ ]+)?$/.test(line) &&
-          !/(public_url|state|threads|tls|cert|key|keys|signer|socket|trusted_root|contact|[a-z]+_file):/.test(
+          !/(public_url|state|threads|tls|cert|key|keys|signer|socket|trusted_root|contact|[a-z]+_file|key_env|key_header|proxy_callers):/.test(
             line,
           ),
       )
       .map((line) => line.slice(2));
-    const { data: ___, ...switchedOn } = load(on.join('\n'));
+    const { data: ___, callers: _3, ...switchedOn } = load(on.join('\n'));
     expect(on.length).toBeGreaterThan(20);
     // An example of a target is one more.
     const { rekor, tsa, ...anchor } = switchedOn.anchor;
@@ -121,6 +121,26 @@ describe('which value holds', () => {
     const url = 'https://rekor.example/api/v2';
     const env = { STELE_REKOR_OWN: 'https://rekor.example', STELE_REKOR_OWN_READ_URL: url };
     expect(load('', env).anchor.rekor[0]).toMatchObject({ name: 'own', readUrl: url });
+  });
+
+  test('a key of an upstream puts the proxy in custody of it, and lets it listen to a network', () => {
+    const env = {
+      STELE_PROXY_LISTEN: '0.0.0.0:1',
+      STELE_UPSTREAM_MY_MODELS: 'http://127.0.0.1:8/v1',
+      STELE_UPSTREAM_MY_MODELS_KEY_FILE: 'models.key',
+      STELE_UPSTREAM_MY_MODELS_KEY_HEADER: 'api-key',
+      STELE_UPSTREAM_OPENAI_KEY_ENV: 'OPENAI_API_KEY',
+    };
+    const { upstreams, custody, callers, data } = load(undefined, env);
+    expect(custody).toBe(true);
+    expect(callers).toBe(join(data, 'callers.json'));
+    expect(upstreams.find((u) => u.name === 'my-models')).toMatchObject({
+      keyFile: join(root, 'models.key'),
+      keyHeader: 'api-key',
+    });
+    expect(upstreams.find((u) => u.name === 'openai')?.keyEnv).toBe('OPENAI_API_KEY');
+    expect(load().custody).toBe(false);
+    expect(load('upstreams: {openai: {key_header: none}}').custody).toBe(true);
   });
 
   test('targets are named in the file, in variables, or in both', () => {
@@ -202,6 +222,21 @@ describe('refusals name the place, the value and the rule', () => {
       undefined,
       { STELE_PROXY_LISTEN: '0.0.0.0:1' },
       'proxy_beyond_loopback',
+    ],
+    'two keys for one upstream': [
+      'upstreams: {openai: {key_file: a, key_env: B}}',
+      {},
+      'upstreams.openai.key_env: is set, and key_file too',
+    ],
+    'a key where none is wanted': [
+      'upstreams: {openai: {key_file: a, key_header: none}}',
+      {},
+      'upstreams.openai.key_header: "none", and there is a key',
+    ],
+    'a key in place of a variable’s name': [
+      'upstreams: {openai: {key_env: "sk-x"}}',
+      {},
+      'upstreams.openai.key_env: what is written here is not the name of a variable',
     ],
     'a certificate without its key': ['tls: {cert: a.pem}', {}, 'tls.key: is missing'],
     'a key without its certificate': [undefined, { STELE_TLS_KEY: 'a' }, 'tls.cert: is missing'],

@@ -29,7 +29,12 @@ import { checkSignature } from '../../server/core/signature.ts';
 import { leafIndex } from '../../server/core/units.ts';
 import { type Window, windowMessage, windowRoot } from '../../server/core/window.ts';
 import type { Signer } from '../../server/keys/signer.ts';
-import { type ProxyOptions, type RunningProxy, startProxy } from '../../server/proxy/proxy.ts';
+import {
+  type ProxyOptions,
+  type RunningProxy,
+  startProxy,
+  type UpstreamOptions,
+} from '../../server/proxy/proxy.ts';
 import type { LogPort, SeriesPort } from '../../server/proxy/source.ts';
 import type { FaultDisk } from './fault-disk.ts';
 
@@ -253,6 +258,8 @@ export interface SetupOptions extends Partial<Omit<ProxyOptions, 'upstreams' | '
   /** Address of the provider, without a path. */
   readonly upstream: string;
   readonly posture?: 'enforce' | 'observe' | 'strict';
+  /** Of both upstreams. */
+  readonly upstreamOptions?: Partial<UpstreamOptions>;
   readonly disk?: FaultDisk;
   readonly log?: TestLog;
   readonly series?: SeriesPort;
@@ -260,7 +267,8 @@ export interface SetupOptions extends Partial<Omit<ProxyOptions, 'upstreams' | '
 
 /** Starts a proxy; it is stopped when the test ends, in whatever state it is. */
 export async function setUp(options: SetupOptions): Promise<Setup> {
-  const { upstream, posture, disk, log: givenLog, series: givenSeries, ...rest } = options;
+  const { upstream, posture, disk, log: givenLog, series: givenSeries, ...others } = options;
+  const { upstreamOptions, ...rest } = others;
   const signer = rest.signer ?? testSigner();
   const log = givenLog ?? new TestLog(signer);
   const series = givenSeries ?? new TestSeries(log);
@@ -277,6 +285,7 @@ export async function setUp(options: SetupOptions): Promise<Setup> {
       base: `${upstream}/v1`,
       log: 'default',
       posture,
+      ...upstreamOptions,
     })),
     logs: new Map([['default', { origin: ORIGIN, series }]]),
     sourceId: 'proxy-test',

@@ -18,15 +18,16 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   linger: [],
   keys: ['core', 'native'],
   storage: ['core'],
+  callers: ['core', 'storage'],
   vault: ['core', 'storage'],
   log: ['core', 'verify', 'keys', 'storage'],
   admin: ['core', 'log', 'storage'],
   anchor: ['core', 'storage', 'outbound'],
   client: ['core', 'verify', 'keys', 'storage', 'outbound'],
   http: ['core', 'verify', 'keys', 'storage', 'log', 'vault', 'admin', 'linger'],
-  proxy: ['core', 'keys', 'storage', 'vault', 'client', 'linger'],
+  proxy: ['core', 'keys', 'storage', 'vault', 'client', 'callers', 'linger'],
   backup: ['core', 'storage', 'log', 'vault'],
-  cli: ['core', 'verify', 'keys', 'storage', 'log', 'client', 'config', 'backup'],
+  cli: ['core', 'verify', 'keys', 'storage', 'log', 'client', 'config', 'backup', 'callers'],
   config: ['core'],
   main: [
     'backup',
@@ -45,6 +46,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
     'native',
     'outbound',
     'anchor',
+    'callers',
   ],
 };
 

@@ -5,7 +5,6 @@
  * and `docs/formats-http.md`.
  */
 
-import { TOKEN, TOKEN_ID } from '../../admin/tokens.ts';
 import { CODES } from '../../core/errors.ts';
 import { ALGORITHMS } from '../../core/keys.ts';
 import {
@@ -21,6 +20,7 @@ import {
 } from '../../core/limits.ts';
 import { CHALLENGE_BYTES } from '../../core/possession.ts';
 import { CONTINUITIES } from '../../core/record/control.ts';
+import { TOKEN, TOKEN_ID } from '../../core/token.ts';
 import { HASH_BYTES } from '../../core/units.ts';
 import { FILE_NAME, ROW_NAME } from '../../log/names.ts';
 import { OWN_PURPOSES } from '../../log/own-gateways.ts';

@@ -1,0 +1,107 @@
+/**
+ * Who calls, and with whose key does the call go on?
+ *
+ * In custody only the proxy has the providers' keys. Callers hold Stele tokens, each for some upstreams, some
+ * models and so many calls; whoever has no token is refused before a byte of the request is read. So the
+ * way through the proxy, and with it onto the record, is the only one.
+ *
+ *     token ─▶ caller ─▶ may it call this upstream? ─▶ has it a call left? ─▶ (body) ─▶ this model? ─▶ key
+ */
+import { timingSafeEqual } from 'node:crypto';
+import type { Caller } from '../../callers/callers.ts';
+import type { CallerFile } from '../../callers/file.ts';
+import { parseHex, toHex } from '../../core/bytes.ts';
+import { SteleError, shown } from '../../core/errors.ts';
+import { hashOfToken } from '../../core/token.ts';
+import type { CallerFacts } from '../facts.ts';
+import type { RawHeaders } from '../headers.ts';
+import type { Route } from '../route.ts';
+import { Allowances } from './allowance.ts';
+import { type KeyHeader, presentedToken, withProviderKey } from './credentials.ts';
+import { ModelGate } from './models.ts';
+
+/** What a caller may do with the call that it was let in with. */
+export interface Pass {
+  readonly caller: CallerFacts;
+  /** Where its token is for some models only. */
+  readonly models: ModelGate | undefined;
+  /** The headers that go on, with the provider's key in them. */
+  headers(forwarded: readonly string[]): string[];
+  /** The call is over. */
+  release(): void;
+}
+
+export interface CustodyOptions {
+  readonly callers: CallerFile;
+  readonly nowMs: () => number;
+}
+
+export class Custody {
+  readonly #callers: CallerFile;
+  readonly #nowMs: () => number;
+  readonly #allowances: Allowances;
+
+  constructor({ callers, nowMs }: CustodyOptions) {
+    this.#callers = callers;
+    this.#nowMs = nowMs;
+    this.#allowances = new Allowances(nowMs);
+  }
+
+  /** Throws `storage` while nobody can be let in. */
+  check(): void {
+    this.#callers.check();
+  }
+
+  /**
+   * Lets a call in. `url` is the whole request target. Throws `unauthenticated`, `forbidden`, `pushback` or
+   * `storage`; nothing of what was presented is in the error.
+   */
+  admit(route: Route, method: string, headers: RawHeaders): Pass {
+    const { upstream, target } = route;
+    const { token, header } = presentedToken(headers, target);
+    const caller = this.#identify(token);
+    if (!caller.upstreams.some((name) => name === '*' || name === upstream.name)) {
+      throw new SteleError('forbidden', `this token is not for upstream ${shown(upstream.name)}`);
+    }
+    if (upstream.key === undefined) {
+      throw new SteleError(
+        'forbidden',
+        `upstream ${shown(upstream.name)} has no key: set its key_file or key_env, or key_header: none`,
+      );
+    }
+    // [RFC 9110 §9.3.8] The answer to it would be the request, with the key in it.
+    if (method === 'TRACE') throw new SteleError('forbidden', 'method: TRACE is not forwarded');
+    const key = upstream.key === 'none' ? undefined : upstream.key;
+    const { models } = caller;
+    const release = this.#allowances.take(caller);
+    return {
+      caller: factsOf(caller, header),
+      models: models && new ModelGate(models, { method, target, headers }),
+      headers: (forwarded) =>
+        withProviderKey(forwarded, upstream.keyHeader ?? header, key?.current()),
+      release,
+    };
+  }
+
+  #identify(token: string): Caller {
+    const hash = hashOfToken(token);
+    const caller = this.#callers.find(toHex(hash));
+    // The look-up went by hash, so its time tells nothing about a secret; nor does the comparison that counts.
+    if (caller === undefined || !timingSafeEqual(parseHex(caller.hash, 'hash', 32), hash)) {
+      throw new SteleError('unauthenticated', 'this token is not known here');
+    }
+    const { id, revoked, expires } = caller;
+    if (revoked !== undefined) {
+      throw new SteleError('unauthenticated', `token ${id} has been revoked`);
+    }
+    if (expires !== undefined && Date.parse(expires) <= this.#nowMs()) {
+      throw new SteleError('unauthenticated', `token ${id} expired at ${expires}`);
+    }
+    return caller;
+  }
+}
+
+function factsOf({ id, holder, tenant, kind }: Caller, header: KeyHeader): CallerFacts {
+  const method = header === 'authorization' ? 'bearer' : 'api-key';
+  return { id, holder, tenant, kind, method };
+}
