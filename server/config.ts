@@ -25,10 +25,12 @@ import {
   networks,
   oneOf,
   path,
+  paths,
   shownValue,
   text,
   url,
   variable,
+  verifierKeys,
   weeklyOrCron,
   whole,
 } from './config/kinds.ts';
@@ -41,6 +43,8 @@ import {
   type Variables,
 } from './config/read.ts';
 import { invariant, malformed, shown } from './core/errors.ts';
+import { PER_DAY_MAX } from './core/log-list.ts';
+import type { VerifierKey } from './core/verifier-key.ts';
 
 interface Setting<T> {
   readonly kind: Kind<T>;
@@ -305,6 +309,24 @@ export const SETTINGS = {
     'How fast such a check reads at most.',
     'the same',
   ),
+  'witness.name': setting(
+    text('a key name of 1 to 255 visible characters, without +', /^[\x21-\x2a\x2c-\x7e]{1,255}$/),
+    undefined,
+    'The name under which this instance is a witness of other logs, such as witness.example/w1. Without it,\nit is none. Its keys are made at the first start with it, and stay with the name.',
+    'make it a witness; that of which logs is said below',
+  ),
+  'witness.lists': setting(
+    paths,
+    [],
+    'Files with lists of logs that are witnessed as well, in the form logs/v0 of witness networks. What is\nadded to one counts within a minute.',
+    'have other logs witnessed, or other keys believed to be a log’s',
+  ),
+  'witness.mldsa': setting(
+    flag,
+    true,
+    'Whether cosignatures are made with ML-DSA-44 beside Ed25519. Each costs some ten times as much.',
+    'leave those out who believe in such signatures alone',
+  ),
   verify_threads: setting(
     whole(1, 16, 'threads'),
     undefined,
@@ -390,10 +412,38 @@ export const TSA = {
   ),
 } as const;
 
+export const WITNESSED = {
+  keys: setting(
+    verifierKeys,
+    undefined,
+    'Verifier keys of the log, of which any may sign.',
+    'have a false history cosigned as that log’s',
+  ),
+  origin: setting(
+    text('an origin of 1 to 255 characters', /^\P{Cc}{1,255}$/u),
+    undefined,
+    'Its origin, where that is not the name of its first key.',
+    'the same',
+  ),
+  per_day: setting(
+    whole(1, PER_DAY_MAX, 'cosignatures'),
+    1_440,
+    'Cosignatures that it may have in a day.',
+    'keep the log from being witnessed, or the witness busy',
+  ),
+} as const;
+
 export const PROVIDERS: Readonly<Record<string, string>> = {
   openai: 'https://api.openai.com/v1',
   anthropic: 'https://api.anthropic.com/v1',
 };
+
+export interface WitnessedLog {
+  readonly name: string;
+  readonly origin: string;
+  readonly keys: readonly VerifierKey[];
+  readonly perDay: number;
+}
 
 type Key = keyof typeof SETTINGS;
 type ValueOf<S> = S extends Setting<infer T> ? T : never;
@@ -468,6 +518,14 @@ export interface Config {
     readonly rekor: readonly RekorTarget[];
     readonly tsa: readonly TsaTarget[];
   };
+  readonly witness: {
+    /** Without a name this is no witness of others. */
+    readonly name: string | undefined;
+    readonly logs: readonly WitnessedLog[];
+    /** Absolute. */
+    readonly lists: readonly string[];
+    readonly mldsa: boolean;
+  };
   /** Without a schedule no key is changed by itself. */
   readonly rotation: {
     readonly overlapMs: number;
@@ -528,7 +586,11 @@ export function loadConfig(sources: ConfigSources): Config {
       check<unknown>(key, SETTINGS[key], given.get(key)),
     ]),
   ) as Values;
-  const groups = { upstreams: readUpstreams(sources, given), targets: readTargets(sources, given) };
+  const groups = {
+    upstreams: readUpstreams(sources, given),
+    targets: readTargets(sources, given),
+    witnessed: readWitnessed(given),
+  };
   return build(data, sources, values, groups);
 }
 
@@ -542,7 +604,7 @@ interface NamedGroup {
 }
 
 /** Settings whose members the operator names. */
-export const GROUPS: Readonly<Record<'upstreams' | 'rekor' | 'tsa', NamedGroup>> = {
+export const GROUPS: Readonly<Record<'upstreams' | 'rekor' | 'tsa' | 'witnessed', NamedGroup>> = {
   upstreams: {
     variable: 'UPSTREAM',
     about: 'What the proxy forwards to: http://PROXY/NAME/… goes to the url of NAME.',
@@ -569,6 +631,17 @@ export const GROUPS: Readonly<Record<'upstreams' | 'rekor' | 'tsa', NamedGroup>>
     of: TSA,
     examples: { own: { url: 'https://tsa.example.com/tsr', roots: 'tsa-roots.pem' } },
   },
+  witnessed: {
+    variable: 'WITNESSED',
+    about: 'Logs that this instance cosigns as a witness, beside those in witness.lists.',
+    of: WITNESSED,
+    examples: {
+      partner: {
+        keys: ['log.example.com/audit+90e8f6b7+AepKbGPinFIKvvVQexMuxfmVR3auvr57kkIe6mkURtIs'],
+        per_day: 1_440,
+      },
+    },
+  },
 };
 
 export const TABLE: Table = {
@@ -585,7 +658,7 @@ function build(
   data: string,
   sources: ConfigSources,
   values: Values,
-  { upstreams, targets }: Named,
+  { upstreams, targets, witnessed }: Named,
 ): Config {
   const proxyListen = need(values.proxy_listen);
   const custody = upstreams.some(
@@ -630,6 +703,12 @@ function build(
       trustedRoot: inFolder(sources, values['anchor.trusted_root']),
       contact: values['anchor.contact'],
       ...targets,
+    },
+    witness: {
+      name: values['witness.name'],
+      logs: witnessed,
+      lists: need(values['witness.lists']).map((path) => resolve(sources.cwd, path)),
+      mldsa: need(values['witness.mldsa']),
     },
     rotation: {
       overlapMs: need(values['rotation.overlap_days']) * DAY_MS,
@@ -688,6 +767,7 @@ function need<T>(value: T | undefined): T {
 interface Named {
   readonly upstreams: readonly Upstream[];
   readonly targets: Pick<Config['anchor'], 'rekor' | 'tsa'>;
+  readonly witnessed: readonly WitnessedLog[];
 }
 
 type AnySettings = Readonly<Record<string, Setting<unknown>>>;
@@ -783,6 +863,16 @@ function readTargets(sources: ConfigSources, given: ReadonlyMap<string, Given>):
     }
   }
   return { rekor, tsa };
+}
+
+/** Logs that are cosigned. */
+function readWitnessed(given: ReadonlyMap<string, Given>): WitnessedLog[] {
+  return readGroup(given, 'witnessed', WITNESSED, (name, member) => {
+    const keys = member('keys');
+    if (keys === undefined) throw malformed(`witnessed.${name}.keys`, 'is missing');
+    const origin = member('origin') ?? keys[0]?.name ?? '';
+    return { name, origin, keys, perDay: need(member('per_day')) };
+  });
 }
 
 function stateFolder(env: Variables): string {

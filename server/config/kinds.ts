@@ -4,7 +4,8 @@
  */
 import { isIP } from 'node:net';
 import { validate } from 'node-cron';
-import { shown } from '../core/errors.ts';
+import { SteleError, shown } from '../core/errors.ts';
+import { parseVerifierKey, type VerifierKey } from '../core/verifier-key.ts';
 
 /** Reads a value of YAML, or the text of a variable. Throws an Error whose message is "is not" and the rule. */
 export interface Kind<T> {
@@ -177,6 +178,27 @@ export function namesOf(rule: string, pattern: RegExp): Kind<readonly string[]> 
     return isNamed ? (items as string[]) : undefined;
   });
 }
+
+/** Paths in a list, each once; a variable separates them by commas. */
+export const paths = namesOf(
+  'a list of paths of 1 to 4096 characters, each once',
+  /^[^\0]{1,4096}$/,
+);
+
+/** Keys of notes as `name+id+key`, in a list of at most 16; a variable separates them by commas. */
+export const verifierKeys: Kind<readonly VerifierKey[]> = kind(
+  'a list of 1 to 16 verifier keys such as log.example+4d6d8825+AV2y…',
+  (value) => {
+    const items = itemsOf(value);
+    if (items === undefined || items.length < 1 || items.length > 16) return undefined;
+    try {
+      return items.map((item) => parseVerifierKey(String(item)));
+    } catch (error) {
+      if (error instanceof SteleError) return undefined;
+      throw error;
+    }
+  },
+);
 
 /** How a refused value is shown: never at length. */
 export function shownValue(value: unknown): string {

@@ -107,7 +107,15 @@ export function openNote(
   keys: readonly VerifierKey[],
   options: OpenOptions = {},
 ): OpenedNote {
-  const note = parseNote(bytes);
+  return openParsedNote(parseNote(bytes), keys, options);
+}
+
+/** The same for a note that `parseNote` read, where what it says decides which keys are trusted. */
+export function openParsedNote(
+  note: Note,
+  keys: readonly VerifierKey[],
+  options: OpenOptions = {},
+): OpenedNote {
   const verified = new Map<VerifierKey, NoteSignature>();
   const unknown = new Map<string, NoteSignature>();
   for (const line of note.signatures) {

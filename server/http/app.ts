@@ -14,6 +14,7 @@ import type { OwnGateways } from '../log/own-gateways.ts';
 import { Possession } from '../log/possession.ts';
 import type { InstanceStore } from '../storage/instance.ts';
 import type { Vault } from '../vault/vault.ts';
+import type { Witness } from '../witness/giving.ts';
 import { HeldBytes } from './body.ts';
 import { Dispatcher } from './dispatch.ts';
 import { Metrics } from './metrics.ts';
@@ -32,6 +33,8 @@ export interface AppDeps {
   readonly instance: InstanceStore;
   /** Shows heads outside, where targets are configured. */
   readonly anchors?: { now(log: string): Promise<void> } | undefined;
+  /** Cosigns for other logs, where the instance is a witness. */
+  readonly witness?: Witness | undefined;
   readonly keyChanges: KeyChanges;
   readonly ownGateways: OwnGateways;
   readonly clock: Clock;
@@ -104,6 +107,7 @@ export function createApp(deps: AppDeps): Koa {
       rates,
       feeds,
       headWaiters,
+      witness: deps.witness,
     }),
   };
   const dispatcher = new Dispatcher(parts, allRoutes(parts));

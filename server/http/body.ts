@@ -60,14 +60,18 @@ export interface BodyBounds {
  * The media type of the body, in lower case and without parameters, once the headers have been judged:
  * a length there must be, within bounds, and no content encoding (nothing is ever decompressed).
  */
-export function judgeBodyHeaders(req: IncomingMessage, types: readonly string[], bytesMax: number) {
+export function judgeBodyHeaders(
+  req: IncomingMessage,
+  types: readonly string[] | 'any',
+  bytesMax: number,
+) {
   const { headers } = req;
   const encoding = headers['content-encoding'];
   if (encoding !== undefined) {
     throw unsupportedType('content-encoding', encoding, 'no encoding');
   }
   const type = mediaType(headers['content-type']);
-  if (!types.includes(type)) {
+  if (types !== 'any' && !types.includes(type)) {
     throw unsupportedType('content-type', headers['content-type'] ?? '', types.join(', '));
   }
   const length = headers['content-length'];

@@ -13,6 +13,7 @@ import type { Logs } from '../log/logs.ts';
 import { Tally } from '../log/meter.ts';
 import type { CheckRow } from '../storage/checks.ts';
 import type { InstanceStore } from '../storage/instance.ts';
+import type { Witness } from '../witness/giving.ts';
 import type { Places } from './places.ts';
 import type { Rates } from './rates.ts';
 
@@ -51,6 +52,7 @@ export interface Counted {
   readonly rates: Rates;
   readonly feeds: Places;
   readonly headWaiters: Places;
+  readonly witness?: Witness | undefined;
 }
 
 export class Metrics {
@@ -199,6 +201,19 @@ export class Metrics {
     );
     one('gauge', 'stele_feeds', 'Feeds under way.', () => feeds.taken);
     one('gauge', 'stele_head_waiters', 'Requests that wait for a head.', () => headWaiters.taken);
+    const { witness } = this.#counted;
+    if (witness !== undefined) {
+      add('counter', 'stele_witness_requests_total', 'Checkpoints to be cosigned, by result.', () =>
+        [...witness.results].map(([result, value]) => ({ labels: { result }, value })),
+      );
+      one('gauge', 'stele_witness_logs', 'Logs that are witnessed.', () => witness.origins.length);
+      one('gauge', 'stele_witness_stopped', '1 if nothing is cosigned.', () =>
+        witness.stopped === undefined ? 0 : 1,
+      );
+      add('gauge', 'stele_witness_evidence', 'Refused checkpoints that are kept, by kind.', () =>
+        [...witness.evidenceCounts()].map(([kind, value]) => ({ labels: { kind }, value })),
+      );
+    }
     add('counter', 'stele_http_requests_total', 'Requests answered.', () =>
       [...this.#routes].flatMap(([route, { byStatus }]) =>
         [...byStatus].map(([status, value]) => ({

@@ -17,11 +17,13 @@ import { createApp } from '../http/app.ts';
 import { listen } from '../http/server.ts';
 import { TlsFiles, type TlsPair, type TlsPaths } from '../keys/tls-pair.ts';
 import { systemClock } from '../log/clock.ts';
+import type { Witness } from '../witness/giving.ts';
 import { Anchors } from './anchoring.ts';
 import { type Instance, openInstance } from './instance.ts';
 import { proxyOf } from './proxy.ts';
 import { DEFAULT_LOG, setUp } from './setup.ts';
 import { targetsOf } from './targets.ts';
+import { openWitness } from './witnessing.ts';
 
 export interface Program {
   readonly version: string;
@@ -84,7 +86,13 @@ export async function run(
     const { proxyKeys } = await setUp(instance, config, parts);
     const tls = config.tls && (await openTls(config.tls, logger));
     if (tls !== undefined) services.push(tls);
-    const server = await startServer(instance, config, logger, program, { tls, anchors });
+    const witnessing = await openWitness(config, instance);
+    if (witnessing !== undefined) services.push(witnessing);
+    const server = await startServer(instance, config, logger, program, {
+      tls,
+      anchors,
+      witness: witnessing?.witness,
+    });
     services.push(server);
     let proxy: Service | undefined;
     if (proxyKeys !== undefined) {
@@ -121,7 +129,15 @@ export async function startServer(
   config: Config,
   logger: Logger,
   { version, fatal }: Program,
-  { tls, anchors }: { readonly tls?: TlsFiles | undefined; readonly anchors?: Anchors } = {},
+  {
+    tls,
+    anchors,
+    witness,
+  }: {
+    readonly tls?: TlsFiles | undefined;
+    readonly anchors?: Anchors;
+    readonly witness?: Witness | undefined;
+  } = {},
 ): Promise<Service> {
   const stopping = new AbortController();
   const app = createApp({
@@ -129,6 +145,7 @@ export async function startServer(
     vaults: (name) => vaults.get(name),
     instance: store,
     anchors,
+    witness,
     keyChanges,
     ownGateways,
     clock: systemClock,

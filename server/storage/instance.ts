@@ -13,6 +13,7 @@ import {
   storageError,
 } from './sqlite/database.ts';
 import { StrangerRows } from './strangers.ts';
+import { WitnessedRows } from './witnessed.ts';
 
 export const VISIBILITIES = ['public', 'proofs', 'private'] as const;
 export type Visibility = (typeof VISIBILITIES)[number];
@@ -101,6 +102,7 @@ export class InstanceStore {
   readonly #checks: ReturnType<typeof prepareChecks>;
   readonly anchors: AnchorRows;
   readonly strangers: StrangerRows;
+  readonly witnessed: WitnessedRows;
   #logs: ReadonlyMap<string, LogRow> | undefined;
   /** Made once for as long as no log comes or changes. */
   #followers: ReadonlyMap<string, string> | undefined;
@@ -111,6 +113,7 @@ export class InstanceStore {
     this.#checks = prepareChecks(this.#db);
     this.anchors = new AnchorRows(this.#db, (work) => this.#run(work));
     this.strangers = new StrangerRows(this.#db, (work) => this.#run(work));
+    this.witnessed = new WitnessedRows(this.#db, (work) => this.#run(work));
   }
 
   identity(): Identity | undefined {

@@ -70,7 +70,7 @@ describe('defaults', () => {
       .filter(
         (line) =>
           /^# ( {2})*[a-z_]+:( [^ ]+)?$/.test(line) &&
-          !/(public_url|state|threads|tls|cert|key|keys|signer|socket|trusted_root|contact|[a-z]+_file|key_env|key_header|proxy_callers):/.test(
+          !/(public_url|state|threads|tls|cert|key|^# keys|name|origin|signer|socket|trusted_root|contact|[a-z]+_file|key_env|key_header|proxy_callers):/.test(
             line,
           ),
       )
@@ -79,8 +79,13 @@ describe('defaults', () => {
     expect(on.length).toBeGreaterThan(20);
     // An example of a target is one more.
     const { rekor, tsa, ...anchor } = switchedOn.anchor;
-    expect([rekor.length, tsa.length]).toEqual([1, 1]);
-    expect({ ...switchedOn, anchor: { rekor: [], tsa: [], ...anchor } }).toEqual(plain);
+    const { logs, ...witness } = switchedOn.witness;
+    expect([rekor.length, tsa.length, logs.length]).toEqual([1, 1, 1]);
+    expect({
+      ...switchedOn,
+      anchor: { rekor: [], tsa: [], ...anchor },
+      witness: { logs: [], ...witness },
+    }).toEqual(plain);
   });
 });
 

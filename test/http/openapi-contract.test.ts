@@ -27,7 +27,7 @@ beforeAll(async () => {
   for (const place of places) tokens.set(place.id, roleToken(world, place));
   await setUp(world, places, async (place, wanted) => {
     expect((await held(place, wanted)).status, place.id).toBe(
-      place.id === 'submitBatch' ? 200 : 201,
+      ['submitBatch', 'addCheckpoint'].includes(place.id) ? 200 : 201,
     );
   });
 });
@@ -77,6 +77,8 @@ const once = ['createLog', 'rollLog', 'getNext'];
 
 /** The gateway's key is revoked at the very end. */
 const last = 'revokeGateway';
+/** As the specification of witnesses names no type. */
+const takesAnyType = 'addCheckpoint';
 const needsRole = ({ operation }: Place) => operation.security.every(({ bearer }) => bearer);
 
 describe('the examples', () => {
@@ -236,7 +238,7 @@ describe('what breaks a rule', () => {
 
   const withBody = named.filter(([, { operation }]) => operation.requestBody !== undefined);
 
-  test.each(withBody)(
+  test.each(withBody.filter(([id]) => id !== takesAnyType))(
     '%s: another content type, a content encoding, none at all',
     async (_, place) => {
       for (const type of ['text/html', 'application/xml', 'application', '']) {

@@ -17,6 +17,7 @@ import { leafHash } from '../../server/core/merkle.ts';
 import { CHALLENGE_BYTES, possessionMessage } from '../../server/core/possession.ts';
 import { useNativePrimitives } from '../../server/native.ts';
 import { makeSigner } from '../log/make.ts';
+import { OtherLog } from '../witness/other-log.ts';
 import { call, type Place, placesOf, type Wanted } from './api.ts';
 import { roleToken, setUp } from './replay.ts';
 import { type Answer, World } from './world.ts';
@@ -84,6 +85,7 @@ async function makeRequests(): Promise<Examples> {
       },
       lines: { value: envelopes.map((one) => `${formatEnvelopeJson(one)}\n`).join('') },
       messages: { base64: delimited(messages) },
+      checkpoint: { value: new OtherLog().ask(4, { old: 4 }) },
       log: { value: { name: 'team-a', visibility: 'proofs', rules: { continuity: 'flag' } } },
       change: { value: { visibility: 'proofs', rules: { entries_per_second: 500 } } },
       freeze: { value: { reason: 'the team was dissolved' } },
@@ -132,11 +134,12 @@ async function recordAnswers(examples: Examples): Promise<Examples> {
   const world = await World.start();
   const document = (await world.get('/openapi.json')).json();
   const answers: Examples['answers'] = {};
-  const record = async (place: Place, wanted: Wanted = {}, asked = world) => {
+  const record = async (place: Place, wanted: Wanted = {}, asked = world, refused = 0) => {
     const token = roleToken(asked, place);
     const answer = await call(asked, place, { token, ...wanted });
     const type = answer.headers['content-type'] ?? '';
-    if (answer.status >= 300) throw new Error(`${place.id}: ${answer.status} ${answer.text}`);
+    if (answer.status >= 300 && answer.status !== refused)
+      throw new Error(`${place.id}: ${answer.status} ${answer.text}`);
     const media = ((answers[place.id] ??= {})[answer.status] ??= {});
     const isText = /json|text|html/.test(type);
     // The description itself would hold itself.
@@ -153,6 +156,9 @@ async function recordAnswers(examples: Examples): Promise<Examples> {
   for (const place of reading) await record(place);
   const byId = (id: string) => places.find((place) => place.id === id)!;
   await record(byId('submitEntry'));
+  await record(byId('addCheckpoint'));
+  const late = new OtherLog().ask(4, { old: 3 });
+  await record(byId('addCheckpoint'), { body: late }, world, 409);
   await record(byId('getReceipt'), { values: { format: 'tlog-proof' } });
   await record(byId('getAnchor'), { values: { target: 'own-tsa' } });
   await record(byId('createToken'));

@@ -31,6 +31,10 @@ export async function setUp(
     const place = places.find((one) => one.id === id)!;
     await send(place, body === undefined ? { type } : { type, body });
   }
+  const witnessed = places.find(({ id }) => id === 'addCheckpoint')!;
+  // The example shows the same once more, which can be done any number of times.
+  const { value } = examples.requests.checkpoint;
+  await send(witnessed, { type: 'text/plain', body: value.replace('old 4\n', 'old 0\n') });
   anchor(world);
 }
 

@@ -5,6 +5,7 @@ import { decodeEntry } from '../../server/core/entry.ts';
 import { leafHash } from '../../server/core/merkle.ts';
 import { allRoutes } from '../../server/http/routes/all.ts';
 import type { Role } from '../../server/storage/instance.ts';
+import { OtherLog } from '../witness/other-log.ts';
 import { newSigner, World } from './world.ts';
 
 const CALLERS = [
@@ -173,6 +174,15 @@ function makeCases(leaf: string, recordId: string): Case[] {
     get('/openapi.json', '/openapi.json', 'anyone'),
     get('/docs', '/docs', 'anyone'),
     get('/metrics', '/metrics', 'watchers'),
+    get('/witness', '/witness', 'anyone'),
+    get('/v1/witness', '/v1/witness', 'anyone'),
+    { ...get('/witness/{id}/checkpoint', `/witness/${leaf}/checkpoint`, 'anyone'), ok: 404 },
+    get('/v1/admin/witness/evidence', '/v1/admin/witness/evidence', 'admins'),
+    {
+      ...get('/witness/add-checkpoint', '/witness/add-checkpoint', 'anyone'),
+      method: 'POST',
+      body: () => ({ body: new OtherLog().ask(0), type: 'text/plain' }),
+    },
     get('/readyz', '/readyz', 'anyone'),
     get('/v1/admin/logs', '/v1/admin/logs', 'admins'),
     get('/v1/admin/logs/{log}', '/v1/admin/logs/{log}', 'admins'),

@@ -35,7 +35,10 @@ import { InstanceStore } from '../../server/storage/instance.ts';
 import { MemoryStore } from '../../server/storage/memory.ts';
 import type { Staging } from '../../server/vault/vault.ts';
 import { Vaults } from '../../server/vault/vaults.ts';
+import type { Witness } from '../../server/witness/giving.ts';
 import { TestGatewayKeys } from '../gateway-keys.ts';
+import { makeWitness } from '../witness/make.ts';
+import { OtherLog } from '../witness/other-log.ts';
 
 export const BASE = 'log.example';
 
@@ -68,6 +71,8 @@ export interface WorldOptions {
   readonly listen?: Partial<ListenOptions>;
   /** Thrown in place of anything that would be written. */
   readonly checkSpace?: () => void;
+  /** The witness that the instance is, in place of one that knows a single log. */
+  readonly witness?: (world: World) => Witness;
 }
 
 export class World {
@@ -88,6 +93,8 @@ export class World {
   /** Whether a proxy ever ran beside the logs. */
   hasProxy = false;
   readonly ownGateways: OwnGateways;
+  /** Of `OtherLog`, where a test does not say otherwise. */
+  readonly witness: Witness;
   server!: Listening;
   readonly #options: WorldOptions;
   readonly #logger: Logger;
@@ -153,6 +160,10 @@ export class World {
       changed: () => {},
       failed: (log, error) => this.#logger.error({ err: error, log }, 'not told yet'),
     });
+    const other = new OtherLog();
+    const logs = [{ origin: other.origin, keys: [other.key.key] }];
+    this.witness =
+      options.witness?.(this) ?? makeWitness(this.instance, { nowMs: () => this.now, logs });
     this.vaults = new Vaults({
       data: this.folder,
       kek: new Uint8Array(32).fill(7),
@@ -169,6 +180,7 @@ export class World {
       instance,
       ownGateways,
       anchors: { now: async () => {} },
+      witness: this.witness,
       keyChanges: new KeyChanges({
         logs,
         instance,
@@ -196,6 +208,7 @@ export class World {
 
   async stop(): Promise<void> {
     await this.server.close();
+    await this.witness.close();
     await this.logs.close();
     await this.vaults.close();
     this.instance.close();

@@ -23,8 +23,9 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   log: ['core', 'verify', 'keys', 'storage'],
   admin: ['core', 'log', 'storage'],
   anchor: ['core', 'storage', 'outbound'],
+  witness: ['core', 'keys', 'native', 'storage'],
   client: ['core', 'verify', 'keys', 'storage', 'outbound'],
-  http: ['core', 'verify', 'keys', 'storage', 'log', 'vault', 'admin', 'linger'],
+  http: ['core', 'verify', 'keys', 'storage', 'log', 'vault', 'admin', 'linger', 'witness'],
   proxy: ['core', 'keys', 'storage', 'vault', 'client', 'callers', 'linger'],
   backup: ['core', 'storage', 'log', 'vault'],
   cli: ['core', 'verify', 'keys', 'storage', 'log', 'client', 'config', 'backup', 'callers'],
@@ -47,6 +48,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
     'outbound',
     'anchor',
     'callers',
+    'witness',
   ],
 };
 

@@ -22,6 +22,7 @@ import { CHALLENGE_BYTES } from '../../core/possession.ts';
 import { CONTINUITIES } from '../../core/record/control.ts';
 import { TOKEN, TOKEN_ID } from '../../core/token.ts';
 import { HASH_BYTES } from '../../core/units.ts';
+import { EVIDENCE_KINDS } from '../../core/witness-judge.ts';
 import { FILE_NAME, ROW_NAME } from '../../log/names.ts';
 import { OWN_PURPOSES } from '../../log/own-gateways.ts';
 import { ANCHOR_STATES } from '../../storage/anchors.ts';
@@ -30,7 +31,12 @@ import { TITLE } from '../errors.ts';
 import { DETAIL_CHARS_MAX } from '../problem.ts';
 import { CHECKS, LOG_CHECKS, NAMED_MAX, READINESS } from '../readiness.ts';
 import { RECORD_ID } from '../routes/entries.ts';
-import { ANCHORS_PAGE_MAX, PAGE_ENTRIES_MAX } from '../settings.ts';
+import {
+  ANCHORS_PAGE_MAX,
+  EVIDENCE_PAGE_MAX,
+  PAGE_ENTRIES_MAX,
+  WITNESSED_SHOWN_MAX,
+} from '../settings.ts';
 import { list, object, type Schema } from './schema.ts';
 
 export const COUNT: Schema = {
@@ -430,6 +436,55 @@ export const SCHEMAS = {
       ...list(NAME, { minItems: 1 }),
       description: 'Logs that cannot be opened now, so that their keys are not known.',
     },
+    'witness?': {
+      ...list({ type: 'string' }, { minItems: 1 }),
+      description: 'Keys that this instance cosigns other logs with.',
+    },
+  }),
+  Witness: object({
+    name: { type: 'string' },
+    keys: list({ type: 'string' }, { minItems: 1 }),
+    'stopped?': {
+      type: 'boolean',
+      description: 'Nothing is cosigned: the witness was put back to an earlier state.',
+    },
+    known: { ...COUNT, description: 'Logs that it witnesses.' },
+    witnessed: { ...COUNT, description: 'Logs of which it cosigned a checkpoint.' },
+    logs: list(
+      object({
+        origin: { type: 'string', maxLength: ORIGIN_BYTES_MAX },
+        size: COUNT,
+        root: HASH_BASE64,
+        time: TIME,
+        first: TIME,
+        times: { ...COUNT, description: 'How often it was cosigned since the first time.' },
+      }),
+      { maxItems: WITNESSED_SHOWN_MAX },
+    ),
+  }),
+  WitnessEvidence: object({
+    evidence: list(
+      object({
+        id: COUNT,
+        origin: { type: 'string', maxLength: ORIGIN_BYTES_MAX },
+        kind: { type: 'string', enum: EVIDENCE_KINDS },
+        seen: TIME,
+        size: COUNT,
+        checkpoint: {
+          type: 'string',
+          maxLength: NOTE_BYTES_MAX,
+          description: 'The one that was refused, with the lines of the log that were verified.',
+        },
+        'held?': {
+          type: 'string',
+          maxLength: NOTE_BYTES_MAX,
+          description: 'The one that was cosigned before.',
+        },
+        old: COUNT,
+        proof: list(HASH_BASE64, { maxItems: PROOF_HASHES_MAX }),
+      }),
+      { maxItems: EVIDENCE_PAGE_MAX },
+    ),
   }),
   Challenge: object({
     origin: ORIGIN,
@@ -516,6 +571,7 @@ export const SCHEMAS = {
     version: { type: 'string' },
     logs: { type: 'string', format: 'uri-reference' },
     keys: { type: 'string', format: 'uri-reference' },
+    'witness?': { type: 'string', format: 'uri-reference' },
     formats: list({ type: 'string' }),
   }),
   Health: object({ status: { type: 'string', const: 'ok' } }),

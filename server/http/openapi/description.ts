@@ -16,6 +16,8 @@ export const TAGS = {
     'What lies sealed beside the log. Every read leaves an entry in the log’s access log first.',
   'RFC 6962':
     'The same log for clients of Certificate Transparency’s first version. A leaf’s input is the entry’s bytes. Parameters that are not known are ignored, and a refusal has its reason in `error_message` too.',
+  Witness:
+    'This instance as a witness of other logs: it cosigns a checkpoint only if it continues the one that it cosigned before. 404 where it is none.',
   Instance: 'What runs here, and how it is.',
   Administration:
     'Logs, gateways, keys and tokens. Bodies are closed: an unknown member is refused.',

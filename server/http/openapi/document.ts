@@ -35,12 +35,14 @@ import {
   responseOf,
 } from './refusals.ts';
 import { submittingDescriptions } from './submitting.ts';
+import { witnessingDescriptions } from './witnessing.ts';
 
 const DESCRIPTIONS: Descriptions = {
   ...headDescriptions,
   ...submittingDescriptions,
   ...readingDescriptions,
   ...ctDescriptions,
+  ...witnessingDescriptions,
   ...instanceDescriptions,
   ...administrationDescriptions,
 };

@@ -16,6 +16,7 @@ import { receiptRoutes } from './receipts.ts';
 import { referenceRoutes } from './reference.ts';
 import { submitRoutes } from './submit.ts';
 import { tileRoutes } from './tiles.ts';
+import { witnessRoutes } from './witness.ts';
 
 export function allRoutes(parts: Parts): readonly Route[] {
   const routes: readonly Route[] = [
@@ -31,6 +32,7 @@ export function allRoutes(parts: Parts): readonly Route[] {
     ...batchRoutes(parts),
     ...contentRoutes(parts),
     ...instanceRoutes(parts),
+    ...witnessRoutes(parts),
     ...metricsRoutes(parts),
     ...adminRoutes(parts),
     ...referenceRoutes(parts, () => routes),

@@ -45,7 +45,12 @@ async function getKeys(parts: Parts, call: Call): Promise<void> {
     if (known === undefined) unavailable.push(name);
     keys.push(...(known ?? []).map((key) => ({ log: name, origin, ...describeLogKey(key) })));
   }
-  sendJson(call, { keys, ...(unavailable.length === 0 ? {} : { unavailable }) });
+  const { witness } = parts;
+  sendJson(call, {
+    keys,
+    ...(unavailable.length === 0 ? {} : { unavailable }),
+    ...(witness === undefined ? {} : { witness: witness.keys.map(({ text }) => text) }),
+  });
   call.ctx.set('Vary', 'Authorization');
 }
 
@@ -66,6 +71,7 @@ function getWellKnown(parts: Parts, call: Call): void {
     version: parts.version,
     logs: '/v1/logs',
     keys: '/v1/keys',
+    ...(parts.witness === undefined ? {} : { witness: '/witness' }),
     formats: [RECORD_TYPE, RECEIPT_TYPE, DSSE_JSON_TYPE, ENVELOPE_JSON_TYPE],
   });
 }

@@ -4,10 +4,10 @@
  */
 import { Worker } from 'node:worker_threads';
 import { sha256, utf8 } from '../../core/bytes.ts';
-import { Bug, type Code, SteleError } from '../../core/errors.ts';
-import { FsyncFailed } from './database.ts';
+import { Bug, SteleError } from '../../core/errors.ts';
+import { received } from './portable-error.ts';
 import type { HeadRow, PackedBatch, PackedStage, TreeHeadRow } from './writer.ts';
-import type { WriterError, WriterReply, WriterRequest } from './writer-worker.ts';
+import type { WriterReply, WriterRequest } from './writer-worker.ts';
 
 type Writing =
   | { readonly op: 'commit'; readonly path: string; readonly batch: PackedBatch }
@@ -95,7 +95,7 @@ class WriterThread {
     const waiting = this.#waiting.get(reply.id);
     this.#waiting.delete(reply.id);
     if (reply.ok) waiting?.resolve();
-    else waiting?.reject(received(reply.error));
+    else waiting?.reject(received(reply.error, 'the log'));
   }
 
   /** A dead thread leaves outcomes unknown: `storage` makes the callers read the head again. */
@@ -160,13 +160,4 @@ export class WriterPool {
     if (thread === undefined) throw new Bug('a writer pool has at least one thread');
     return thread;
   }
-}
-
-function received(error: WriterError): Error {
-  if (error.kind === 'fsync')
-    return new FsyncFailed('the log', { cause: new Error(error.message) });
-  if (error.kind === 'bug') return new Bug(error.message);
-  return new SteleError(error.code as Code, error.message, {
-    ...(error.retryAfterS === undefined ? {} : { retryAfterS: error.retryAfterS }),
-  });
 }

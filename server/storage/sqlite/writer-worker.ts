@@ -3,8 +3,8 @@
  * never stops HTTP. It holds no state but open files; who asks in which order is decided outside.
  */
 import { parentPort } from 'node:worker_threads';
-import { invariant, SteleError } from '../../core/errors.ts';
-import { FsyncFailed, storageError } from './database.ts';
+import { invariant } from '../../core/errors.ts';
+import { portable, type WriterError } from './portable-error.ts';
 import {
   type HeadRow,
   LogWriter,
@@ -44,14 +44,6 @@ export type WriterReply =
   | { readonly id: number; readonly ok: true }
   | { readonly id: number; readonly ok: false; readonly error: WriterError };
 
-/** An error as it crosses between threads. */
-export interface WriterError {
-  readonly kind: 'stele' | 'fsync' | 'bug';
-  readonly code: string;
-  readonly message: string;
-  readonly retryAfterS?: number;
-}
-
 const writers = new Map<string, LogWriter>();
 
 function perform(request: WriterRequest): void {
@@ -70,14 +62,6 @@ function perform(request: WriterRequest): void {
     writer.close();
     writers.delete(request.path);
   }
-}
-
-function portable(error: unknown, path: string): WriterError {
-  const ours = storageError(error, path);
-  if (ours instanceof FsyncFailed) return { kind: 'fsync', code: '', message: ours.message };
-  if (!(ours instanceof SteleError)) return { kind: 'bug', code: '', message: ours.message };
-  const { code, message, retryAfterS } = ours;
-  return { kind: 'stele', code, message, ...(retryAfterS === undefined ? {} : { retryAfterS }) };
 }
 
 const port = parentPort;
