@@ -117,8 +117,8 @@ export class Exchange {
       if (options.onClientAbort === 'cancel' || this.#terminalReleased) this.#up?.destroy();
     });
     this.#recordId = uuidv7(Math.floor(this.#receivedUs / 1_000), options.random(10));
-    const path = route.target.split('?', 1)[0] ?? '';
-    this.#provider = providerFor(route.upstream.name, req.method ?? 'GET', `/v1${path}`);
+    const target = storedTarget(route.target);
+    this.#provider = providerFor(route.upstream.name, req.method ?? 'GET', target);
   }
 
   /** Resolves when the call is over. */

@@ -99,6 +99,9 @@ const RESPONSE_FACTS: ReadonlySet<string> = new Set([
   'openai-version',
   'request-id',
   'retry-after',
+  'x-amzn-errortype',
+  'x-amzn-requestid',
+  'x-ms-region',
   'x-request-id',
 ]);
 

@@ -72,8 +72,7 @@ export function buildMinimal(input: CallInput): Promise<BuiltCall> {
 }
 
 export function providerOf(begin: BeginFacts): Provider {
-  const path = begin.target.split('?', 1)[0] ?? '';
-  return providerFor(begin.upstream, begin.method, `/v1${path}`);
+  return providerFor(begin.upstream, begin.method, begin.target);
 }
 
 /** A request as its provider reads it, its content coding undone. */
@@ -164,7 +163,11 @@ function idsOf(
   const trace = /^00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}$/.exec(headers.traceparent ?? '');
   const retries = /^[0-9]{1,4}$/.exec(headers['x-stainless-retry-count'] ?? '');
   const upstream =
-    answer['x-request-id'] ?? answer['request-id'] ?? answer['apim-request-id'] ?? answer['cf-ray'];
+    answer['x-request-id'] ??
+    answer['request-id'] ??
+    answer['apim-request-id'] ??
+    answer['x-amzn-requestid'] ??
+    answer['cf-ray'];
   return known({
     gateway_request: recordId,
     attempt: 1 + Number(retries?.[0] ?? 0),
@@ -214,7 +217,8 @@ function modelOf(
   const version =
     headers['anthropic-version'] ??
     end.head?.headers['openai-version'] ??
-    new URLSearchParams(target.split('?')[1] ?? '').get('api-version');
+    new URLSearchParams(target.split('?')[1] ?? '').get('api-version') ??
+    provider.apiVersion;
   return known({
     provider: provider.provider,
     operation: provider.operation,
@@ -223,7 +227,8 @@ function modelOf(
     system_fingerprint: label(response?.systemFingerprint),
     service_tier: label(response?.serviceTier),
     endpoint: label(endpoint),
-    api_version: label(version ?? undefined),
+    api_version: label(version),
+    region: label(regionOf(endpoint, end)),
     params: request?.parsed ? request.params : undefined,
   });
 }
@@ -312,9 +317,15 @@ function listOf<T extends Json>(name: string, items: readonly T[], committed: Co
   return commit === undefined ? [] : { count: items.length, commit };
 }
 
-/** Legacy completions have no format of their own in a record. */
+/** Where the model ran: Azure says it, and of AWS it is in the host's name. */
+function regionOf(endpoint: string, end: EndFrame): string | undefined {
+  const region = end.head?.headers['x-ms-region'];
+  return region ?? /^bedrock-runtime(?:-fips)?\.([a-z0-9-]+)\./.exec(endpoint)?.[1];
+}
+
+/** Forms with one prompt in place of messages have no format of their own in a record. */
 function formatOf({ format }: Provider): InferenceRecord['input']['format'] {
-  return format === 'openai.completions' ? 'opaque' : format;
+  return format === 'openai.completions' || format === 'ollama.generate' ? 'opaque' : format;
 }
 
 /** Bits that a byte count needs. */

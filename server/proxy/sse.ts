@@ -11,39 +11,26 @@
  * [WHATWG HTML §9.2.6] One byte-order mark; LF, CRLF or CR; comments; several data lines joined by LF.
  * An event without its final blank line is given too, marked as such: some providers end that way.
  */
+import {
+  EVENT_BYTES_MAX,
+  type EventSink,
+  type Framer,
+  HEAD_BYTES,
+  type StreamEvent,
+  Utf8Text,
+} from './framing.ts';
 import { Growing } from './growing.ts';
 
-export interface SseEvent {
-  readonly name: string | undefined;
-  /** All data lines, joined by LF; of an event over the bound only the first characters. */
-  readonly data: string;
-  /** The data line read last, for those who follow the data as it grows. */
-  readonly line: string;
-  readonly lines: number;
-  readonly isOversized: boolean;
-}
-
-export interface SseSink {
-  /** A field line of the event is complete but for its line end; true to have a cut there. */
-  watch(event: SseEvent): boolean;
-  /** The event is over. `isFinal` says that the stream ended without the blank line. */
-  event(event: SseEvent, isFinal: boolean): void;
-}
-
-/** Data of one event. Past it only the beginning is kept, enough to see what kind of event it is. */
-export const EVENT_BYTES_MAX = 16_777_216;
-
-const HEAD_BYTES = 1_024;
 /** What a data line costs besides its bytes, so that a million empty ones are bounded too. */
 const LINE_COST = 64;
 const LF = 10;
 const CR = 13;
 
-export class SseParser {
-  readonly #sink: SseSink;
+export class SseParser implements Framer {
+  readonly isBroken = false;
+  readonly #sink: EventSink;
   readonly #bytesMax: number;
-  readonly #strict = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
-  readonly #lenient = new TextDecoder('utf-8', { fatal: false, ignoreBOM: true });
+  readonly #text = new Utf8Text();
   readonly #line = new Growing();
   #isFirstLine = true;
   #isAfterCr = false;
@@ -53,15 +40,14 @@ export class SseParser {
   #lines = 0;
   #cost = 0;
   #isOversized = false;
-  #hasInvalidUtf8 = false;
 
-  constructor(sink: SseSink, bytesMax = EVENT_BYTES_MAX) {
+  constructor(sink: EventSink, bytesMax = EVENT_BYTES_MAX) {
     this.#sink = sink;
     this.#bytesMax = bytesMax;
   }
 
   get hasInvalidUtf8(): boolean {
-    return this.#hasInvalidUtf8;
+    return this.#text.hasInvalid;
   }
 
   /** Reads the next bytes; returns the offsets in `chunk` of the line ends that `watch` asked for. */
@@ -134,7 +120,7 @@ export class SseParser {
     const isEvent = equalsAscii(line.subarray(0, end), 'event');
     if (!isEvent && !equalsAscii(line.subarray(0, end), 'data')) return false;
     const begin = end + (line[end + 1] === 32 ? 2 : 1);
-    if (isEvent) this.#name = this.#text(line.subarray(begin)) || undefined;
+    if (isEvent) this.#name = this.#text.decode(line.subarray(begin)) || undefined;
     else this.#addData(line.subarray(begin));
     return this.#lines > 0 && this.#sink.watch(this.#event());
   }
@@ -142,28 +128,18 @@ export class SseParser {
   #addData(value: Uint8Array): void {
     this.#cost += value.length + LINE_COST;
     if (this.#cost > this.#bytesMax) this.#isOversized = true;
-    this.#lastLine = this.#isOversized ? '' : this.#text(value);
+    this.#lastLine = this.#isOversized ? '' : this.#text.decode(value);
     if (!this.#isOversized) {
       this.#data += (this.#lines > 0 ? '\n' : '') + this.#lastLine;
     } else if (this.#lines === 0) {
-      this.#data = this.#lenient.decode(value.subarray(0, HEAD_BYTES));
+      this.#data = this.#text.head(value);
     } else if (this.#data.length > HEAD_BYTES) {
       this.#data = this.#data.slice(0, HEAD_BYTES);
     }
     this.#lines++;
   }
 
-  #text(bytes: Uint8Array): string {
-    try {
-      return this.#strict.decode(bytes);
-    } catch {
-      // The official clients go on with replacement characters; the sink is told that it did happen.
-      this.#hasInvalidUtf8 = true;
-      return this.#lenient.decode(bytes);
-    }
-  }
-
-  #event(): SseEvent {
+  #event(): StreamEvent {
     return {
       name: this.#name,
       data: this.#data,

@@ -8,24 +8,25 @@ import { SHARED, sharedMissing } from '../shared.ts';
 import { ask, setUp } from './harness.ts';
 
 const OWN = readdirSync(join(import.meta.dirname, '../replay/fixtures')).filter((name) =>
-  /\.(sse|json|html)$/.test(name),
+  /\.(sse|jsonl?|ndjson|html)$/.test(name),
 );
 
 const PUBLISHED = sharedMissing
   ? []
   : readdirSync(join(SHARED, 'fixtures/llm'), { recursive: true, encoding: 'utf8' }).filter(
-      (name) => /\.(sse|ndjson|html)$/.test(name),
+      (name) =>
+        /\.(sse|ndjson|html)$|^gemini\/.*\.json$|^bedrock.*text\.(json|chunks\.txt)$/.test(name),
     );
 
 /** Sends one call for each exchange, by a path of its own, and compares what came with what was sent. */
 async function checkAll(exchanges: readonly Exchange[]): Promise<void> {
-  const own = exchanges.map((e, i) => ({ ...e, path: `/v1/n${i}${e.path.slice('/v1'.length)}` }));
+  const own = exchanges.map((e, i) => ({ ...e, path: `/n${i}${e.path}` }));
   const provider = await startReplay({ exchanges: own });
   onTestFinished(() => provider.close());
   const { proxy, log } = await setUp({ upstream: provider.url });
   for (const exchange of own) {
     const wire = Buffer.from(wireBody(exchange));
-    const answer = await ask(`${proxy.url}/openai${exchange.path}`, {
+    const answer = await ask(`${proxy.url}/any${exchange.path}?alt=sse`, {
       body: '{"model":"m","stream":true,"messages":[{"role":"user","content":"hi"}]}',
     });
     expect(answer.isWhole, exchange.path).toBe(true);

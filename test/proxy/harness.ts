@@ -280,9 +280,10 @@ export async function setUp(options: SetupOptions): Promise<Setup> {
   };
   const proxy = await startProxy({
     listen: { host: '127.0.0.1', port: 0 },
-    upstreams: ['openai', 'anthropic'].map((name) => ({
+    upstreams: ['openai', 'anthropic', 'any'].map((name) => ({
       name,
-      base: `${upstream}/v1`,
+      // Whole paths go to `any`.
+      base: name === 'any' ? upstream : `${upstream}/v1`,
       log: 'default',
       posture,
       ...upstreamOptions,

@@ -3,7 +3,10 @@ import { describe, expect, test } from 'vitest';
 import { canonicalize } from '../../server/core/canonical.ts';
 import { providerFor } from '../../server/proxy/providers/index.ts';
 
-const PATHS = ['chat/completions', 'completions', 'responses', 'embeddings', 'messages', 'other'];
+const PATHS = [
+  ...['chat/completions', 'completions', 'responses', 'embeddings', 'messages', 'other'],
+  ...['models/m:generateContent', 'model/m/converse', 'api/chat', 'api/generate'],
+];
 
 function request(path: string, body: unknown) {
   const text = typeof body === 'string' ? body : JSON.stringify(body);
@@ -206,6 +209,16 @@ describe('a request', () => {
       'tool_calls',
       'source',
       'prompt',
+      ...['contents', 'parts', 'functionCall', 'functionResponse', 'inlineData', 'tool_config'],
+      ...['generationConfig', 'systemInstruction', 'functionDeclarations', 'options', 'images'],
+      ...[
+        'toolUse',
+        'toolResult',
+        'inferenceConfig',
+        'toolConfig',
+        'toolChoice',
+        'reasoningContent',
+      ],
     ];
     const { value } = fc.letrec((tie) => ({
       value: fc.oneof(

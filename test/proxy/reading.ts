@@ -2,7 +2,7 @@
 
 import { providerFor } from '../../server/proxy/providers/index.ts';
 import type { ResponseFacts, ResponseReader } from '../../server/proxy/providers/provider.ts';
-import { pathOf } from '../replay/exchanges.ts';
+import { pathOf, typeOf } from '../replay/exchanges.ts';
 
 /** Streams of our own that end in a terminal event. */
 export const STREAMS = [
@@ -49,7 +49,7 @@ export function feed(
 }
 
 export function readerFor(name: string, status = 200, headers: Record<string, string> = {}) {
-  const type = name.endsWith('.sse') ? 'text/event-stream; charset=utf-8' : 'application/json';
+  const type = typeOf(name);
   const upstream = name.includes('anthropic') ? 'anthropic' : 'openai';
   const provider = providerFor(upstream, 'POST', pathOf(name));
   return provider.response({ status, headers: { 'content-type': type, ...headers } });

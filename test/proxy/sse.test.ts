@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { type SseEvent, SseParser } from '../../server/proxy/sse.ts';
+import type { StreamEvent } from '../../server/proxy/framing.ts';
+import { SseParser } from '../../server/proxy/sse.ts';
 import { piecesOf } from './reading.ts';
 
 interface Read {
@@ -15,11 +16,12 @@ function read(pieces: readonly (Uint8Array | string)[], bytesMax?: number): Read
   let oversized = 0;
   const parser = new SseParser(
     {
-      watch: (event: SseEvent) => event.data.startsWith('END') || event.name === 'end',
+      watch: (event: StreamEvent) => event.data.startsWith('END') || event.name === 'end',
       event({ name, data, isOversized }, isFinal) {
         events.push({ name, data, isFinal });
         if (isOversized) oversized++;
       },
+      close: () => false,
     },
     bytesMax,
   );

@@ -4,6 +4,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { sharedBytes, sharedJson } from '../shared.ts';
+import { bedrockStream } from './eventstream.ts';
 import type { Exchange } from './replay.ts';
 
 const PATHS: readonly (readonly [RegExp, string])[] = [
@@ -11,16 +12,25 @@ const PATHS: readonly (readonly [RegExp, string])[] = [
   [/^(?:openai-responses\/|synthetic\/responses-|responses[-.])/, '/v1/responses'],
   [/^openai\/embedding/, '/v1/embeddings'],
   [/^openai\/completion-/, '/v1/completions'],
+  [/^gemini.*\.sse$/, '/v1beta/models/gemini-test:streamGenerateContent?alt=sse'],
+  [/^gemini-array/, '/v1beta/models/gemini-test:streamGenerateContent'],
+  [/^gemini/, '/v1beta/models/gemini-test:generateContent'],
+  [/^bedrock.*\.json$/, '/model/nova-test%3A0/converse'],
+  [/^bedrock/, '/model/nova-test%3A0/converse-stream'],
+  [/^ollama-generate/, '/api/generate'],
+  [/^(?:synthetic\/)?ollama-/, '/api/chat'],
   [/^/, '/v1/chat/completions'],
 ];
 
-/** The path that a fixture answers to, by its name. */
+/** The path that a fixture answers to, by its name; with a query where that says what is answered. */
 export function pathOf(name: string): string {
   return PATHS.find(([form]) => form.test(name))?.[1] ?? '/';
 }
 
-function typeOf(name: string): string {
+export function typeOf(name: string): string {
   if (name.endsWith('.sse')) return 'text/event-stream; charset=utf-8';
+  if (name.endsWith('.ndjson')) return 'application/x-ndjson';
+  if (isBinary(name)) return 'application/vnd.amazon.eventstream';
   return name.endsWith('.html') ? 'text/html' : 'application/json';
 }
 
@@ -28,14 +38,14 @@ export function ownBytes(name: string): Uint8Array {
   return new Uint8Array(readFileSync(join(import.meta.dirname, 'fixtures', name)));
 }
 
-/** One of `test/replay/fixtures`: "openai-chat.sse". */
+/** One of `test/replay/fixtures`: "openai-chat.sse". Of a binary stream there are the events, a line each. */
 export function ownExchange(name: string, rest: Partial<Exchange> = {}): Exchange {
-  return exchange(name, ownBytes(name), rest);
+  return exchange(name, wireOf(name, ownBytes(name)), rest);
 }
 
 /** One of the published fixtures: "synthetic/openai-chat-crlf.sse". */
 export function sharedExchange(name: string, rest: Partial<Exchange> = {}): Exchange {
-  return exchange(name, sharedBytes('fixtures', 'llm', name), rest);
+  return exchange(name, wireOf(name, sharedBytes('fixtures', 'llm', name)), rest);
 }
 
 /** A recorded exchange with its own path, status and headers: "openai/chat-basic". */
@@ -52,7 +62,19 @@ export function cassette(folder: string, rest: Partial<Exchange> = {}): Exchange
   return { path: meta.path, status: meta.status, headers, body, ...rest };
 }
 
+/** The bytes on the wire of a fixture. */
+export function wireOf(name: string, bytes: Uint8Array): Uint8Array {
+  if (!isBinary(name)) return bytes;
+  return new Uint8Array(bedrockStream(Buffer.from(bytes).toString()));
+}
+
+/** Of these the framing is put back here. */
+function isBinary(name: string): boolean {
+  return name.startsWith('bedrock') && !name.endsWith('.json');
+}
+
 function exchange(name: string, body: Uint8Array, rest: Partial<Exchange>): Exchange {
   const headers = { 'content-type': typeOf(name), ...rest.headers };
-  return { path: pathOf(name), body, ...rest, headers };
+  const [path = ''] = pathOf(name).split('?');
+  return { path, body, ...rest, headers };
 }

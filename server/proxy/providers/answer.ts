@@ -9,6 +9,7 @@ import type { Json } from '../../core/json.ts';
 import { Budget, Message } from './draft.ts';
 import { Filters } from './filters.ts';
 import type { Flag, ProviderError, ResponseFacts } from './provider.ts';
+import type { Terminal } from './terminal.ts';
 import type { UsageReader } from './usage.ts';
 import { isObject, labelOf, members, textOf } from './values.ts';
 
@@ -20,6 +21,17 @@ export interface Fold {
   body(value: unknown): void;
   /** The stream is over; `isWhole` says by a proper end. */
   finish?(isWhole: boolean): void;
+  /** Whether this event ends the answer, by a mark of this format alone. */
+  terminal?(value: unknown, name: string | undefined): Terminal | undefined;
+  /**
+   * In formats without an end mark: whether the answer may be whole with this event, so that the last byte of
+   * it has to wait (P7).
+   */
+  mayEnd?(value: unknown): boolean;
+  /** In formats without an end mark: whether the answer is whole by its own word. */
+  isWhole?(): boolean;
+  /** Names of events that may follow the end mark. */
+  readonly trailing?: ReadonlySet<string>;
 }
 
 export type AnswerFacts = Omit<ResponseFacts, 'parsed' | 'stream' | 'complete'>;
@@ -39,6 +51,8 @@ export class Answer {
   systemFingerprint: string | undefined;
   isRefused = false;
   error: ProviderError | undefined;
+  /** The kind of error, where the answer's headers name it. */
+  errorType: string | undefined;
   /** Some formats have no messages, and so nothing to normalize. */
   hasMessages = true;
   readonly messages: Message[] = [];
@@ -68,7 +82,7 @@ export class Answer {
   }
 
   fail(error: unknown): void {
-    this.error ??= errorOf(error);
+    this.error ??= { ...(this.errorType && { type: this.errorType }), ...errorOf(error) };
     this.filters.readError(error);
   }
 
@@ -116,11 +130,11 @@ export class Answer {
   }
 }
 
-/** OpenAI's and Anthropic's `error` objects, and the plain texts that others send in their place. */
+/** `error` objects of OpenAI, Anthropic and Google, and the plain texts that others send in their place. */
 export function errorOf(value: unknown): ProviderError {
-  const { type, code, message } = members(value);
-  const text = textOf(message) ?? textOf(value);
-  const kind = labelOf(type);
+  const { type, code, message, Message, status } = members(value);
+  const text = textOf(message) ?? textOf(Message) ?? textOf(value);
+  const kind = labelOf(type) ?? labelOf(textOf(status));
   const label = labelOf(code);
   return {
     ...(kind !== undefined && { type: kind }),

@@ -6,9 +6,11 @@
  * are kept as text. Blocks and deltas of types that do not exist yet are kept or passed over, never an
  * error. `ping` may come at any time.
  */
+
+import type { Framing } from '../framers.ts';
 import { Answer, CHOICES_MAX, type Fold } from './answer.ts';
 import type { Message, Part } from './draft.ts';
-import type { Provider, RequestFacts } from './provider.ts';
+import type { Provider, RequestFacts, ResponseInfo } from './provider.ts';
 import { readResponse } from './reading.ts';
 import { Parts, readRequest } from './request.ts';
 import { UsageReader } from './usage.ts';
@@ -19,7 +21,7 @@ export function anthropicMessages(provider: string): Provider {
     format: 'anthropic.messages',
     provider,
     operation: 'chat',
-    request,
+    request: (body) => request(body),
     response(info) {
       const answer = new Answer(new UsageReader('apart'));
       return readResponse(info, answer, new MessagesFold(answer));
@@ -27,7 +29,33 @@ export function anthropicMessages(provider: string): Provider {
   };
 }
 
-function request(body: Uint8Array): RequestFacts {
+export interface AnthropicBy {
+  readonly provider: string;
+  /** Named by the path, as is whether a stream was asked for. */
+  readonly model: string;
+  readonly stream: boolean;
+  readonly framing: Framing;
+  readonly answerOf: (info: ResponseInfo) => Answer;
+}
+
+/** The same messages by way of somebody else's platform. */
+export function anthropicBy({ provider, model, stream, framing, answerOf }: AnthropicBy): Provider {
+  return {
+    format: 'anthropic.messages',
+    provider,
+    operation: 'chat',
+    request: (body) => request(body, { model, stream }),
+    response(info) {
+      const answer = answerOf(info);
+      return readResponse(info, answer, new MessagesFold(answer), framing);
+    },
+  };
+}
+
+function request(
+  body: Uint8Array,
+  named?: { readonly model: string; readonly stream: boolean },
+): RequestFacts {
   return readRequest(body, (all) => {
     const parts = new Parts();
     const messages = items(all.messages).map((item) => {
@@ -38,6 +66,7 @@ function request(body: Uint8Array): RequestFacts {
     // A tool with a type of its own, but for "custom", runs at the provider's and brings input along.
     const isHosted = items(all.tools).some((tool) => /^(?:web_|code_exec|mcp)/.test(typeOf(tool)));
     return {
+      ...named,
       messages,
       system: system.length > 0 ? { messages: [{ role: 'system', parts: system }] } : undefined,
       tools: all.tools,

@@ -1,17 +1,17 @@
 /**
- * What did Azure's content filters find?
+ * What did the provider's content filters find? Azure's, Gemini's and Bedrock's.
  *
  * Results come per prompt, per choice and again with every chunk of a stream. One event is kept for each
  * stage and category: the gravest. Everything that was looked at is kept, also where nothing was found:
  * that a filter was on is part of the evidence.
  */
 import type { PolicyEvent } from './provider.ts';
-import { items, members, wordOf } from './values.ts';
+import { items, members, textOf, wordOf } from './values.ts';
 
 /** More categories than any filter has. */
 const EVENTS_MAX = 64;
 
-const SEVERITIES = ['clear', 'safe', 'low', 'medium', 'high', 'detected'];
+const SEVERITIES = ['clear', 'safe', 'negligible', 'low', 'medium', 'high', 'detected'];
 
 export class Filters {
   readonly #events = new Map<string, PolicyEvent>();
@@ -55,12 +55,55 @@ export class Filters {
     this.read('input', inner.content_filter_result ?? inner.content_filter_results);
   }
 
+  /** `[{category: "HARM_CATEGORY_…", probability: "LOW", blocked: true}, …]` */
+  readGemini(stage: PolicyEvent['stage'], ratings: unknown): void {
+    for (const rating of items(ratings)) {
+      const { category, probability, blocked } = members(rating);
+      const name = wordOf(category)?.replace(/^harm_category_/, '');
+      if (name === undefined) continue;
+      const verdict = wordOf(probability) ?? (blocked === true ? 'detected' : 'clear');
+      const action = blocked === true ? 'block' : 'allow';
+      this.#keep({ rule: 'gemini.safety', stage, verdict, action, category: name });
+    }
+  }
+
+  /**
+   * A guardrail's trace: by stage and guardrail, by policy, lists of what it found. How each policy names what
+   * it looked for differs.
+   */
+  readBedrock(trace: unknown): void {
+    const { inputAssessment, outputAssessments } = members(trace);
+    for (const one of Object.values(members(inputAssessment))) this.#assessment('input', one);
+    for (const list of Object.values(members(outputAssessments))) {
+      for (const one of items(list)) this.#assessment('output', one);
+    }
+  }
+
+  /** Something was blocked, and only a word says why. */
+  block(rule: string, stage: PolicyEvent['stage'], category: string): void {
+    this.#keep({ rule, stage, verdict: 'detected', action: 'block', category });
+  }
+
+  #assessment(stage: PolicyEvent['stage'], assessment: unknown): void {
+    const found = Object.values(members(assessment)).flatMap((policy) =>
+      Object.values(members(policy)).flatMap(items),
+    );
+    for (const finding of found) {
+      const { type, name, action, confidence } = members(finding);
+      const category = wordOf(type) ?? wordOf(name) ?? 'other';
+      const verdict = wordOf(confidence) ?? 'detected';
+      const isBlocked = textOf(action) === 'BLOCKED';
+      const done = isBlocked ? 'block' : 'allow';
+      this.#keep({ rule: 'bedrock.guardrail', stage, verdict, action: done, category });
+    }
+  }
+
   events(): PolicyEvent[] {
     return [...this.#events.values()];
   }
 
   #keep(event: PolicyEvent): void {
-    const key = `${event.stage} ${event.category}`;
+    const key = `${event.rule} ${event.stage} ${event.category}`;
     const known = this.#events.get(key);
     if (known === undefined && this.#events.size >= EVENTS_MAX) return;
     if (known === undefined || gravity(event) > gravity(known)) this.#events.set(key, event);

@@ -6,6 +6,7 @@ import { Answer, type Fold } from './answer.ts';
 import type { Provider } from './provider.ts';
 import { readResponse } from './reading.ts';
 import { UsageReader } from './usage.ts';
+import { members } from './values.ts';
 
 export function opaque(provider: string): Provider {
   return {
@@ -16,7 +17,13 @@ export function opaque(provider: string): Provider {
     response(info) {
       const answer = new Answer(new UsageReader('included'));
       answer.hasMessages = false;
-      const fold: Fold = { event: () => undefined, body: () => undefined };
+      const fold: Fold = {
+        event: () => undefined,
+        body: () => undefined,
+        // [Bedrock, InvokeModelWithResponseStream] Of any model the last event has the counts.
+        terminal: (value) =>
+          members(value)['amazon-bedrock-invocationMetrics'] === undefined ? undefined : 'done',
+      };
       return readResponse(info, answer, fold);
     },
   };

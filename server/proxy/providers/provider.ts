@@ -14,6 +14,10 @@ export type Format =
   | 'openai.responses'
   | 'openai.embeddings'
   | 'anthropic.messages'
+  | 'gemini'
+  | 'bedrock.converse'
+  | 'ollama.chat'
+  | 'ollama.generate'
   | 'opaque';
 
 export interface Provider {
@@ -21,6 +25,8 @@ export interface Provider {
   /** OpenTelemetry's name for it where there is one: "openai", "anthropic", "azure.ai.openai". */
   readonly provider: string;
   readonly operation: string;
+  /** Of the API, where the path names it: "v1beta". */
+  readonly apiVersion?: string;
   /** Reads a whole request body, its content coding undone. */
   request(body: Uint8Array): RequestFacts;
   response(info: ResponseInfo): ResponseReader;
@@ -116,7 +122,7 @@ export interface ProviderError {
  *   event-too-large                 an event over 16 MiB
  *   events-after-end                something followed the terminal event
  *   final-event-without-blank-line  the last event was read all the same
- *   invalid-event                   an event whose data is not JSON
+ *   invalid-event                   an event whose data is not JSON, or that is not framed as it should be
  *   invalid-utf8                    and so there is no normalized form
  *   message-restarted               a second answer began inside the first
  *   normalized-too-large            more than 16 MiB of text

@@ -1,15 +1,17 @@
 /**
  * How are an answer's bytes turned into values for a format to read?
  *
- *     text/event-stream     `StreamReader`: events as they come, with a cut at each terminal one
+ *     a stream of events    `StreamReader`: events as they come, with a cut at each terminal one
  *     everything else       `BodyReader`: collected up to a bound, decoded and parsed at the end
  *
- * A compressed stream is read like a body: its events cannot be told from its bytes, so nothing can be
+ * How events are framed says the content type, and where that says nothing, the format whose stream was asked
+ * for. A compressed stream is read like a body: its events cannot be told from its bytes, so nothing can be
  * said about cuts, and the proxy keeps back the last byte instead.
  */
 import { decodeContent, isIdentity } from '../decode.ts';
+import { type Framing, framerOf } from '../framers.ts';
+import type { Framer, StreamEvent } from '../framing.ts';
 import { Growing } from '../growing.ts';
-import { type SseEvent, SseParser } from '../sse.ts';
 import { type Answer, errorIn, type Fold } from './answer.ts';
 import type { ResponseFacts, ResponseInfo, ResponseReader, Terminated } from './provider.ts';
 import { EventValue, type Terminal, terminalOf } from './terminal.ts';
@@ -18,65 +20,96 @@ import { members, parseLenient } from './values.ts';
 /** Bodies that are parsed, before and after their content coding is undone. */
 const BODY_BYTES_MAX = 16_777_216;
 
-export function readResponse(info: ResponseInfo, answer: Answer, fold: Fold): ResponseReader {
-  const type = (info.headers['content-type'] ?? '').trim().toLowerCase();
+const FRAMING_OF: readonly (readonly [RegExp, Framing])[] = [
+  [/^text\/event-stream\b/, 'sse'],
+  [/^application\/(?:x-)?(?:ndjson|jsonl|jsonlines|json-lines)\b/, 'ndjson'],
+  [/^application\/vnd\.amazon\.eventstream\b/, 'eventstream'],
+];
+
+/** `framing` is that of the format's streams. */
+export function readResponse(
+  info: ResponseInfo,
+  answer: Answer,
+  fold: Fold,
+  framing: Framing = 'sse',
+): ResponseReader {
   const coding = info.headers['content-encoding'];
+  const events = framingOf(info, framing);
+  if (events !== undefined && isIdentity(coding)) return new StreamReader(answer, fold, events);
+  return new BodyReader({ answer, fold, coding, events, isError: info.status >= 400 });
+}
+
+function framingOf(info: ResponseInfo, framing: Framing): Framing | undefined {
+  const type = (info.headers['content-type'] ?? '').trim().toLowerCase();
+  const known = FRAMING_OF.find(([form]) => form.test(type));
+  if (known !== undefined) return known[1];
   const isJson = /^[a-z]+\/(?:[a-z0-9.-]+\+)?json\b/.test(type);
   const wasAsked = info.request?.stream === true && info.status < 300;
   // Clients that asked for a stream read one, whatever its content type says.
-  const isEvents = type.startsWith('text/event-stream') || (wasAsked && !isJson);
-  if (isEvents && isIdentity(coding)) return new StreamReader(answer, fold);
-  return new BodyReader({ answer, fold, coding, isEvents, isError: info.status >= 400 });
+  return wasAsked && (!isJson || framing === 'json-array') ? framing : undefined;
 }
 
 class StreamReader implements ResponseReader {
   readonly isStream = true;
   readonly #answer: Answer;
   readonly #fold: Fold;
-  readonly #parser: SseParser;
+  readonly #framer: Framer;
+  readonly #isClosing: boolean;
   #value = new EventValue();
   #terminal: Terminal | undefined;
   #terminated: Terminal | undefined;
   #events = 0;
   #parsed = false;
 
-  constructor(answer: Answer, fold: Fold) {
+  constructor(answer: Answer, fold: Fold, framing: Framing) {
     this.#answer = answer;
     this.#fold = fold;
-    this.#parser = new SseParser({
+    this.#isClosing = framing === 'json-array';
+    this.#framer = framerOf(framing, {
       watch: (event) => this.#watch(event),
       event: (event, isFinal) => this.#event(event, isFinal),
+      close: () => this.#close(),
     });
   }
 
   push(chunk: Uint8Array): readonly number[] {
-    return this.#parser.push(chunk);
+    return this.#framer.push(chunk);
   }
 
   end(how: 'eof' | 'cut'): ResponseFacts {
-    this.#parser.end();
-    if (this.#parser.hasInvalidUtf8) this.#answer.flags.add('invalid-utf8');
+    this.#framer.end();
+    const { flags, hasMessages } = this.#answer;
+    if (this.#framer.hasInvalidUtf8) flags.add('invalid-utf8');
+    if (this.#framer.isBroken) flags.add('invalid-event');
     const terminated: Terminated = this.#terminated ?? (how === 'eof' ? 'eof-clean' : 'eof-cut');
-    const isWhole = this.#terminated !== undefined && this.#terminated !== 'error-event';
+    const isWhole = this.#isWhole(how, hasMessages);
     this.#fold.finish?.(isWhole);
     return {
       ...this.#answer.facts(),
       parsed: this.#parsed,
       stream: { events: this.#events, terminated },
-      complete: isWhole && !this.#answer.flags.has('message-restarted'),
+      complete: isWhole && !flags.has('message-restarted'),
     };
   }
 
-  #watch(event: SseEvent): boolean {
-    const value = this.#value.after(event);
-    this.#terminal = terminalOf(event, value) ?? this.#terminal;
-    return (
-      this.#terminal !== undefined &&
-      (event.lines === 1 || event.isOversized || value !== undefined)
-    );
+  /** By its end mark; by its own word, in a format without one; and of what is not known, by its connection. */
+  #isWhole(how: 'eof' | 'cut', isKnown: boolean): boolean {
+    if (this.#terminated === 'error-event' || this.#framer.isBroken) return false;
+    const isEnded = this.#terminated !== undefined;
+    if (!isKnown) return isEnded || how === 'eof';
+    if (this.#fold.isWhole === undefined) return isEnded;
+    return this.#fold.isWhole() && (isEnded || !this.#isClosing);
   }
 
-  #event(event: SseEvent, isFinal: boolean): void {
+  #watch(event: StreamEvent): boolean {
+    const value = this.#value.after(event);
+    this.#terminal =
+      terminalOf(event, value) ?? this.#fold.terminal?.(value, event.name) ?? this.#terminal;
+    const isCut = this.#terminal !== undefined || this.#fold.mayEnd?.(value) === true;
+    return isCut && (event.lines === 1 || event.isOversized || value !== undefined);
+  }
+
+  #event(event: StreamEvent, isFinal: boolean): void {
     const value = this.#value.after(event);
     const terminal = this.#terminal;
     this.#value = new EventValue();
@@ -86,7 +119,8 @@ class StreamReader implements ResponseReader {
     const { flags } = this.#answer;
     if (isFinal) flags.add('final-event-without-blank-line');
     this.#events++;
-    if (this.#terminated !== undefined && this.#terminated !== 'error-event') {
+    const isOver = this.#terminated !== undefined && this.#terminated !== 'error-event';
+    if (isOver && this.#fold.trailing?.has(event.name ?? '') !== true) {
       flags.add('events-after-end');
       return;
     }
@@ -99,13 +133,19 @@ class StreamReader implements ResponseReader {
     if (terminal === 'error-event') this.#answer.fail(error ?? value);
     this.#fold.event(value, event.name);
   }
+
+  #close(): boolean {
+    this.#terminated ??= 'done';
+    return true;
+  }
 }
 
 interface BodyOptions {
   readonly answer: Answer;
   readonly fold: Fold;
   readonly coding: string | undefined;
-  readonly isEvents: boolean;
+  /** How the events in it are framed, of a stream that was compressed. */
+  readonly events: Framing | undefined;
   readonly isError: boolean;
 }
 
@@ -127,10 +167,10 @@ class BodyReader implements ResponseReader {
   }
 
   end(how: 'eof' | 'cut'): ResponseFacts {
-    const { answer, fold, isEvents, isError } = this.#options;
+    const { answer, fold, events, isError } = this.#options;
     const content = this.#content();
-    if (isEvents) {
-      const stream = new StreamReader(answer, fold);
+    if (events !== undefined) {
+      const stream = new StreamReader(answer, fold, events);
       if (content !== undefined) stream.push(content);
       return stream.end(how);
     }

@@ -31,6 +31,13 @@ export interface RequestParts {
   readonly isExternal: boolean;
   readonly previousResponse?: string | undefined;
   readonly conversation?: string | undefined;
+  /** Where the model is not named by a member `model`, and a stream not asked for by `stream`. */
+  readonly model?: string | undefined;
+  readonly stream?: boolean;
+  /** Tools, where the list of them is not flat. */
+  readonly toolCount?: number;
+  /** What `params.ts` looks for, where it is not in the body under OpenAI's or Anthropic's names. */
+  readonly settings?: Members;
 }
 
 export function readRequest(body: Uint8Array, find: (body: Members) => RequestParts): RequestFacts {
@@ -43,17 +50,18 @@ export function readRequest(body: Uint8Array, find: (body: Members) => RequestPa
   const normalized = isShort && found.messages ? normal({ messages: found.messages }) : undefined;
   const system = isShort ? normal(found.system) : undefined;
   const tools = isShort ? normal(found.tools) : undefined;
-  const model = labelOf(all.model);
-  const stop = stopOf(all.stop ?? all.stop_sequences);
+  const model = labelOf(all.model) ?? found.model;
+  const settings = found.settings ?? all;
+  const stop = stopOf(settings.stop ?? settings.stop_sequences);
   return {
     parsed: true,
     ...(model !== undefined && { model }),
-    stream: all.stream === true,
+    stream: found.stream ?? all.stream === true,
     ...(found.messages && { messages: found.messages.length }),
-    ...(found.messages && { tools: items(found.tools).length }),
+    ...(found.messages && { tools: found.toolCount ?? items(found.tools).length }),
     ...(found.attachments !== undefined && { attachments: found.attachments }),
     context: found.isExternal ? 'external-state' : 'complete',
-    params: paramsOf(all),
+    params: paramsOf(settings),
     ...(stop !== undefined && { stop }),
     ...(normalized !== undefined && { normalized }),
     ...(system !== undefined && { system }),

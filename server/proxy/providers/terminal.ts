@@ -5,7 +5,7 @@
  * event's name and its data's `type` both count, whichever says so. A client that reads it may take the
  * answer for complete, so its line end waits for the disk (P7).
  */
-import type { SseEvent } from '../sse.ts';
+import type { StreamEvent } from '../framing.ts';
 import type { Terminated } from './provider.ts';
 import { members, parseLenient, textOf } from './values.ts';
 
@@ -22,14 +22,15 @@ const BY_TYPE: ReadonlyMap<string, Terminal> = new Map([
 
 const TYPE = /"type"\s*:\s*"(message_stop|response\.(?:completed|incomplete|failed)|error)"/;
 
-export function terminalOf(event: SseEvent, value: unknown): Terminal | undefined {
+export function terminalOf(event: StreamEvent, value: unknown): Terminal | undefined {
   // Of more lines than one, joining them after each would cost the square of their length.
   if (event.lines === 1 && event.data.trimStart().startsWith('[DONE]')) return 'done';
   const named = BY_TYPE.get(event.name ?? '');
   if (named !== undefined) return named;
   if (event.isOversized) return BY_TYPE.get(TYPE.exec(event.data)?.[1] ?? '');
-  const { type, error } = members(value);
-  return BY_TYPE.get(textOf(type) ?? '') ?? (error ? 'error-event' : undefined);
+  const { type, error, object } = members(value);
+  const isError = Boolean(error) || object === 'error';
+  return BY_TYPE.get(textOf(type) ?? '') ?? (isError ? 'error-event' : undefined);
 }
 
 /**
@@ -46,7 +47,7 @@ export class EventValue {
   #hasClosed = false;
 
   /** The value after this line of the event; nothing while it is not whole. */
-  after(event: SseEvent): unknown {
+  after(event: StreamEvent): unknown {
     if (event.isOversized || event.lines === this.#lines) return this.#value;
     this.#lines = event.lines;
     if (event.lines === 1) this.#value = parseLenient(event.data);
