@@ -123,8 +123,9 @@ export class KeyChanges {
       const key = log.ownKeys().find(({ publicKey }) => publicKey.keyid === row.keyid);
       const purpose = key?.purpose;
       const isAlone = purpose === undefined || live(log, purpose).length < 2;
-      // Somebody ended it, or the key that was to follow was never announced.
-      if (key?.ended !== undefined || isAlone || purpose === 'sth') return this.#drop(row);
+      // Somebody ended it, or the key that was to follow was never announced, or the log itself has ended.
+      const isOver = key?.ended !== undefined || log.end !== undefined;
+      if (isOver || isAlone || purpose === 'sth') return this.#drop(row);
       try {
         const ended = { purpose, keyid: row.keyid, compromised: row.atOnce };
         await recorded(row.log, ended, () => this.#retire(log, ended));

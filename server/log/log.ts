@@ -505,12 +505,16 @@ export class Log<C extends StagedContent = StagedContent> {
   }
 
   /**
-   * The receipt of genesis under the first head that was kept: its keys are those that genesis lists, however
-   * often they were changed since.
+   * The receipt of genesis under a head that the key signs which genesis lists, however often it was changed
+   * since: the first one that was kept, or the last one before that key ended.
    */
   async genesisReceipt(): Promise<Uint8Array> {
-    const first = await this.#options.store.readFirstPublished();
-    return this.receipt(leafIndex(0), { head: first ?? this.head() });
+    const { store } = this.#options;
+    const first = await store.readFirstPublished();
+    const lastSize = this.ownKeys().find(({ purpose }) => purpose === 'identity')?.ended?.lastSize;
+    const isGood = lastSize === undefined || (first !== undefined && first.size <= lastSize);
+    const last = isGood ? undefined : (await store.readKept(lastSize + 1, 1))[0];
+    return this.receipt(leafIndex(0), { head: last ?? first ?? this.head() });
   }
 
   /** The receipt that answers a submission; of a repeat, that of the first entry. */
@@ -609,7 +613,8 @@ export class Log<C extends StagedContent = StagedContent> {
 
   get #rotation(): RotationPorts {
     const { origin, clock } = this.#options;
-    return { origin, records: this.#ownRecords, keys: this.#ownKeys, clock };
+    const keepHead = async () => this.#options.store.keep(await this.#publisher.toShow());
+    return { origin, records: this.#ownRecords, keys: this.#ownKeys, clock, keepHead };
   }
 
   /** Appends a record of the server's own, signed by its newest key, which is given the source first. */

@@ -99,6 +99,8 @@ export interface LogsOptions {
   readonly coolingMs: number;
   /** What was open beside a log may be closed with it. */
   readonly closed: (name: string) => Promise<void>;
+  /** Told of a log that begins where another one ends: done again, where a start has to complete it. */
+  readonly following?: (log: Log, previous: string) => void;
   /** What a check found damaged of a log's tree; nothing of one that is whole, or was never checked. */
   readonly damageOf?: (name: string) => string | undefined;
   /** Why a log is to sign nothing, by what somebody outside holds against its history. */
@@ -591,6 +593,7 @@ export class Logs {
         const sources = owners.filter(([, keyid]) => keyid === key.keyid);
         for (const [source] of sources) await log.registerGateway(key, { source });
       }
+      this.#options.following?.(log, followed);
     } finally {
       await log.close();
     }

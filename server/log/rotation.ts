@@ -36,6 +36,8 @@ export interface RotationPorts {
   readonly records: OwnRecords;
   readonly keys: OwnKeys;
   readonly clock: Clock;
+  /** Keeps a head for good that every key signs which signs now. */
+  readonly keepHead: () => Promise<unknown>;
 }
 
 export interface Retirement {
@@ -72,7 +74,7 @@ export function rotate(
 
 /** Ends a key that another one follows. `conflict` while the other has not signed beside it for long enough. */
 export function retire(
-  { origin, records, keys, clock }: RotationPorts,
+  { origin, records, keys, clock, keepHead }: RotationPorts,
   purpose: Rotated,
   { keyid, overlapMs, compromised = false }: Retirement,
 ): Promise<LogKey> {
@@ -102,6 +104,8 @@ export function retire(
           `that follows it, announced at ${timestamp(sinceMs)}`,
       );
     }
+    // Who knows this key alone has to be shown one of its heads for as long as the log is served.
+    if (purpose === 'identity') await keepHead();
     await append((index) => keyBody('revoke', purpose, ending.publicKey, index + 1));
     return keyOf(keys, ending.publicKey);
   });

@@ -43,7 +43,7 @@ import { rolling } from './rolling.ts';
 import { rotating } from './rotating.ts';
 import { SignerKeys } from './signer-keys.ts';
 import { tidying } from './tidying.ts';
-import { keepTrust } from './trust.ts';
+import { followTrust, keepTrust } from './trust.ts';
 
 export interface InstanceOptions {
   readonly config: Config;
@@ -182,6 +182,7 @@ async function openLogs(
     openMax: config.limits.openLogs,
     coolingMs: config.coolingMs,
     closed: (name) => vaults.release(name),
+    following: (log, previous) => followTrust(data, log, { previous, logger }),
     damageOf: (name) => damageOf(store, name),
     disputeOf: ({ name }) => disputeOf(store, name),
     removeFiles: (name) => removeLogFiles(data, name),
