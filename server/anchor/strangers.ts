@@ -21,9 +21,10 @@ export interface StrangersPorts {
   readonly found: (row: StrangerRow) => Promise<void>;
   /** Hears why a target could not be searched, and of how much there was not time for. */
   readonly warn: (message: string, about: { readonly target: string }) => void;
+  /** Searches of one target in a row: what it took up is read on from where the last turn ended. */
+  readonly searchesMax?: number;
 }
 
-/** Searches of one target in a row: what it took up is read on from where the last turn ended. */
 const SEARCHES_MAX = 16;
 
 export class Strangers {
@@ -50,11 +51,11 @@ export class Strangers {
   async #one(target: Target, signal: AbortSignal): Promise<void> {
     const { search, name } = target;
     if (search === undefined) return;
-    const { warn } = this.#ports;
+    const { warn, searchesMax = SEARCHES_MAX } = this.#ports;
     const logs = this.#logsByKey();
     const keys = [...logs.values()].map(({ key }) => key);
     try {
-      for (let turn = 0; turn < SEARCHES_MAX && !signal.aborted; turn++) {
+      for (let turn = 0; turn < searchesMax && !signal.aborted; turn++) {
         const { found, mark, unread } = await search(keys, this.#ports.rows.searched(name), signal);
         const strangers = found.flatMap(({ digest, signature, key, where }) => {
           const log = logs.get(key.keyid)?.log;
@@ -65,7 +66,7 @@ export class Strangers {
         this.#ports.rows.note(name, mark, strangers);
         for (const row of strangers) await this.#ports.found(row);
         if (unread === 0) return;
-        if (turn === SEARCHES_MAX - 1) {
+        if (turn === searchesMax - 1) {
           warn(`${unread} entries of target ${name} are not searched yet for heads of ours`, {
             target: name,
           });

@@ -69,10 +69,14 @@ export class StrangerRows {
     }[];
   }
 
-  /** The texts of all heads of a log that were ever to be shown to somebody. */
+  /** The texts of all heads of a log that were ever to be shown to somebody, the newest first. To be read at once. */
   texts(log: string): Iterable<string> {
+    // Nearly always one of the last is wanted, so no index is used: it would be sorted first.
     return this.#run(() =>
-      this.#db.prepare('SELECT DISTINCT text FROM anchor WHERE log = ?').pluck().all(log),
-    ) as string[];
+      this.#db
+        .prepare('SELECT text FROM anchor WHERE +log = ? ORDER BY id DESC')
+        .pluck()
+        .iterate(log),
+    ) as Iterable<string>;
   }
 }

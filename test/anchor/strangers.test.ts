@@ -52,13 +52,14 @@ function target(version: 1 | 2): Target {
   return version === 1 ? rekorV1(options) : rekorV2(options);
 }
 
-function strangers(version: 1 | 2 = 2): Strangers {
+function strangers(version: 1 | 2 = 2, searchesMax = 16): Strangers {
   return new Strangers({
     rows: store.strangers,
     targets: [target(version)],
     now: () => 1_000,
     found: async (row) => void found.push(row),
     warn: (message) => void warned.push(message),
+    searchesMax,
   });
 }
 
@@ -164,9 +165,9 @@ describe('a search', () => {
 
   test('reads on in turns, and says what it did not come to', async () => {
     plan(own.head(5));
-    const looking = strangers();
+    const looking = strangers(2, 2);
     await looking.look(signal);
-    rekor.v2.shard.grow(256 * 64 * 16 + 500);
+    rekor.v2.shard.grow(256 * 64 * 2 + 500);
     await takeUp(own.head(6));
     await looking.look(signal);
     expect(found).toEqual([]);
