@@ -4,12 +4,11 @@
  *
  * `STELE_KILLS` and `STELE_SEED` as in `crash.test.ts`; each is killed an eighth as often.
  */
-import { once } from 'node:events';
-import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { expect, onTestFinished, test } from 'vitest';
 import { Gate } from './load.ts';
+import { freePort } from './ports.ts';
 import { startProvider, upstreams } from './provider.ts';
 import { expectAudit, KILLS, newLoad, newPlace, newRandom, underLoad } from './world.ts';
 
@@ -56,13 +55,3 @@ test(
   },
   60_000 + APART * 20_000,
 );
-
-/** A port that nobody has now. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
-}
