@@ -110,6 +110,10 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     about: 'write all entries of a log as lines of JSON',
     load: () => import('./commands/export.ts'),
   },
+  reconcile: {
+    about: 'compare the records of calls with a list of them',
+    load: () => import('./commands/reconcile.ts'),
+  },
   audit: { about: 're-derive and check a whole log', load: () => import('./commands/audit.ts') },
   log: { about: 'create, list and show logs', load: () => import('./commands/log.ts') },
   gateway: {
