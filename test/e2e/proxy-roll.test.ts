@@ -1,4 +1,7 @@
-/** The log behind `stele up` rolls over while calls run, and the process is killed on top: every call is on record once. */
+/**
+ * The log behind `stele up` rolls over while calls run and keys change, and the process is killed on top: every call is
+ * on record once, and its receipt holds.
+ */
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -7,7 +10,11 @@ import { LogClient } from '../../server/client/client.ts';
 import { InstanceClient } from '../../server/client/instance.ts';
 import { sha256, toBase64url } from '../../server/core/bytes.ts';
 import { decodeEntry } from '../../server/core/entry.ts';
+import { parseReceipt } from '../../server/core/receipt.ts';
 import { parseRecord, type Record } from '../../server/core/record.ts';
+import { parseTrust } from '../../server/core/trust.ts';
+import { checkSignatureNative } from '../../server/keys/engine.ts';
+import { verifyReceipt } from '../../server/verify/verify.ts';
 import { CHAT, REQUEST, STREAM } from '../proxy/calls.ts';
 import { ask } from '../proxy/harness.ts';
 import { startReplay } from '../replay/replay.ts';
@@ -35,8 +42,8 @@ test('a roll under load, and a kill behind it', { timeout: 240_000 }, async () =
   const cwd = temporaryFolder();
   let stele = await startStele(cwd, provider.url);
   const token = (role: string) => readFileSync(join(cwd, 'data/tokens', role), 'utf8').trim();
-  const roll = (name: string, next: string) =>
-    new InstanceClient({ base: stele.server, token: token('admin') }).rollLog(name, next);
+  const admin = (role = 'admin') => new InstanceClient({ base: stele.server, token: token(role) });
+  const roll = (name: string, next: string) => admin().rollLog(name, next);
   const whole: string[] = [];
   const failed: string[] = [];
   let isKilled = false;
@@ -58,7 +65,9 @@ test('a roll under load, and a kill behind it', { timeout: 240_000 }, async () =
 
   let callers = [1, 2, 3, 4].map(load);
   await more(20);
-  await roll('default', 'default-2027');
+  // The log's own key and the proxy's change at the seam: both of the log's sign its last head.
+  await admin().rotateKey('default', { purpose: 'identity' });
+  await Promise.all([roll('default', 'default-2027'), admin().rotateOwnKey({ purpose: 'proxy' })]);
   const next = new LogClient({ base: `${stele.server}/logs/default-2027`, token: token('read') });
   const size = async () => (await next.head()).size;
   await expect.poll(size, { timeout: 30_000 }).toBeGreaterThan(20);
@@ -93,6 +102,21 @@ test('a roll under load, and a kill behind it', { timeout: 240_000 }, async () =
   for (const id of whole) expect(ids, id).toContain(id);
   expect(new Set(calls.map(({ log }) => log)).size).toBe(3);
   checkChain(found);
+  // The server's trust file has followed: each log of the series, and each key of the proxy.
+  const trust = parseTrust(readFileSync(join(cwd, 'data/trust.json')));
+  const signers = new Set<string>();
+  for (const log of ['default', 'default-2027', 'default-2028']) {
+    const here = calls.filter((call) => call.log === log);
+    const client = new LogClient({ base: `${stele.server}/logs/${log}`, token: token('read') });
+    for (const one of [here[0], here.at(-1)]) {
+      const receipt = await client.receipt(one?.record.record_id ?? '', {});
+      const verdict = verifyReceipt(receipt, trust, { check: checkSignatureNative });
+      expect(verdict.holds, JSON.stringify(verdict.steps)).toBe(true);
+      const [signature] = decodeEntry(parseReceipt(receipt).entry).signatures;
+      signers.add(signature?.keyid ?? '');
+    }
+  }
+  expect(signers.size).toBe(2);
   // Content is where its record is.
   for (const { log, record } of [calls[0], calls.at(-1)] as Found[]) {
     const contents = new LogClient({
