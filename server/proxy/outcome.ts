@@ -47,11 +47,24 @@ function answerStatus(http: number, response: ResponseFacts | undefined): Outcom
   if (http >= 400 || response?.error !== undefined) return 'upstream-error';
   if (response?.stream?.terminated === 'error-event') return 'upstream-error';
   if (response?.refused) return 'refused';
+  // By its own word it ended before the model did.
+  if (response?.finishReasons.some((reason) => LIMITS.has(reason.toLowerCase())))
+    return 'incomplete';
   // The connection ended well, the answer did not: a stream without its end mark, or a body of no
   // declared length that stops in the middle. A body that could not be looked into is not judged.
   const isJudged = response?.flags.some((flag) => UNREAD.has(flag)) === false;
   return isJudged && !response.complete ? 'incomplete' : 'ok';
 }
+
+/** What providers say where an answer was stopped by a limit on its length, and Responses of any other too. */
+const LIMITS: ReadonlySet<string> = new Set([
+  'length',
+  'max_tokens',
+  'max_output_tokens',
+  'model_context_window_exceeded',
+  'model_length',
+  'incomplete',
+]);
 
 /** What ended a stream: its own mark where it has one, else the connection. */
 export function streamEndOf(

@@ -76,7 +76,8 @@ test('both clients get what they got before, and every call has a receipt that h
     ['openai', 'ok', false],
     ['openai', 'ok', true],
     ['anthropic', 'ok', false],
-    ['anthropic', 'ok', true],
+    // It was stopped by max_tokens, which the client takes for an end like any other.
+    ['anthropic', 'incomplete', true],
   ]);
   expect(records.map((r) => r.source.seq)).toEqual([0, 1, 2, 3]);
   expect(records.every((r) => r.metrics.usage_source === 'provider')).toBe(true);

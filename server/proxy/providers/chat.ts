@@ -11,6 +11,7 @@ import type { Message, Part } from './draft.ts';
 import type { Provider, RequestFacts } from './provider.ts';
 import { readResponse } from './reading.ts';
 import { Parts, readRequest } from './request.ts';
+import type { Terminal } from './terminal.ts';
 import { UsageReader } from './usage.ts';
 import { countOf, items, labelOf, type Members, members, textOf } from './values.ts';
 
@@ -39,8 +40,9 @@ function request(body: Uint8Array): RequestFacts {
       system: system.length > 0 ? { messages: system } : undefined,
       tools: all.tools ?? all.functions,
       attachments: parts.attachments,
-      // [OpenAI web search in Chat] Results that the model sees come from the provider's side.
-      isExternal: parts.isExternal || all.web_search_options !== undefined,
+      // [OpenAI web search in Chat, Azure On Your Data] What the model sees comes from the provider's side too.
+      isExternal:
+        parts.isExternal || all.web_search_options !== undefined || all.data_sources !== undefined,
     };
   });
 }
@@ -80,6 +82,13 @@ class ChatFold implements Fold {
     this.#answer = answer;
   }
 
+  terminal(value: unknown): Terminal | undefined {
+    const { choices, x_groq } = members(value);
+    const isError =
+      members(x_groq).error !== undefined || items(choices).some((one) => members(one).error);
+    return isError ? 'error-event' : undefined;
+  }
+
   event(value: unknown): void {
     this.#read(value, (choice) => choice.delta);
   }
@@ -96,7 +105,10 @@ class ChatFold implements Fold {
   #read(value: unknown, deltaOf: (choice: Members) => unknown): void {
     const chunk = members(value);
     this.#answer.labels(chunk);
-    this.#answer.usage.read(chunk.usage);
+    // [Groq] In streams a member of its own, also for what went wrong.
+    const groq = members(chunk.x_groq);
+    this.#answer.usage.read(chunk.usage ?? groq.usage);
+    if (groq.error !== undefined) this.#answer.fail(groq.error);
     this.#answer.filters.readChat(chunk);
     for (const [position, item] of items(chunk.choices).entries()) {
       const choice = members(item);
@@ -104,6 +116,9 @@ class ChatFold implements Fold {
       const draft = this.#choice(index);
       this.#delta(draft, members(deltaOf(choice)));
       draft.message.finish = labelOf(choice.finish_reason) ?? draft.message.finish;
+      if (draft.message.finish === 'content_filter') this.#answer.isRefused = true;
+      // [OpenRouter] What went wrong with one of them, under status 200.
+      if (choice.error) this.#answer.fail(choice.error);
     }
   }
 
@@ -136,8 +151,12 @@ class ChatFold implements Fold {
 
   #text(choice: Choice, type: 'text' | 'refusal' | 'reasoning', text: unknown): void {
     if (Array.isArray(text)) {
-      // [Mistral] Content as a list of typed pieces.
-      for (const piece of text) this.#text(choice, type, members(piece).text);
+      // [Mistral] Content as a list of typed pieces, thoughts among them.
+      for (const item of text) {
+        const piece = members(item);
+        const isThought = piece.type === 'thinking';
+        this.#text(choice, isThought ? 'reasoning' : type, piece.thinking ?? piece.text);
+      }
       return;
     }
     if (typeof text !== 'string' || text === '') return;

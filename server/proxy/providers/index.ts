@@ -54,7 +54,8 @@ function azureOf(segments: readonly string[]): { readonly deployment?: string } 
   const [, first, second, third] = segments;
   if (first !== 'openai') return undefined;
   if (second === 'deployments' && third !== undefined) return { deployment: third };
-  return second === 'v1' ? {} : undefined;
+  // [Azure OpenAI REST reference] /openai/responses and the like have the model in the body.
+  return second === 'v1' || second === 'responses' ? {} : undefined;
 }
 
 function known(name: string, segments: readonly string[], query: string): Provider | undefined {

@@ -130,8 +130,9 @@ class StreamReader implements ResponseReader {
     if (value === undefined) return;
     this.#parsed = true;
     const { error } = members(value);
-    if (terminal === 'error-event') this.#answer.fail(error ?? value);
+    // Where the format itself finds the error, it is inside.
     this.#fold.event(value, event.name);
+    if (terminal === 'error-event') this.#answer.fail(error ?? value);
   }
 
   #close(): boolean {

@@ -42,8 +42,9 @@ export class UsageReader {
 
   usage(): Usage | undefined {
     if (this.#last.size === 0) return undefined;
-    const { total: _, ...usage } = Object.fromEntries(this.#last) as Record<string, number>;
-    if (this.#rule === 'included' || usage.inputTokens === undefined) return usage;
+    const { total, ...usage } = Object.fromEntries(this.#last) as Record<string, number>;
+    if (usage.inputTokens === undefined) return usage;
+    if (this.#rule === 'included') return withReasoning(usage, total);
     const { cacheReadInputTokens = 0, cacheWriteInputTokens = 0 } = usage;
     const inputTokens = usage.inputTokens + cacheReadInputTokens + cacheWriteInputTokens;
     return Number.isSafeInteger(inputTokens) ? { ...usage, inputTokens } : usage;
@@ -53,4 +54,12 @@ export class UsageReader {
     const count = countOf(value);
     if (count !== undefined) this.#last.set(name, count);
   }
+}
+
+/** [xAI] Reasoning is counted apart from the output, and so only the total tells. */
+function withReasoning(usage: Record<string, number>, total: number | undefined): Usage {
+  const { inputTokens = 0, outputTokens, reasoningOutputTokens } = usage;
+  if (outputTokens === undefined || !reasoningOutputTokens) return usage;
+  const isApart = total === inputTokens + outputTokens + reasoningOutputTokens;
+  return isApart ? { ...usage, outputTokens: outputTokens + reasoningOutputTokens } : usage;
 }
