@@ -115,6 +115,10 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     load: () => import('./commands/reconcile.ts'),
   },
   audit: { about: 're-derive and check a whole log', load: () => import('./commands/audit.ts') },
+  monitor: {
+    about: 'watch logs and say when one is not what it was',
+    load: () => import('./commands/monitor.ts'),
+  },
   log: { about: 'create, list and show logs', load: () => import('./commands/log.ts') },
   gateway: {
     about: 'register, list and revoke the keys that may submit',

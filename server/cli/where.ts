@@ -76,7 +76,7 @@ function fileOf(path: string | undefined): string | undefined {
   return path === undefined || path === '' ? undefined : path;
 }
 
-function readToken(world: World, given: string): string {
+export function readToken(world: World, given: string): string {
   if (given.startsWith('stele_')) return given;
   const path = resolve(world.cwd, given);
   const text = readText(path, 'token file', TOKEN_FILE_BYTES_MAX).trim();

@@ -49,6 +49,8 @@ export interface ServedHead {
   /** The log has ended with this head, and goes on as the log of origin `next`, if it goes on. */
   readonly final: boolean;
   readonly next: string | undefined;
+  /** How far each target outside has got with the log; of the newest head alone. */
+  readonly anchoring: readonly JsonObject[];
 }
 
 export interface ServedSource {
@@ -127,6 +129,16 @@ export class LogClient {
     return (await this.#http.ask('/checkpoint', { maxBytes: NOTE_BYTES_MAX })).bytes;
   }
 
+  /** The checkpoint, unless it is still the one with this tag. */
+  async checkpointSince(tag?: string): Promise<{ bytes?: Uint8Array; tag: string | undefined }> {
+    const headers = tag === undefined ? {} : { 'if-none-match': tag };
+    const { status, bytes, header } = await this.#http.ask('/checkpoint', {
+      maxBytes: NOTE_BYTES_MAX,
+      headers,
+    });
+    return status === 304 ? { tag } : { bytes, tag: header('etag') ?? undefined };
+  }
+
   /** The newest head, or the one of a given size. */
   async head(size?: TreeSize): Promise<ServedHead> {
     return this.#head(size === undefined ? '/v1/tree-head' : `/v1/tree-head/${size}`);
@@ -147,6 +159,7 @@ export class LogClient {
       checkpoint: typeof head.checkpoint === 'string' ? head.checkpoint : undefined,
       final: head.final === true,
       next: typeof head.next === 'string' ? head.next : undefined,
+      anchoring: head.anchoring === undefined ? [] : list(head.anchoring, 'anchoring'),
     };
   }
 

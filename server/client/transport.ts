@@ -59,7 +59,10 @@ export class Transport {
     this.#timeoutMs = options.timeoutMs ?? TIMEOUT_MS;
   }
 
-  /** The answer to a request that succeeded. Anything but a 2xx is thrown as the error it stands for. */
+  /**
+   * The answer to a request that succeeded. Anything but a 2xx, or the 304 that was asked for, is thrown as
+   * the error it stands for.
+   */
   async ask(path: string, question: Question = {}): Promise<Answer> {
     const answer = await this.#exchange(path, question, (response) =>
       readBounded(response.body, question.maxBytes ?? ANSWER_BYTES_MAX),
@@ -117,7 +120,7 @@ export class Transport {
         },
         ...bodyOf(question.body),
       });
-      if (!response.ok) throw await problemOf(response);
+      if (!response.ok && !isUnchanged(response, question)) throw await problemOf(response);
       return { response, done };
     } catch (cause) {
       done();
@@ -139,6 +142,10 @@ export class Transport {
       { cause },
     );
   }
+}
+
+function isUnchanged({ status }: Response, { headers }: Question): boolean {
+  return status === 304 && headers?.['if-none-match'] !== undefined;
 }
 
 function bodyOf(body: Question['body']): RequestInit {

@@ -87,6 +87,24 @@ export class Process {
     return this.#output;
   }
 
+  /** Resolves once it has said this. Rejects if it ends before. */
+  async says(text: string): Promise<void> {
+    for (;;) {
+      if (this.#output.includes(text)) return;
+      if (!this.isRunning)
+        throw new Error(`ended without ${JSON.stringify(text)}:\n${this.#output}`);
+      await Promise.race([this.#more(), this.ended]);
+    }
+  }
+
+  #more(): Promise<void> {
+    return new Promise((resolve) => {
+      for (const stream of [this.child.stdout, this.child.stderr]) {
+        stream?.once('data', () => resolve());
+      }
+    });
+  }
+
   get isRunning(): boolean {
     return this.child.exitCode === null && this.child.signalCode === null;
   }
@@ -146,6 +164,11 @@ export class Place {
     const ended = await this.#own().kill('SIGTERM');
     if (ended.code !== 0) throw new Error(`stopped with ${ended.code ?? ended.signal}`);
     return ended;
+  }
+
+  /** Any other command, which goes on by itself. */
+  begin(...argv: readonly string[]): Process {
+    return this.#spawn(argv);
   }
 
   /** Any other command, to its end. */

@@ -35,22 +35,73 @@ interface Run {
 interface Source {
   keyid: string;
   readonly runs: Run[];
+  /** What gap records declare lost: [begin, end). */
+  readonly lost: (readonly [begin: number, end: number])[];
+}
+
+/** Sequence numbers of which the log has no record: [begin, end). */
+export interface Hole {
+  readonly source: string;
+  readonly begin: number;
+  readonly end: number;
+  /** A gap record says that they are lost. */
+  readonly isDeclared: boolean;
+}
+
+/** A source as it is written down, for who goes on another day. */
+export interface StoredSource {
+  readonly id: string;
+  readonly keyid: string;
+  readonly runs: readonly StoredRun[];
+  readonly lost: readonly (readonly [begin: number, end: number])[];
+}
+
+export interface StoredRun {
+  readonly begin: number;
+  readonly end: number;
+  readonly prev: string | null;
+  readonly digest: string;
 }
 
 /** Runs of all sources together: some 200 bytes each. Past it chains are no longer followed. */
 const RUNS_MAX = 1_000_000;
+
+/** Ranges that gap records of one source declare lost. Past it a hole counts as one that nobody declared. */
+const LOST_MAX = 10_000;
 
 export class Chains {
   readonly #findings: Findings;
   readonly #sources = new Map<string, Source>();
   #runs = 0;
 
-  constructor(findings: Findings) {
+  constructor(findings: Findings, stored: readonly StoredSource[] = []) {
     this.#findings = findings;
+    for (const { id, keyid, runs, lost } of stored) {
+      this.#runs += runs.length;
+      this.#sources.set(id, {
+        keyid,
+        lost: [...lost],
+        runs: runs.map(({ begin, end, prev, digest }) => ({
+          ...{ begin, end, firstPrev: prev, lastDigest: digest },
+        })),
+      });
+    }
   }
 
   get count(): number {
     return this.#sources.size;
+  }
+
+  /** All that is known of the sources, as the constructor takes it. */
+  stored(): StoredSource[] {
+    return [...this.#sources].map(([id, { keyid, runs, lost }]) => ({
+      id,
+      keyid,
+      lost: [...lost],
+      runs: runs.map(({ begin, end, firstPrev, lastDigest }) => ({
+        ...{ begin, end, prev: firstPrev, digest: lastDigest },
+      })),
+    }));
   }
 
   /** Takes the record at `index`. `owner` is the key that a hand-over names for its source. */
@@ -59,7 +110,7 @@ export class Chains {
     const { source: name, keyid } = link;
     let source = this.#sources.get(name);
     if (source === undefined) {
-      source = { keyid, runs: [] };
+      source = { keyid, runs: [], lost: [] };
       this.#sources.set(name, source);
     }
     const holder = owner ?? source.keyid;
@@ -83,21 +134,30 @@ export class Chains {
     }
   }
 
+  /** A gap record by the source's own key declares these of its numbers lost. */
+  declare(name: string, keyid: string, begin: number, end: number): void {
+    const source = this.#sources.get(name);
+    if (source?.keyid === keyid && source.lost.length < LOST_MAX) source.lost.push([begin, end]);
+  }
+
   /**
-   * Names the holes that are left, once every entry was seen. In a log that `follows` another a chain
-   * begins with its first record there.
+   * The holes that are left of what was seen so far. In a log that `follows` another a chain begins with its
+   * first record there.
    */
-  finish(follows = false): void {
-    for (const [name, { runs }] of this.#sources) {
+  *holes(follows = false): Generator<Hole> {
+    for (const [source, { runs, lost }] of this.#sources) {
       let at = follows ? (runs[0]?.begin ?? 0) : 0;
       for (const { begin, end } of runs) {
-        if (begin > at) {
-          const numbers = begin - at === 1 ? `seq ${at} is` : `seq ${at} to ${begin - 1} are`;
-          this.#findings.add('note', `source ${shown(name)}: ${numbers} not in the log`);
-        }
+        const isDeclared = lost.some((range) => range[0] <= at && range[1] >= begin);
+        if (begin > at) yield { source, begin: at, end: begin, isDeclared };
         at = end;
       }
     }
+  }
+
+  /** Names the holes that are left, once every entry was seen. */
+  finish(follows = false): void {
+    for (const hole of this.holes(follows)) this.#findings.add('note', describeHole(hole));
   }
 
   /** Puts a record into its run. In words, what does not fit; nothing if all does. */
@@ -132,6 +192,13 @@ export class Chains {
     }
     return wrong;
   }
+}
+
+/** A hole in words. */
+export function describeHole({ source, begin, end, isDeclared }: Hole): string {
+  const numbers = end - begin === 1 ? `seq ${begin} is` : `seq ${begin} to ${end - 1} are`;
+  const declared = isDeclared ? ', as a gap record says' : '';
+  return `source ${shown(source)}: ${numbers} not in the log${declared}`;
 }
 
 /** How many runs begin at or before `seq`. */

@@ -50,11 +50,17 @@ export class EntryCheck {
   #records = 0;
   readonly #control: LeafIndex[] = [];
 
-  constructor(origin: string, checker: SignatureChecker, findings: Findings) {
-    this.#registry = new Registry(origin);
+  /** `after` is what the entries before came to, for who does not begin with the first. */
+  constructor(
+    origin: string,
+    checker: SignatureChecker,
+    findings: Findings,
+    after?: { readonly registry: Registry; readonly chains: Chains },
+  ) {
+    this.#registry = after?.registry ?? new Registry(origin);
     this.#checker = checker;
     this.#findings = findings;
-    this.#chains = new Chains(findings);
+    this.#chains = after?.chains ?? new Chains(findings);
   }
 
   get counts() {
@@ -88,9 +94,14 @@ export class EntryCheck {
     }
   }
 
-  async finish(): Promise<void> {
+  /** Resolves when every signature so far is judged. */
+  async settle(): Promise<void> {
     await this.#send();
-    await Promise.all(this.#underWay);
+    await Promise.all(this.#underWay.splice(0));
+  }
+
+  async finish(): Promise<void> {
+    await this.settle();
     this.#chains.finish(this.#registry.previous !== undefined);
   }
 
@@ -162,8 +173,12 @@ export class EntryCheck {
     this.#records++;
     const { id, seq, prev } = record.source;
     const digest = toBase64url(payloadDigest(entry.payload));
-    const link = { source: id, keyid: gatewayKeyid(entry), seq, prev, digest };
-    this.#chains.add(link, index, this.#registry.ownerOf(id));
+    const keyid = gatewayKeyid(entry);
+    this.#chains.add({ source: id, keyid, seq, prev, digest }, index, this.#registry.ownerOf(id));
+    if (record.kind === 'gap') {
+      const { source, seq_from, seq_to } = record.gap;
+      this.#chains.declare(source, keyid, seq_from, seq_to + 1);
+    }
   }
 
   async #send(): Promise<void> {

@@ -36,6 +36,17 @@ export class Findings {
     return [...this.#listed.fail.sort(order), ...this.#listed.unknown, ...this.#listed.note];
   }
 
+  /** What was found since the last call, which is then forgotten; `more` were not listed. */
+  take(): { readonly found: readonly Finding[]; readonly more: number } {
+    const found = this.list();
+    const all = this.count('fail') + this.count('note') + this.count('unknown');
+    for (const severity of ['fail', 'note', 'unknown'] as const) {
+      this.#listed[severity] = [];
+      this.#counts[severity] = 0;
+    }
+    return { found, more: all - found.length };
+  }
+
   count(severity: Severity): number {
     return this.#counts[severity];
   }

@@ -11,7 +11,15 @@ export interface TileWanted {
   readonly width: number;
 }
 
-export interface AuditReader {
+/** The tiles of a log. */
+export interface TileReader {
+  /** Stored tiles, in the order asked; nothing for one that is missing. */
+  tiles(wanted: readonly TileWanted[]): Promise<readonly (Uint8Array | undefined)[]>;
+  /** Whether partial tiles are stored, so that they can be compared. */
+  readonly hasPartialTiles: boolean;
+}
+
+export interface AuditReader extends TileReader {
   /** The head to audit, as a signed note. */
   checkpoint(): Promise<Uint8Array>;
   /** Other heads that the log keeps; each must fit the same tree. */
@@ -21,10 +29,6 @@ export interface AuditReader {
    * bytes are damaged, with the place; anything else means that they could not be read.
    */
   entries(begin: LeafIndex, end: TreeSize): AsyncIterable<readonly Uint8Array[]>;
-  /** Stored tiles, in the order asked; nothing for one that is missing. */
-  tiles(wanted: readonly TileWanted[]): Promise<readonly (Uint8Array | undefined)[]>;
-  /** Whether partial tiles are stored, so that they can be compared. */
-  readonly hasPartialTiles: boolean;
   /** Which entries the log itself takes for control records, where it keeps such a list. */
   control(): Promise<readonly LeafIndex[] | undefined>;
 }

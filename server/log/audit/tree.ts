@@ -14,7 +14,7 @@ import { ExpandedTile, tileOfNode, tileWidth } from '../../core/tile.ts';
 import { type FullTile, Tree } from '../../core/tree.ts';
 import { HASH_BYTES, type Hash, leafIndex, type TreeSize } from '../../core/units.ts';
 import type { Findings } from './findings.ts';
-import type { AuditReader } from './reader.ts';
+import type { TileReader } from './reader.ts';
 
 interface Difference {
   readonly index: number;
@@ -25,17 +25,23 @@ interface Difference {
 const CHANGED_MAX = 10_000;
 
 export class TreeCheck {
-  readonly #reader: AuditReader;
+  readonly #reader: TileReader;
   readonly #findings: Findings;
-  #tree = Tree.empty();
+  #tree: Tree;
   /** The first leaf whose stored hash is not the one of its entry. */
   #first: Difference | undefined;
   /** Leaves whose stored hash is not the one of their entry. */
   readonly #changed: number[] = [];
 
-  constructor(reader: AuditReader, findings: Findings) {
+  /** `tree` is that of the entries before, for who does not begin with the first. */
+  constructor(reader: TileReader, findings: Findings, tree = Tree.empty()) {
     this.#reader = reader;
     this.#findings = findings;
+    this.#tree = tree;
+  }
+
+  get tree(): Tree {
+    return this.#tree;
   }
 
   get size(): TreeSize {
@@ -48,7 +54,12 @@ export class TreeCheck {
 
   /** Takes the next entries and compares every tile that they complete. */
   async add(entries: readonly Uint8Array[]): Promise<void> {
-    const { tree, tiles } = this.#tree.append(entries.map((entry) => leafHash(entry)));
+    await this.addLeaves(entries.map((entry) => leafHash(entry)));
+  }
+
+  /** The same, where of the entries only the hashes are at hand. */
+  async addLeaves(hashes: readonly Hash[]): Promise<void> {
+    const { tree, tiles } = this.#tree.append(hashes);
     this.#tree = tree;
     if (tiles.length === 0) return;
     const stored = await this.#reader.tiles(

@@ -1,6 +1,5 @@
 /** An audit over HTTP finds what a server changed on the way out, as it does in the files. */
 import { beforeAll, expect, test } from 'vitest';
-import { HttpReader } from '../../server/cli/http-reader.ts';
 import { LogClient } from '../../server/client/client.ts';
 import { decodeBundle, encodeBundle } from '../../server/core/bundle.ts';
 import { toBase64, utf8 } from '../../server/core/bytes.ts';
@@ -9,6 +8,7 @@ import { parseTilePath } from '../../server/core/tile.ts';
 import { Tree } from '../../server/core/tree.ts';
 import { audit } from '../../server/log/audit/audit.ts';
 import { Reader } from '../../server/log/reader.ts';
+import { HttpReader } from '../../server/monitor/http-reader.ts';
 import { MemoryStore } from '../../server/storage/memory.ts';
 import type { Head } from '../../server/storage/store.ts';
 import { fill, IDENTITY, ORIGIN, plainLog, publishedOf } from '../log/audit/build.ts';

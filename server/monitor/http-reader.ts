@@ -1,5 +1,5 @@
 /**
- * Reading a log for an audit over HTTP: the checkpoint, bundles of entries and tiles, as any C2SP
+ * Reading a log for an audit or a monitor over HTTP: the checkpoint, bundles of entries and tiles, as any C2SP
  * client reads them. A few requests are under way at once, so that the network is not waited for one
  * by one; what comes back is bounded by the client.
  */
@@ -9,20 +9,26 @@ import { decodeBundle } from '../core/bundle.ts';
 import { utf8 } from '../core/bytes.ts';
 import { hasCode, unverified } from '../core/errors.ts';
 import { TILE_WIDTH } from '../core/limits.ts';
-import type { LeafIndex, TreeSize } from '../core/units.ts';
+import type { TilePath } from '../core/tile.ts';
+import { HASH_BYTES, type LeafIndex, type TreeSize } from '../core/units.ts';
 import type { AuditReader, TileWanted } from '../log/audit/reader.ts';
 
 /** Requests under way: each answer is at most 16 MiB, and usually a quarter of one. */
 const AHEAD = 4;
 
+/** A request that fails in a way that may pass is made so often. */
+const ATTEMPTS = 5;
+
 export class HttpReader implements AuditReader {
   readonly hasPartialTiles = true;
   readonly #client: LogClient;
   readonly #signal: AbortSignal;
+  readonly #attempts: number;
 
-  constructor(client: LogClient, signal: AbortSignal) {
+  constructor(client: LogClient, signal: AbortSignal, attempts = ATTEMPTS) {
     this.#client = client;
     this.#signal = signal;
+    this.#attempts = attempts;
   }
 
   /** The newest signed head: the published one may be a second behind what was answered. */
@@ -69,10 +75,11 @@ export class HttpReader implements AuditReader {
   async #bundle(index: number, end: TreeSize): Promise<readonly Uint8Array[]> {
     const width = Math.min(TILE_WIDTH, end - index * TILE_WIDTH);
     const path = { kind: 'entries', level: 0, index, width } as const;
-    const bytes = await this.#try(() => this.#client.tile(path));
+    const { bytes, isWider } = await this.#wideEnough(path);
     const first = index * TILE_WIDTH;
     try {
       const entries = decodeBundle(bytes);
+      if (isWider && entries.length > width) return entries.slice(0, width);
       if (entries.length === width) return entries;
       throw unverified(`bundle ${index}`, `${entries.length} entries where it has ${width}`);
     } catch (error) {
@@ -85,14 +92,27 @@ export class HttpReader implements AuditReader {
 
   async #tile({ level, index, width }: TileWanted): Promise<Uint8Array | undefined> {
     try {
-      return await this.#try(() => this.#client.tile({ kind: 'hashes', level, index, width }));
+      const path = { kind: 'hashes', level, index, width } as const;
+      const { bytes, isWider } = await this.#wideEnough(path);
+      return isWider ? bytes.subarray(0, width * HASH_BYTES) : bytes;
     } catch (error) {
       if (hasCode(error, 'not_found')) return undefined;
       throw error;
     }
   }
 
+  /** SPEC: a log may take partial tiles away once the full one is there, so that one is asked for then. */
+  async #wideEnough(path: TilePath): Promise<{ bytes: Uint8Array; isWider: boolean }> {
+    try {
+      return { bytes: await this.#try(() => this.#client.tile(path)), isWider: false };
+    } catch (error) {
+      if (path.width === TILE_WIDTH || !hasCode(error, 'not_found')) throw error;
+      const full = { ...path, width: TILE_WIDTH };
+      return { bytes: await this.#try(() => this.#client.tile(full)), isWider: true };
+    }
+  }
+
   #try<T>(work: () => Promise<T>): Promise<T> {
-    return retrying(work, { attempts: 5, signal: this.#signal });
+    return retrying(work, { attempts: this.#attempts, signal: this.#signal });
   }
 }
