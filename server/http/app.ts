@@ -44,6 +44,8 @@ export interface AppDeps {
   readonly fatal: (error: Error) => void;
   /** Whether answers go out over TLS of our own. */
   readonly secure?: boolean;
+  /** The certificate that is shown over it now. */
+  readonly certificate?: (() => { readonly endsMs: number }) | undefined;
   readonly settings?: Partial<HttpSettings>;
   /** Random bytes for challenges; the system's where none are given. */
   readonly random?: (bytes: number) => Uint8Array;
@@ -107,6 +109,7 @@ export function createApp(deps: AppDeps): Koa {
       rates,
       feeds,
       headWaiters,
+      certificate: deps.certificate,
       witness: deps.witness,
     }),
   };

@@ -14,16 +14,24 @@ import { Tally } from '../log/meter.ts';
 import type { CheckRow } from '../storage/checks.ts';
 import type { InstanceStore } from '../storage/instance.ts';
 import type { Witness } from '../witness/giving.ts';
+import { addAnchorFigures } from './anchor-figures.ts';
 import type { Places } from './places.ts';
 import type { Rates } from './rates.ts';
 
 type Labels = Readonly<Record<string, string>>;
 
-interface Sample {
+export interface Sample {
   readonly metricName?: string;
   readonly labels: Labels;
   readonly value: number;
 }
+
+export type AddMetric = (
+  type: Type,
+  name: string,
+  help: string,
+  collect: () => readonly Sample[],
+) => void;
 
 /** Seconds of one request: a read from memory takes less than a millisecond, a long poll twenty seconds. */
 const REQUEST_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5, 25];
@@ -46,13 +54,15 @@ const NO_ROUTE: Names = { method: 'none', pattern: 'none' };
 
 /** The instance as it is counted. */
 export interface Counted {
-  readonly instance: Pick<InstanceStore, 'checks'>;
+  readonly instance: Pick<InstanceStore, 'checks' | 'anchors'>;
   readonly logs: Logs;
   readonly clock: Clock;
   readonly rates: Rates;
   readonly feeds: Places;
   readonly headWaiters: Places;
   readonly witness?: Witness | undefined;
+  /** The certificate that is shown now, where there is one of our own. */
+  readonly certificate?: (() => { readonly endsMs: number }) | undefined;
 }
 
 export class Metrics {
@@ -105,8 +115,8 @@ export class Metrics {
 
   #register(): Registry {
     const registry = new Registry();
-    const { logs, clock, rates, feeds, headWaiters } = this.#counted;
-    const add = (type: Type, name: string, help: string, collect: () => readonly Sample[]) => {
+    const { logs, clock, rates, feeds, headWaiters, instance, certificate } = this.#counted;
+    const add: AddMetric = (type, name, help, collect) => {
       const metric = {
         name,
         help,
@@ -187,6 +197,15 @@ export class Metrics {
     check('stele_log_check_holds', '1 if all of it was as it was stored.', ({ tree, content }) =>
       tree === 'holds' && content === 'holds' ? 1 : 0,
     );
+    addAnchorFigures(add, { rows: instance.anchors, clock, visible: () => this.#visible });
+    if (certificate !== undefined) {
+      one(
+        'gauge',
+        'stele_tls_certificate_not_after_timestamp_seconds',
+        'When the certificate that is shown ends.',
+        () => certificate().endsMs / 1_000,
+      );
+    }
     add('counter', 'stele_refused_total', 'Requests and entries of batches refused.', () =>
       [...this.#refused].map(([code, value]) => ({ labels: { code }, value })),
     );

@@ -153,6 +153,7 @@ export async function startServer(
     version,
     fatal,
     secure: tls !== undefined,
+    certificate: tls && (() => tls.pair),
     settings: {
       bodyBytesMax: config.limits.bodyBytes,
       requirePossession: config.gateways.requirePossession,

@@ -92,6 +92,17 @@ export interface TargetProgress {
   readonly missed: number;
 }
 
+/** Rows of one target in one state. */
+export interface TargetFigures {
+  readonly target: string;
+  readonly state: AnchorState;
+  readonly rows: number;
+  /** Requests that were sent for them. */
+  readonly attempts: number;
+  /** Those among the rows whose last request was answered. */
+  readonly answered: number;
+}
+
 export interface TargetRow {
   readonly name: string;
   readonly last: Uint8Array | null;
@@ -324,12 +335,16 @@ export class AnchorRows {
   }
 
   /** Rows of each target by state, for figures. */
-  counts(): { target: string; state: AnchorState; rows: number }[] {
+  counts(): TargetFigures[] {
     return this.#run(() =>
       this.#db
-        .prepare('SELECT target, state, count(*) AS rows FROM anchor GROUP BY target, state')
+        .prepare(
+          `SELECT target, state, count(*) AS rows, sum(attempts) AS attempts,
+             sum(attempts > 0 AND state IN ('received', 'published', 'suspect')) AS answered
+           FROM anchor GROUP BY target, state`,
+        )
         .all(),
-    ) as { target: string; state: AnchorState; rows: number }[];
+    ) as TargetFigures[];
   }
 
   #transaction(work: () => void): void {

@@ -24,6 +24,25 @@ async function figures(token: string): Promise<ReadonlyMap<string, number>> {
   );
 }
 
+/** A head of this size is to be shown to a target. */
+function plan(log: string, size: number): number {
+  const bytes = new Uint8Array([1]);
+  const { anchors } = world.instance;
+  anchors.plan({
+    ...{ log, target: 'one', kind: 'rfc3161', size, text: 'a head' },
+    ...{ root: new Uint8Array(32), signature: bytes, spki: bytes, plannedMs: world.now },
+  });
+  return anchors.due('one', world.now, 1)[0]?.id ?? 0;
+}
+
+/** One was shown, and the answer is good. */
+function anchored(log: string, size: number): void {
+  const { anchors } = world.instance;
+  const id = plan(log, size);
+  anchors.change(id, 'planned', { state: 'received', attempts: 1 }, world.now);
+  anchors.publish(id, { anchor: '{}', timeMs: world.now }, world.now);
+}
+
 describe('figures', () => {
   test('tell of the last check of each log that the token may know of, open or not', async () => {
     world = await World.start();
@@ -46,6 +65,42 @@ describe('figures', () => {
     const own = await figures(world.token({ roles: ['metrics'], logs: ['a'] }));
     expect(own.has('stele_log_check_holds{log="b"}')).toBe(false);
     expect(own.get('stele_log_check_holds{log="a"}')).toBe(1);
+  });
+
+  test('tell how far each target has got with each log, and when the certificate ends', async () => {
+    world = await World.start({ certificateEndsMs: 1_900_000_000_000 });
+    await world.log('a');
+    await world.log('b', 'private');
+    const watch = world.token({ roles: ['metrics'] });
+    expect([...(await figures(watch)).keys()].filter((name) => /anchor/.test(name))).toEqual([]);
+    anchored('a', 1);
+    anchored('b', 1);
+    world.now += 60_000;
+    const id = plan('a', 2);
+    const { anchors } = world.instance;
+    anchors.change(id, 'planned', { state: 'sent', attempts: 3 }, world.now);
+    world.now += 5_000;
+    const all = await figures(watch);
+    const of = (name: string) => all.get(`${name}{log="a",target="one"}`);
+    expect(of('stele_log_anchored_entries')).toBe(1);
+    expect(of('stele_log_anchored_behind_entries')).toBe(1);
+    expect(of('stele_log_anchored_age_seconds')).toBe(65);
+    expect(of('stele_log_anchor_waiting_seconds')).toBe(5);
+    expect(of('stele_log_anchors_missed')).toBe(0);
+    expect(all.get('stele_anchors{target="one",state="published"}')).toBe(2);
+    expect(all.get('stele_anchors{target="one",state="sent"}')).toBe(1);
+    expect(all.get('stele_anchor_attempts_total{target="one"}')).toBe(5);
+    expect(all.get('stele_anchor_failures_total{target="one"}')).toBe(3);
+    // It is given up for a newer one, and that is seen at once.
+    plan('a', 3);
+    const later = await figures(watch);
+    expect(later.get('stele_log_anchors_missed{log="a",target="one"}')).toBe(1);
+    expect(later.get('stele_anchor_attempts_total{target="one"}')).toBe(5);
+    expect(all.get('stele_tls_certificate_not_after_timestamp_seconds')).toBe(1_900_000_000);
+    // A log of one's own, and no other.
+    const own = await figures(world.token({ roles: ['metrics'], logs: ['a'] }));
+    const logs = [...own.keys()].filter((name) => name.includes('log="b"'));
+    expect(logs).toEqual([]);
   });
 
   test('count what was done', async () => {
@@ -168,8 +223,11 @@ describe('who sees them', () => {
 
 describe('the dashboard', () => {
   test('asks only for figures that there are', async () => {
-    world = await World.start();
+    world = await World.start({ certificateEndsMs: 1 });
     await world.log('a');
+    const check = { beganMs: 1, endedMs: 1, size: 1, files: 0, found: [] };
+    world.instance.putCheck({ ...check, log: 'a', tree: 'holds', content: 'holds' });
+    anchored('a', 1);
     const watch = world.token({ roles: ['metrics'] });
     await world.get('/nothing');
     await world.get('/metrics', { token: watch });

@@ -69,6 +69,8 @@ export interface WorldOptions {
   readonly openMax?: number;
   readonly settings?: Partial<HttpSettings>;
   readonly listen?: Partial<ListenOptions>;
+  /** When the certificate ends that is shown. */
+  readonly certificateEndsMs?: number;
   /** Thrown in place of anything that would be written. */
   readonly checkSpace?: () => void;
   /** The witness that the instance is, in place of one that knows a single log. */
@@ -193,6 +195,7 @@ export class World {
       logger: this.#logger,
       version: '0.0.0',
       secure: this.#options.listen?.tls !== undefined,
+      certificate: this.#certificate,
       fatal: (error) => this.fatal.push(error),
       settings: { rates: UNLIMITED, ...this.#options.settings },
       random: (length) => this.challenges.shift() ?? randomBytes(length),
@@ -204,6 +207,11 @@ export class World {
       stopping,
       ...this.#options.listen,
     });
+  }
+
+  get #certificate(): (() => { readonly endsMs: number }) | undefined {
+    const { certificateEndsMs: endsMs, listen: { tls } = {} } = this.#options;
+    return endsMs === undefined ? tls && (() => tls.pair) : () => ({ endsMs });
   }
 
   async stop(): Promise<void> {
