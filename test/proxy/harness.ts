@@ -258,6 +258,8 @@ export interface SetupOptions extends Partial<Omit<ProxyOptions, 'upstreams' | '
   /** Address of the provider, without a path. */
   readonly upstream: string;
   readonly posture?: 'enforce' | 'observe' | 'strict';
+  /** Whether `any` takes what comes under the host of the provider, which is also that of the proxy. */
+  readonly byHost?: boolean;
   /** Of both upstreams. */
   readonly upstreamOptions?: Partial<UpstreamOptions>;
   readonly disk?: FaultDisk;
@@ -267,7 +269,15 @@ export interface SetupOptions extends Partial<Omit<ProxyOptions, 'upstreams' | '
 
 /** Starts a proxy; it is stopped when the test ends, in whatever state it is. */
 export async function setUp(options: SetupOptions): Promise<Setup> {
-  const { upstream, posture, disk, log: givenLog, series: givenSeries, ...others } = options;
+  const {
+    upstream,
+    posture,
+    byHost = false,
+    disk,
+    log: givenLog,
+    series: givenSeries,
+    ...others
+  } = options;
   const { upstreamOptions, ...rest } = others;
   const signer = rest.signer ?? testSigner();
   const log = givenLog ?? new TestLog(signer);
@@ -287,6 +297,7 @@ export async function setUp(options: SetupOptions): Promise<Setup> {
       log: 'default',
       posture,
       ...upstreamOptions,
+      byHost: name === 'any' && byHost,
     })),
     logs: new Map([['default', { origin: ORIGIN, series }]]),
     sourceId: 'proxy-test',
