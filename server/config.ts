@@ -355,6 +355,18 @@ export const UPSTREAM = {
     'Take also calls whose Host is that of url, and forward path and Host as they are, for clients that sign them (AWS).',
     'nothing that the url does not allow',
   ),
+  rules: setting(
+    path,
+    undefined,
+    'A file of rules that requests are judged by before they are forwarded: flag, redact or block.',
+    'let requests through that should be held back, and change what the provider gets',
+  ),
+  rules_module: setting(
+    path,
+    undefined,
+    'An ES module that exports judge(request), which judges them after the rules. It runs in the proxy, with\nall that the proxy may do.',
+    'run programs as the proxy',
+  ),
   key_file: setting(
     path,
     undefined,
@@ -455,6 +467,9 @@ export interface Upstream {
   readonly log: string;
   readonly posture: 'enforce' | 'observe' | 'strict';
   readonly byHost: boolean;
+  /** Absolute. */
+  readonly rules: string | undefined;
+  readonly rulesModule: string | undefined;
   /** Absolute; at most one of the two. */
   readonly keyFile: string | undefined;
   readonly keyEnv: string | undefined;
@@ -831,6 +846,8 @@ function readUpstreams(sources: ConfigSources, given: ReadonlyMap<string, Given>
         log: need(member('log')),
         posture: need(member('posture')),
         byHost,
+        rules: inFolder(sources, member('rules')),
+        rulesModule: inFolder(sources, member('rules_module')),
         ...{ keyFile, keyEnv, keyHeader },
       };
     },

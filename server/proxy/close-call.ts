@@ -9,7 +9,14 @@ import { createHash } from 'node:crypto';
 import { toBase64url, utf8 } from '../core/bytes.ts';
 import { hasCode } from '../core/errors.ts';
 import type { Clock } from './clock.ts';
-import type { BodyFacts, EndFacts, EndFrame, HeadFacts, RequestedFacts } from './facts.ts';
+import type {
+  BodyFacts,
+  EndFacts,
+  EndFrame,
+  HeadFacts,
+  JudgedFacts,
+  RequestedFacts,
+} from './facts.ts';
 import { FRAME, type FrameType } from './journal/frame.ts';
 import type { OpenCall } from './recover.ts';
 import type { SpoolContext } from './spool.ts';
@@ -29,6 +36,7 @@ export async function closeOpenCall(
   const last = call.end === undefined ? undefined : await readable(spooled.end(call.end));
   if (last?.final) return call.end as number;
   const requested = await factsAt<RequestedFacts>(spooled, 'requested', call.requested);
+  const judged = await factsAt<JudgedFacts>(spooled, 'judged', call.judged);
   const head = await factsAt<HeadFacts>(spooled, 'head', call.head);
   const request = await spool(spooled, FRAME.request, 'request', call.request);
   const response = await spool(spooled, FRAME.response, 'response', call.response);
@@ -40,6 +48,7 @@ export async function closeOpenCall(
     ...facts,
     final: true,
     ...(requested === undefined ? {} : { requested }),
+    ...(judged === undefined ? {} : { judged }),
     ...(head === undefined ? {} : { head }),
     received: request.facts,
     response: response.facts,
@@ -92,7 +101,7 @@ async function spool(
 
 async function factsAt<T>(
   spooled: SpooledCall,
-  field: 'requested' | 'head',
+  field: 'requested' | 'judged' | 'head',
   position: number | undefined,
 ): Promise<T | undefined> {
   if (position === undefined) return undefined;

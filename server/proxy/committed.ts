@@ -11,7 +11,7 @@ import { canonicalize } from '../core/canonical.ts';
 import { makeDisclosure, SALT_BYTES } from '../core/disclosure.ts';
 import { hasCode } from '../core/errors.ts';
 import type { Json } from '../core/json.ts';
-import type { BeginFacts, BodyFacts, EndFrame } from './facts.ts';
+import type { BeginFacts, BodyFacts, EndFrame, JudgedFacts } from './facts.ts';
 import type { HeaderFacts } from './headers.ts';
 import type { RequestFacts, ResponseFacts } from './providers/provider.ts';
 import type { BodyRef } from './record-frame.ts';
@@ -55,6 +55,15 @@ export class Committed {
     this.bodies.push({ field: name, of, bytes: facts.bytes });
   }
 
+  /** What went on in place of the request's body: plain, whatever coding that had. */
+  forwarded(facts: NonNullable<JudgedFacts['forwarded']>, headers: HeaderFacts): void {
+    const field = 'request.forwarded';
+    const { bytes, sha256, frames } = facts;
+    const media_type = headers['content-type'] ?? 'application/octet-stream';
+    this.value(field, { bytes, media_type, sha256 });
+    this.bodies.push({ field, of: 'content', bytes, frames, sealed_as: field });
+  }
+
   #large(name: string, value: Json, isField: boolean): string | undefined {
     const bytes = utf8(canonicalize(value));
     const digest = toBase64url(sha256(bytes));
@@ -73,6 +82,8 @@ export function commitRequest(
 ): void {
   const { headers, client_address, caller } = begin;
   if (end.received.bytes > 0) committed.body('request.body', 'request', end.received, headers);
+  const forwarded = end.judged?.forwarded;
+  if (forwarded !== undefined) committed.forwarded(forwarded, headers);
   committed.value('request.headers', headers);
   committed.value('request.messages', request?.normalized);
   committed.value('request.system', request?.system);

@@ -3,6 +3,7 @@
  * where all went well, and from the disk after a crash.
  */
 import type { HeaderFacts } from './headers.ts';
+import type { RuleEvent } from './rules/judgment.ts';
 
 /** Who calls, where the proxy asks: of the token only its id. */
 export interface CallerFacts {
@@ -32,6 +33,16 @@ export interface BodyFacts {
   readonly bytes: number;
   /** SHA-256, base64url. It is sealed like the rest: a plain hash of content never lies open. */
   readonly sha256: string;
+}
+
+/** What the rules of an upstream said of a request before it was forwarded (`rules/`). */
+export interface JudgedFacts {
+  readonly version?: string;
+  readonly digest: string;
+  readonly events: readonly RuleEvent[];
+  readonly replaced: readonly { readonly rule: string; readonly count: number }[];
+  /** What went on in place of the request's body; its bytes are in content frames. */
+  readonly forwarded?: BodyFacts & { readonly frames: readonly number[] };
 }
 
 export type RequestedFacts = BodyFacts;
@@ -86,6 +97,7 @@ export interface EndFrame extends EndFacts {
   /** False while the connection was still open: a later end frame replaces this one. */
   readonly final: boolean;
   readonly requested?: RequestedFacts;
+  readonly judged?: JudgedFacts;
   readonly head?: HeadFacts;
   /** The request's bytes as far as they came. */
   readonly received: BodyFacts;

@@ -1,6 +1,7 @@
 /** The ways in which an exchange ends early through nobody's fault here. */
-import { SteleError } from '../core/errors.ts';
+import { hasCode, SteleError } from '../core/errors.ts';
 import type { Transport } from './facts.ts';
+import { errorCode } from './journal/disk.ts';
 
 /** The way to the provider failed, before or after its answer began. */
 export class UpstreamFailed extends Error {
@@ -27,4 +28,26 @@ export class IntentMissing extends SteleError {
     super('storage', `intent: ${rule}`, { retryAfterS: 5 });
     this.name = 'IntentMissing';
   }
+}
+
+/** The rules of its upstream let the call not go on. */
+export class PolicyBlocked extends SteleError {
+  constructor(rule: string) {
+    super('forbidden', `policy: ${rule}`);
+    this.name = 'PolicyBlocked';
+  }
+}
+
+/** Why a call ended early, for the record: the proxy's own reason, or the name of a system error. */
+export function whyEnded(error: unknown): string | undefined {
+  if (error instanceof IntentMissing) return 'intent-not-logged';
+  if (error instanceof PolicyBlocked) return 'policy';
+  if (hasCode(error, 'forbidden') || hasCode(error, 'pushback')) return error.code;
+  return error instanceof Error ? errorCode(error.cause) : undefined;
+}
+
+/** Whether it was the proxy itself that refused the call. */
+export function isRefusal(error: unknown): boolean {
+  const codes = ['too_large', 'forbidden', 'pushback'] as const;
+  return error instanceof IntentMissing || codes.some((code) => hasCode(error, code));
 }

@@ -23,7 +23,7 @@ import type { Clock } from './clock.ts';
 import type { Pass } from './custody/custody.ts';
 import { Delivery } from './delivery.ts';
 import type { EndFacts, HeadFacts, Transport } from './facts.ts';
-import { ClientGone, IntentMissing, UpstreamFailed } from './failures.ts';
+import { ClientGone, isRefusal, UpstreamFailed, whyEnded } from './failures.ts';
 import {
   forwardedRequestHeaders,
   headerValue,
@@ -32,16 +32,18 @@ import {
   storedTarget,
 } from './headers.ts';
 import { HoldBack } from './holdback.ts';
-import { errorCode } from './journal/disk.ts';
+import { type Judging, judgeRequest } from './judging.ts';
 import { problemOf } from './problem.ts';
 import { providerFor } from './providers/index.ts';
 import type { Provider, RequestFacts, ResponseReader } from './providers/provider.ts';
 import { refuse, requestChunks } from './receive.ts';
-import { requestFacts } from './record.ts';
+import { PARSE_BYTES_MAX, requestFacts } from './record.ts';
 import type { Route } from './route.ts';
+import type { Judge } from './rules/judge.ts';
 import { chunksOf, declaredLength, sendRequest } from './send.ts';
 import type { Source } from './source.ts';
 import type { CallSpool } from './spool.ts';
+import { collect } from './spooled.ts';
 
 export interface ForwardOptions {
   readonly clock: Clock;
@@ -66,6 +68,8 @@ export interface Call {
   readonly source: Source;
   /** What its caller may do, where the proxy asks who calls. */
   readonly pass: Pass | undefined;
+  /** Where requests are judged before they are forwarded. */
+  readonly judge: Judge | undefined;
 }
 
 export class Exchange {
@@ -74,6 +78,7 @@ export class Exchange {
   readonly #route: Route;
   readonly #source: Source;
   readonly #pass: Pass | undefined;
+  readonly #judgeOf: Judge | undefined;
   readonly #options: ForwardOptions;
   readonly #provider: Provider;
   readonly #recordId: string;
@@ -99,7 +104,7 @@ export class Exchange {
   constructor(
     req: IncomingMessage,
     res: ServerResponse,
-    { route, source, pass }: Call,
+    { route, source, pass, judge }: Call,
     options: ForwardOptions,
   ) {
     this.#req = req;
@@ -107,6 +112,7 @@ export class Exchange {
     this.#route = route;
     this.#source = source;
     this.#pass = pass;
+    this.#judgeOf = judge;
     this.#options = options;
     this.#receivedUs = options.clock.nowUs();
     const isObserved = route.upstream.posture === 'observe';
@@ -142,10 +148,15 @@ export class Exchange {
       this.#begin();
       if (expectsContinue) this.#res.writeContinue();
       const body = await this.#receive();
+      // What is in memory is judged first, so that one commit is for both.
+      const judging = await this.#judge(body);
       await this.#commitRequest(body);
       this.#pass?.models?.check(body);
+      const { forwarded, blocked } = judging ?? (await this.#judgeLate(body)) ?? {};
+      if (blocked !== undefined) throw blocked;
+      if (forwarded !== undefined) this.#pass?.models?.checkForwarded(forwarded);
       await this.#intend();
-      const answer = await this.#send(body);
+      const answer = await this.#send(body, forwarded);
       await this.#relay(answer);
     } catch (error) {
       await this.#fail(error);
@@ -206,6 +217,39 @@ export class Exchange {
     if (body === undefined && this.#spool === undefined) throw unspoolable();
   }
 
+  /** What the rules say of a body in memory. */
+  async #judge(body: Uint8Array | undefined): Promise<Judging | undefined> {
+    if (this.#judgeOf === undefined || body === undefined || body.length === 0) return undefined;
+    return this.#judgeNow(this.#judgeOf, body);
+  }
+
+  /** The same of one that is only in the spool. */
+  async #judgeLate(body: Uint8Array | undefined): Promise<Judging | undefined> {
+    const judge = this.#judgeOf;
+    if (judge === undefined || body !== undefined) return undefined;
+    const isTooLarge = (this.#spool?.requestBytes ?? 0) > PARSE_BYTES_MAX;
+    const judging = await judge.inTurn(async () => {
+      const whole = isTooLarge ? undefined : await collect(this.#spooledBody(), PARSE_BYTES_MAX);
+      return this.#judgeNow(judge, whole);
+    });
+    await this.#journal((spool) => spool.commit());
+    return judging;
+  }
+
+  async #judgeNow(judge: Judge, body: Uint8Array | undefined): Promise<Judging> {
+    const { upstream, target } = this.#route;
+    const call = {
+      upstream: upstream.name,
+      method: this.#req.method ?? 'GET',
+      path: target.split('?', 1)[0] ?? '',
+      tenant: this.#pass?.caller.tenant ?? 'default',
+      kind: this.#pass?.caller.kind ?? 'unknown',
+    };
+    const judging = await judgeRequest(judge, call, this.#req.rawHeaders, body);
+    await this.#journal((spool) => spool.pushJudged(judging.facts, judging.forwarded));
+    return judging;
+  }
+
   /** In posture strict the log has the intent before the provider has the request. */
   async #intend(): Promise<void> {
     if (this.#route.upstream.posture !== 'strict' || this.#spool === undefined) return;
@@ -215,17 +259,22 @@ export class Exchange {
   }
 
   /** Sends the request; resolves with the head of the answer. */
-  async #send(body: Uint8Array | undefined): Promise<IncomingMessage> {
+  async #send(
+    received: Uint8Array | undefined,
+    changed: Uint8Array | undefined,
+  ): Promise<IncomingMessage> {
     if (this.#delivery.isGone) throw new ClientGone('before its request was forwarded');
     const { upstream, target, host } = this.#route;
     const raw = this.#req.rawHeaders;
     const hasBody =
       headerValue(raw, 'content-length') !== undefined ||
       headerValue(raw, 'transfer-encoding') !== undefined;
+    const body = changed ?? received;
     const bodyBytes = body?.length ?? this.#spool?.requestBytes ?? 0;
     const forwarded = forwardedRequestHeaders(raw, {
       host,
       bodyBytes: hasBody ? bodyBytes : undefined,
+      isChanged: changed !== undefined,
       // A stream is asked for uncompressed, so that what is hashed is what is read; so is an answer
       // to a body that was too large to look into.
       identity: this.#requestFacts === undefined || this.#requestFacts.stream === true,
@@ -356,9 +405,7 @@ export class Exchange {
     if (isEarlyEnd && this.#terminalReleased) return 'complete';
     if (error instanceof UpstreamFailed) return error.transport;
     if (error instanceof ClientGone) return 'client-abort';
-    const isRefused =
-      hasCode(error, 'too_large') || hasCode(error, 'forbidden') || error instanceof IntentMissing;
-    if (isRefused) return 'refused';
+    if (isRefusal(error)) return 'refused';
     return 'storage';
   }
 
@@ -417,13 +464,6 @@ export class Exchange {
   #goOnUnrecorded(error: unknown): void {
     if (this.#route.upstream.posture !== 'observe' || !hasCode(error, 'storage')) throw error;
   }
-}
-
-/** Why, for the record: the proxy's own reason, or the name of a system error. */
-function whyEnded(error: unknown): string | undefined {
-  if (error instanceof IntentMissing) return 'intent-not-logged';
-  if (hasCode(error, 'forbidden')) return error.code;
-  return error instanceof Error ? errorCode(error.cause) : undefined;
 }
 
 function unspoolable(): SteleError {

@@ -23,11 +23,22 @@ const HOP_BY_HOP: ReadonlySet<string> = new Set([
   'expect',
 ]);
 
+/** What holds for the bytes that came and for no others. */
+const OF_THE_BODY: ReadonlySet<string> = new Set([
+  'content-encoding',
+  'content-md5',
+  'content-digest',
+  'repr-digest',
+  'digest',
+]);
+
 export interface RequestRewrite {
   /** Host and port of the upstream. */
   readonly host: string;
   /** The exact length of the body, or nothing for a request without one. */
   readonly bodyBytes: number | undefined;
+  /** The body is another one than came, and plain. */
+  readonly isChanged?: boolean;
   /** Ask for an uncompressed answer. */
   readonly identity: boolean;
 }
@@ -42,6 +53,7 @@ export function forwardedRequestHeaders(raw: RawHeaders, rewrite: RequestRewrite
   for (const [name, value, lower] of pairs(raw)) {
     if (isHopByHop(lower, skip) || lower === 'host' || lower === 'content-length') continue;
     if (lower.startsWith('x-stele-') && !signed.has(lower)) continue;
+    if (rewrite.isChanged === true && OF_THE_BODY.has(lower)) continue;
     if (identity && lower === 'accept-encoding') continue;
     out.push(name, value);
   }

@@ -5,7 +5,7 @@
  * travel with it but with the call's record; the disclosure that comes along has its hash.
  */
 import type { IntentRecord } from '../core/record.ts';
-import type { BodyFacts, EndFrame } from './facts.ts';
+import type { BodyFacts, EndFrame, JudgedFacts } from './facts.ts';
 import type { RequestFacts } from './providers/provider.ts';
 import { buildCall, buildMinimal, type CallInput } from './record.ts';
 import type { SpooledCall } from './spooled.ts';
@@ -19,6 +19,7 @@ export interface IntendedCall {
   readonly beginPosition: number;
   readonly requestFrames: readonly number[];
   readonly received: BodyFacts;
+  readonly judged: JudgedFacts | undefined;
   /** What is still in memory; without it the request is read back. */
   live?: LiveIntent | undefined;
 }
@@ -42,7 +43,7 @@ export interface IntentInput extends Omit<CallInput, 'end' | 'live'> {
 /** Throws as `buildCall` does; without `details`, nothing that is read out of the body is in it. */
 export async function buildIntent(input: IntentInput, details = true): Promise<BuiltIntent> {
   const { intent, live, clockErrorUs, ...rest } = input;
-  const { received, requestFrames } = intent;
+  const { received, requestFrames, judged } = intent;
   const end: EndFrame = {
     // Nothing has happened yet, so nothing of this is on record.
     transport: 'crash',
@@ -52,6 +53,7 @@ export async function buildIntent(input: IntentInput, details = true): Promise<B
     forwarded: false,
     final: false,
     received,
+    ...(judged === undefined ? {} : { judged }),
     response: { bytes: 0, sha256: '' },
     request_frames: requestFrames,
     response_frames: [],

@@ -1,11 +1,11 @@
 /** How does the proxy say that it, and not the provider, answers? As a problem document [RFC 9457]. */
 import { type Code, hasCode, SteleError } from '../core/errors.ts';
 import { errorForm } from './error-form.ts';
-import { UpstreamFailed } from './failures.ts';
+import { PolicyBlocked, UpstreamFailed } from './failures.ts';
 import { SyncFailed } from './journal/journal.ts';
 
 /** Failures of the way to the provider; these are not codes of the log. */
-export type GatewayCode = 'upstream_unreachable' | 'upstream_timeout' | 'not_supported';
+export type GatewayCode = 'upstream_unreachable' | 'upstream_timeout' | 'not_supported' | 'blocked';
 
 export interface Problem {
   readonly status: number;
@@ -56,6 +56,9 @@ export function problemOf(error: unknown): Problem {
   }
   if (error instanceof SyncFailed) {
     return { status: 503, code: 'storage', title: TITLE.storage ?? '', detail: 'the proxy stops' };
+  }
+  if (error instanceof PolicyBlocked) {
+    return { status: 403, code: 'blocked', title: 'Blocked by policy', detail: error.message };
   }
   if (!(error instanceof SteleError)) {
     return {

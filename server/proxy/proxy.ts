@@ -19,6 +19,7 @@ import { Custody } from './custody/custody.ts';
 import { openDisk, type SpoolDisk } from './journal/disk.ts';
 import type { SyncFailed } from './journal/journal.ts';
 import { type ProxyLogger, silentLogger } from './logger.ts';
+import { Judge } from './rules/judge.ts';
 import { ProxyServer } from './server.ts';
 import { type SeriesPort, Source } from './source.ts';
 import type { SourceState } from './source-state.ts';
@@ -177,6 +178,7 @@ export async function startProxy(options: ProxyOptions): Promise<RunningProxy> {
   const busy = `spool ${options.dir}: another process uses it`;
   const lock = lockFile(join(options.dir, 'lock.db'), busy);
   const sources = new Map<string, Source>();
+  const judges = new Map<string, Judge>();
   const stop = async () => {
     try {
       const closing = [...sources.values()].map((source) => source.close(timeouts.closeMs));
@@ -184,11 +186,13 @@ export async function startProxy(options: ProxyOptions): Promise<RunningProxy> {
         if (result.status === 'rejected') throw result.reason;
       }
     } finally {
+      for (const judge of new Set(judges.values())) await judge.close();
       for (const upstream of upstreams.values()) upstream.close();
       lock.release();
     }
   };
   try {
+    await openJudges(options, logger, judges);
     for (const name of new Set([...upstreams.values()].map((upstream) => upstream.log))) {
       const log = options.logs.get(name);
       if (log === undefined)
@@ -228,6 +232,7 @@ export async function startProxy(options: ProxyOptions): Promise<RunningProxy> {
       random,
       logger,
       custody,
+      judges,
       idleMs: timeouts.idleMs,
       requestBytesMax: limits.requestBytes,
       memoryBytes: limits.memoryBytes,
@@ -273,6 +278,22 @@ function upstreamsOf({ upstreams }: ProxyOptions): ReadonlyMap<string, Upstream>
     byName.set(options.name, new Upstream(options));
   }
   return byName;
+}
+
+/** One for all upstreams with the same files. */
+async function openJudges(
+  { upstreams }: ProxyOptions,
+  logger: ProxyLogger,
+  judges: Map<string, Judge>,
+): Promise<void> {
+  const byFiles = new Map<string, Judge>();
+  for (const { name, rules, rulesModule: module } of upstreams) {
+    if (rules === undefined && module === undefined) continue;
+    const files = JSON.stringify([rules, module]);
+    const judge = byFiles.get(files) ?? (await Judge.open({ rules, module, logger }));
+    byFiles.set(files, judge);
+    judges.set(name, judge);
+  }
 }
 
 /** Bytes from the system's generator, each given out once. Asking for few at a time costs more than they do. */

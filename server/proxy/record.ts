@@ -121,7 +121,7 @@ async function build(
   await commitResponse(committed, spooled, end, response);
   const output =
     end.response.bytes === 0 ? undefined : outputOf(provider, end, response, committed);
-  const policy = { events: policyEvents(response, committed) };
+  const policy = policyOf(end, response, committed);
   const record: InferenceRecord = {
     schema: 'stele.record/1',
     kind: 'inference',
@@ -272,20 +272,46 @@ function toolCalls(response: ResponseFacts | undefined, committed: Committed) {
   );
 }
 
-function policyEvents(
+/** What was said here of the request, then what the provider said of it and of its answer. */
+function policyOf(
+  { judged }: EndFrame,
   response: ResponseFacts | undefined,
   committed: Committed,
-): InferenceRecord['policy']['events'] {
-  const events = (response?.policyEvents ?? []).map((event) =>
-    known({
-      stage: event.stage,
-      verdict: token(event.verdict),
-      action: event.action,
-      rule: label(event.rule),
-      category: label(event.category),
-    }),
-  );
-  return listOf('policy.events', events, committed) as InferenceRecord['policy']['events'];
+): InferenceRecord['policy'] {
+  const ours = judged?.events ?? [];
+  const theirs = response?.policyEvents ?? [];
+  // Reasons belong to items, and a longer list has none.
+  const hasItems = ours.length + theirs.length <= RECORD_LIST_MAX;
+  const events = [
+    ...ours.map(({ rule, verdict, action, category, score_milli, reason }, i) =>
+      known({
+        stage: 'input',
+        verdict,
+        action,
+        rule,
+        category,
+        score_milli,
+        modified: action === 'redact' ? true : undefined,
+        reason_commit: hasItems ? committed.value(`policy.${i}.reason`, reason, false) : undefined,
+      }),
+    ),
+    ...theirs.map((event) =>
+      known({
+        stage: event.stage,
+        verdict: token(event.verdict),
+        action: event.action,
+        rule: label(event.rule),
+        category: label(event.category),
+      }),
+    ),
+  ];
+  const replaced = judged?.replaced ?? [];
+  if (replaced.length > 0) committed.value('policy.manifest', replaced);
+  return known({
+    version: judged?.version,
+    digest: judged?.digest,
+    events: listOf('policy.events', events, committed) as InferenceRecord['policy']['events'],
+  });
 }
 
 function metricsOf(

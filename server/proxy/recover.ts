@@ -42,6 +42,7 @@ export interface OpenCall {
   readonly request: number[];
   readonly response: number[];
   requested?: number;
+  judged?: number;
   head?: number;
   /** The last end frame. */
   end?: number;
@@ -220,6 +221,7 @@ class Replay {
     if (frame.type === FRAME.request) call.request.push(position);
     else if (frame.type === FRAME.response) call.response.push(position);
     else if (frame.type === FRAME.requested) call.requested = position;
+    else if (frame.type === FRAME.judged) call.judged = position;
     else if (frame.type === FRAME.head) call.head = position;
     else if (frame.type === FRAME.end) call.end = position;
   }

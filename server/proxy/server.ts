@@ -16,6 +16,7 @@ import type { ProxyLogger } from './logger.ts';
 import { type Problem, problemOf } from './problem.ts';
 import { refuse } from './receive.ts';
 import { parseRoute } from './route.ts';
+import type { Judge } from './rules/judge.ts';
 import type { Source } from './source.ts';
 import type { Upstream } from './upstream.ts';
 
@@ -35,6 +36,8 @@ export interface ServerOptions extends ForwardOptions {
   readonly logger: ProxyLogger;
   /** Where the proxy asks who calls. */
   readonly custody: Custody | undefined;
+  /** By the name of the upstream. */
+  readonly judges: ReadonlyMap<string, Judge>;
 }
 
 /** Cookies, long keys and many beta flags fit; Node's default is 16 KiB. */
@@ -119,7 +122,7 @@ export class ProxyServer {
   }
 
   #call(req: IncomingMessage, res: ServerResponse, expectsContinue: boolean): void {
-    const { upstreams, sources, callsMax, custody, logger } = this.#options;
+    const { upstreams, sources, callsMax, custody, judges, logger } = this.#options;
     const route = parseRoute(req.url ?? '', headerValue(req.rawHeaders, 'host'), upstreams);
     const source = sources.get(route.upstream.log);
     if (source === undefined) {
@@ -136,7 +139,8 @@ export class ProxyServer {
       refuse(req, res, UPGRADE_PROBLEM);
       return;
     }
-    const call = new Exchange(req, res, { route, source, pass }, this.#options);
+    const judge = judges.get(route.upstream.name);
+    const call = new Exchange(req, res, { route, source, pass, judge }, this.#options);
     this.#calls.add(call);
     call
       .run(expectsContinue)

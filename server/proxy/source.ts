@@ -224,7 +224,7 @@ export class Source {
    */
   async intend(spool: CallSpool, request: RequestFacts | undefined): Promise<void> {
     const { clock, random, limits } = this.#options;
-    const { recordId: call, position, requestPositions, requested, spooled } = spool;
+    const { recordId: call, position, requestPositions, requested, judged, spooled } = spool;
     invariant(requested !== undefined, 'a request is whole before the intent to send it');
     const intent: IntendedCall = {
       recordId: uuidv7(Math.floor(clock.nowUs() / 1_000), random(10)),
@@ -232,6 +232,7 @@ export class Source {
       beginPosition: position,
       requestFrames: [...requestPositions],
       received: requested,
+      judged,
       live: { spooled, request },
     };
     this.#recorder.intend(intent);

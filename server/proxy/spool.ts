@@ -15,7 +15,14 @@ import { concat, toBase64url, utf8 } from '../core/bytes.ts';
 import { SteleError } from '../core/errors.ts';
 import { associatedData, KEY_BYTES } from '../vault/chunks.ts';
 import type { Keyring } from '../vault/keyring.ts';
-import type { BeginFacts, EndFacts, EndFrame, HeadFacts, RequestedFacts } from './facts.ts';
+import type {
+  BeginFacts,
+  EndFacts,
+  EndFrame,
+  HeadFacts,
+  JudgedFacts,
+  RequestedFacts,
+} from './facts.ts';
 import { FRAME } from './journal/frame.ts';
 import type { Journal } from './journal/journal.ts';
 import { FactsSeal, FieldSealer } from './journal/seal.ts';
@@ -101,6 +108,13 @@ class BodySpool {
   }
 }
 
+/** Where the sealed facts are, as far as they were written. */
+interface FactPositions {
+  requested?: number;
+  judged?: number;
+  head?: number;
+}
+
 export class CallSpool {
   readonly recordId: string;
   readonly begin: BeginFacts;
@@ -114,9 +128,10 @@ export class CallSpool {
   readonly #response: BodySpool;
   readonly #flush = () => this.#flushQuietly();
   #head: HeadFacts | undefined;
+  #judged: JudgedFacts | undefined;
   #requested: RequestedFacts | undefined;
   #isRequestCommitted = false;
-  readonly #factPositions: { requested?: number; head?: number } = {};
+  readonly #factPositions: FactPositions = {};
   #dead: SteleError | undefined;
 
   /** Queues the begin frame. Throws `storage` when the journal takes no call. */
@@ -174,6 +189,36 @@ export class CallSpool {
     this.#isRequestCommitted = true;
   }
 
+  /**
+   * What the rules said of the request, and what goes on in its place. On disk with the next commit: `commitRequest`
+   * where that is still to come.
+   */
+  pushJudged(facts: Omit<JudgedFacts, 'forwarded'>, forwarded: Uint8Array | undefined): void {
+    this.#check();
+    const body = forwarded && this.#forwarded(forwarded);
+    this.#judged = { ...facts, ...(body === undefined ? {} : { forwarded: body }) };
+    this.#factPositions.judged = this.#append(FRAME.judged, this.#sealed('judged', this.#judged));
+  }
+
+  #forwarded(bytes: Uint8Array): JudgedFacts['forwarded'] {
+    const body = this.#body('request.forwarded', FRAME.content);
+    for (let at = 0; at < bytes.length; at += PIECE_BYTES) {
+      body.push(bytes.subarray(at, at + PIECE_BYTES));
+    }
+    body.flush();
+    return { bytes: body.bytes, sha256: body.digest(), frames: [...body.positions] };
+  }
+
+  /** Resolves when what was pushed is on disk. */
+  async commit(): Promise<void> {
+    this.#check();
+    await this.#commit();
+  }
+
+  get judged(): JudgedFacts | undefined {
+    return this.#judged;
+  }
+
   /** Whether the call's begin and its whole request are on disk. */
   get isRequestCommitted(): boolean {
     return this.#isRequestCommitted;
@@ -188,7 +233,7 @@ export class CallSpool {
   }
 
   /** Where the sealed facts are, as far as they were written. */
-  get factPositions(): { requested?: number; head?: number } {
+  get factPositions(): FactPositions {
     return this.#factPositions;
   }
 
@@ -220,6 +265,7 @@ export class CallSpool {
       ...facts,
       final,
       ...(this.#requested === undefined ? {} : { requested: this.#requested }),
+      ...(this.#judged === undefined ? {} : { judged: this.#judged }),
       ...(this.#head === undefined ? {} : { head: this.#head }),
       received: { bytes: this.#request.bytes, sha256: this.#request.digest() },
       response: { bytes: this.#response.bytes, sha256: this.#response.digest() },
@@ -237,7 +283,10 @@ export class CallSpool {
     return this.#context.journal.isFull ? this.#context.journal.drained() : undefined;
   }
 
-  #body(field: string, type: typeof FRAME.request | typeof FRAME.response): BodySpool {
+  #body(
+    field: string,
+    type: typeof FRAME.request | typeof FRAME.response | typeof FRAME.content,
+  ): BodySpool {
     const sealer = new FieldSealer(this.#dataKey, this.#place(field));
     return new BodySpool(sealer, (sealed) => this.#append(type, sealed));
   }

@@ -67,8 +67,8 @@ export class SpooledCall {
     return new SpooledCall(context, recordId, parseFacts(begin) as BeginFacts, dataKey, seal);
   }
 
-  /** The sealed facts in a frame: `requested`, `head` or `end`. */
-  async facts(field: 'requested' | 'head' | 'end', position: number): Promise<unknown> {
+  /** The sealed facts in a frame: `requested`, `judged`, `head` or `end`. */
+  async facts(field: 'requested' | 'judged' | 'head' | 'end', position: number): Promise<unknown> {
     const frame = await this.#frame(FRAME[field], position);
     return parseFacts(this.seal.open(field, frame));
   }

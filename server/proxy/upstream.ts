@@ -24,6 +24,9 @@ export interface UpstreamOptions {
    * both. The base has no path then.
    */
   readonly byHost?: boolean | undefined;
+  /** Path of a file of rules that its requests are judged by, and of a module that does. */
+  readonly rules?: string | undefined;
+  readonly rulesModule?: string | undefined;
   /** In custody: the provider's key, or none where it wants none; without it nobody is let through to it. */
   readonly key?: ProviderKey | 'none' | undefined;
   /** Where the key goes; by itself where the caller had its token. */

@@ -14,7 +14,7 @@ import { SteleError, shown } from '../../core/errors.ts';
 import { decodeContent, isIdentity } from '../decode.ts';
 import { headerValue, type RawHeaders } from '../headers.ts';
 import { PARSE_BYTES_MAX } from '../record.ts';
-import { folded, MemberScan } from './member-scan.ts';
+import { folded, type Member, MemberScan } from './member-scan.ts';
 
 const NAMES = ['model', 'models', 'fallbacks'];
 
@@ -62,7 +62,10 @@ export class ModelGate {
     if (UNJUDGED.test(this.#path)) {
       throw refused(`path: the models that ${shown(this.#path)} uses cannot be told`);
     }
-    const members = this.#members(body);
+    this.#checkMembers(this.#members(body));
+  }
+
+  #checkMembers(members: readonly Member[] | undefined): void {
     if (members === undefined) {
       throw refused('request: its model cannot be told: the body is not a plain JSON object');
     }
@@ -75,7 +78,15 @@ export class ModelGate {
       }
       this.#checkOne(text);
     }
-    if (members.length + inPath.length === 0) throw refused('request: it names no model');
+    const count = members.length + modelsInPath(this.#path).length;
+    if (count === 0) throw refused('request: it names no model');
+  }
+
+  /** The same of a body that goes on in place of the one that came. */
+  checkForwarded(body: Uint8Array): void {
+    const scan = new MemberScan(NAMES);
+    scan.push(body);
+    this.#checkMembers(scan.end());
   }
 
   #members(body: Uint8Array | undefined) {

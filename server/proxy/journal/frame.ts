@@ -40,6 +40,8 @@ export const FRAME = {
   content: 12,
   /** The log has ended: where the chain goes on, and in which log. */
   rolled: 13,
+  /** What rules said of a request: sealed facts, and where the frames are of what goes on in its place. */
+  judged: 14,
 } as const;
 
 export type FrameType = (typeof FRAME)[keyof typeof FRAME];

@@ -1,0 +1,67 @@
+/**
+ * One request before the rules of its upstream: what of it is looked at, and what follows from what they say?
+ *
+ * Judged are the bytes that the provider would read, their content coding undone; what goes on in their place is
+ * plain. Where they cannot be had (an unknown coding, too many bytes) the request could not be judged, and the
+ * rules file says what becomes of it.
+ */
+import { decodeContent } from './decode.ts';
+import type { JudgedFacts } from './facts.ts';
+import { PolicyBlocked } from './failures.ts';
+import { headerValue, type RawHeaders } from './headers.ts';
+import { PARSE_BYTES_MAX } from './record.ts';
+import type { Judge, Judged } from './rules/judge.ts';
+import type { JudgedCall, RuleEvent } from './rules/judgment.ts';
+
+export interface Judging {
+  readonly facts: Omit<JudgedFacts, 'forwarded'>;
+  /** What goes on in place of the body, where that was changed. */
+  readonly forwarded: Uint8Array | undefined;
+  /** Why nothing goes on. */
+  readonly blocked: PolicyBlocked | undefined;
+}
+
+/** `body` is the whole of it, or nothing where it is too large to be looked at. */
+export async function judgeRequest(
+  judge: Judge,
+  call: JudgedCall,
+  headers: RawHeaders,
+  body: Uint8Array | undefined,
+): Promise<Judging> {
+  const plain = body && plainOf(headers, body);
+  const judged =
+    plain === undefined
+      ? judge.unjudged(body === undefined ? 'too large' : 'its content coding cannot be undone')
+      : await judge.judge(call, plain);
+  return judgingOf(judged, isSigned(headers));
+}
+
+/** Nothing where readers could differ about the coding, or do not know it. */
+function plainOf(headers: RawHeaders, body: Uint8Array): Uint8Array | undefined {
+  const codings = headers.filter((one, i) => i % 2 === 0 && /^content-encoding$/i.test(one));
+  if (codings.length > 1) return undefined;
+  return decodeContent(body, headerValue(headers, 'content-encoding'), PARSE_BYTES_MAX);
+}
+
+/** A request whose signature covers its body cannot be changed on the way. */
+function isSigned(headers: RawHeaders): boolean {
+  return /^AWS4-/i.test(headerValue(headers, 'authorization') ?? '');
+}
+
+function judgingOf(judged: Judged, signed: boolean): Judging {
+  const { policy, replaced, body } = judged;
+  const events =
+    signed && body !== undefined ? judged.events.map(blockedInstead) : [...judged.events];
+  const { version, digest } = policy;
+  const facts = { ...(version === undefined ? {} : { version }), digest, events, replaced };
+  const block = events.find(({ action }) => action === 'block');
+  const isStuck = signed && body !== undefined && block === undefined;
+  if (block === undefined && !isStuck) return { facts, forwarded: body, blocked: undefined };
+  const why = block?.message ?? `blocked by rule ${block?.rule ?? 'of a module'}`;
+  return { facts, forwarded: undefined, blocked: new PolicyBlocked(why) };
+}
+
+function blockedInstead(event: RuleEvent): RuleEvent {
+  if (event.action !== 'redact') return event;
+  return { ...event, action: 'block', message: 'a signed request cannot be changed' };
+}
