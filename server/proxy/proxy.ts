@@ -103,6 +103,8 @@ export interface ProxyLimits {
   readonly segmentBytes: number;
   /** Bytes on their way to the disk, beyond which bodies are read no further. */
   readonly queueBytes: number;
+  /** Bytes of what was just written that are kept in memory until they go to the log. */
+  readonly recentBytes: number;
   /** Free bytes on the disk below which calls are refused. */
   readonly floorBytes: number;
   /** Bytes of calls on disk that are not logged yet, beyond which calls are refused. */
@@ -135,6 +137,7 @@ const LIMITS: ProxyLimits = {
   memoryBytesTotal: 256 * MIB,
   segmentBytes: 64 * MIB,
   queueBytes: 16 * MIB,
+  recentBytes: 8 * MIB,
   floorBytes: 64 * MIB,
   spoolBytes: 16_384 * MIB,
   calls: 10_000,

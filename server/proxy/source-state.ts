@@ -3,6 +3,7 @@
 export interface SourceLimits {
   readonly segmentBytes: number;
   readonly queueBytes: number;
+  readonly recentBytes: number;
   readonly floorBytes: number;
   readonly spoolBytes: number;
   readonly heartbeatMs: number;

@@ -179,6 +179,7 @@ export class Source {
       chain: () => utf8(JSON.stringify((recorder as Recorder).appendedChain)),
       segmentBytes: limits.segmentBytes,
       queueBytes: limits.queueBytes,
+      recentBytes: limits.recentBytes,
       floorBytes: limits.floorBytes,
       nowMs: () => options.clock.nowUs() / 1_000,
       onFatal: options.onFatal,

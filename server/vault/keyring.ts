@@ -11,12 +11,18 @@
  * A fresh salt makes a fresh wrapping key, so the nonce never repeats under one key, and there is no
  * bound on how many data keys one key-encryption key may wrap.
  */
-import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto';
+import {
+  createCipheriv,
+  createDecipheriv,
+  hkdfSync,
+  type KeyObject,
+  randomBytes,
+} from 'node:crypto';
 import { link, open, stat, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { concat, toHex } from '../core/bytes.ts';
 import { invariant, SteleError, unverified } from '../core/errors.ts';
-import { KEY_BYTES, TAG_BYTES } from './chunks.ts';
+import { KEY_BYTES, keyOf, TAG_BYTES } from './chunks.ts';
 import { FsyncFailed } from './files.ts';
 
 const SALT_BYTES = 32;
@@ -79,12 +85,12 @@ export async function openKek(path: string): Promise<Uint8Array> {
 
 /** Wraps and unwraps data keys. `owner` says whose they are; a key opens under no other. */
 export class Keyring {
-  readonly #kek: Uint8Array;
+  readonly #kek: KeyObject;
   readonly #random: (bytes: number) => Uint8Array;
 
   constructor(kek: Uint8Array, random: (bytes: number) => Uint8Array) {
     invariant(kek.length === KEY_BYTES, `a key-encryption key has ${KEY_BYTES} bytes`);
-    this.#kek = kek;
+    this.#kek = keyOf(kek);
     this.#random = random;
   }
 
@@ -122,7 +128,7 @@ export class Keyring {
     }
   }
 
-  #wrappingKey(salt: Uint8Array, owner: Uint8Array): Uint8Array {
-    return new Uint8Array(hkdfSync('sha256', this.#kek, salt, owner, KEY_BYTES));
+  #wrappingKey(salt: Uint8Array, owner: Uint8Array): KeyObject {
+    return keyOf(new Uint8Array(hkdfSync('sha256', this.#kek, salt, owner, KEY_BYTES)));
   }
 }

@@ -31,6 +31,7 @@ function options(disk: SpoolDisk, more: Partial<JournalOptions> = {}): JournalOp
     chain: () => text('chain'),
     segmentBytes: 1_000_000,
     queueBytes: 1_000_000,
+    recentBytes: 0,
     floorBytes: 1_000,
     nowMs: () => 0,
     onFatal: (error) => {
@@ -141,6 +142,29 @@ describe('journal', () => {
     await journal.close();
     const found = await read(disk.reopened('power-cut'));
     expect(found).toMatchObject({ frames: ['kept', 'resumed'], damage: [] });
+  });
+
+  test('what was just written is read from memory, and nothing of what was lost is', async () => {
+    const disk = new FaultDisk();
+    const journal = await Journal.open(options(disk, { recentBytes: 1_000 }));
+    const kept = journal.append(FRAME.request, CALL, text('kept'));
+    await journal.commit();
+    const [file] = [...disk.files.values()];
+    file?.written.fill(0);
+    expect(Buffer.from((await journal.read(kept)).payload).toString()).toBe('kept');
+    disk.before = (step) => {
+      if (step === 'write') throw ioError('ENOSPC');
+    };
+    const lost = journal.append(FRAME.request, CALL, text('lost'));
+    await expect(journal.commit()).rejects.toMatchObject({ code: 'storage' });
+    await expect(journal.read(lost)).rejects.toThrow();
+    disk.before = () => {};
+    // More than is kept: the first are on disk alone again, and there they are zeros.
+    const last = journal.append(FRAME.request, CALL, new Uint8Array(998));
+    await journal.commit();
+    expect((await journal.read(last)).payload).toHaveLength(998);
+    await expect(journal.read(kept)).rejects.toMatchObject({ code: 'storage' });
+    await journal.close();
   });
 
   test.each(['create', 'write'] as const)(

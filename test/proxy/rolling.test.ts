@@ -360,7 +360,9 @@ describe('a journal', () => {
       old.refuse = () => {
         throw refusal('storage');
       };
-      const set = await setUp({ upstream: provider.url, signer, series, disk });
+      // It is read from the disk, where it rots.
+      const limits = { recentBytes: 0 };
+      const set = await setUp({ upstream: provider.url, signer, series, disk, limits });
       const ids: string[] = [];
       for (let i = 0; i < 80; i++) ids.push((await chat(set.proxy)).recordId);
       const waiting = () => set.proxy.state().logs.get('default')?.backlog;

@@ -26,6 +26,7 @@ import {
   isWhole,
   NO_CALL,
 } from './frame.ts';
+import { RecentFrames } from './recent.ts';
 import { framesBetween } from './scan.ts';
 import { type Segment, Segments } from './segments.ts';
 
@@ -38,6 +39,8 @@ export interface JournalOptions {
   readonly segmentBytes: number;
   /** Bytes queued for the disk beyond which callers are asked to wait. */
   readonly queueBytes: number;
+  /** Bytes of frames just appended that are kept in memory, to be read back from there. */
+  readonly recentBytes: number;
   /** Free bytes on the disk below which no new call is taken. */
   readonly floorBytes: number;
   readonly nowMs: () => number;
@@ -78,6 +81,7 @@ const STORAGE_RETRY_S = 5;
 export class Journal {
   readonly #options: JournalOptions;
   readonly #segments: Segments;
+  readonly #recent: RecentFrames;
   #queue: Queued[] = [];
   #queuedBytes = 0;
   #waiters: Waiter[] = [];
@@ -104,6 +108,7 @@ export class Journal {
   private constructor(options: JournalOptions) {
     this.#options = options;
     this.#segments = new Segments(options.disk, options.segments);
+    this.#recent = new RecentFrames(options.recentBytes);
     this.#tail = options.segments.at(-1)?.end ?? 0;
     this.#written = this.#tail;
   }
@@ -189,6 +194,8 @@ export class Journal {
 
   /** The frame at a position that `append` gave and a `commit` covered, checked. */
   async read(position: number): Promise<Frame> {
+    const recent = this.#recent.get(position);
+    if (recent !== undefined) return recent;
     // Most frames fit one read.
     let bytes = await this.#segments.read(position, 4_096);
     const header = decodeFrameHeader(bytes);
@@ -237,6 +244,7 @@ export class Journal {
     const bytes = FRAME_HEADER_BYTES + payload.length;
     const position = this.#tail;
     this.#queue.push({ buffers, bytes, position, startsSegment });
+    this.#recent.add(position, { type, call, length: payload.length, crc: 0, payload });
     this.#queuedBytes += bytes;
     this.#tail += bytes;
     this.#wake();
@@ -324,6 +332,7 @@ export class Journal {
    */
   #lose(cause: unknown, waiters: readonly Waiter[], begin: number): void {
     this.#segments.rewind(begin);
+    this.#recent.dropFrom(begin);
     if (this.#written > begin || this.#current?.segment.base === begin) {
       // The batch had gone over to a fresh segment; whatever came before it was synced at that border.
       this.#current = undefined;

@@ -8,10 +8,10 @@
  *
  * The data key lies in the call's first frame, wrapped by the key-encryption key (`vault/keyring.ts`).
  */
-import { createCipheriv, createDecipheriv } from 'node:crypto';
+import { createCipheriv, createDecipheriv, type KeyObject } from 'node:crypto';
 import { concat } from '../../core/bytes.ts';
 import { invariant, unverified } from '../../core/errors.ts';
-import { associatedData, deriveKey, type Place, TAG_BYTES } from '../../vault/chunks.ts';
+import { associatedData, deriveKey, keyOf, type Place, TAG_BYTES } from '../../vault/chunks.ts';
 
 const NONCE_BYTES = 12;
 
@@ -19,7 +19,7 @@ type Random = (bytes: number) => Uint8Array;
 
 /** Seals the chunks of one field of one call, in order; made once for a field in a call's life. */
 export class FieldSealer {
-  readonly #key: Uint8Array;
+  readonly #key: KeyObject;
   readonly #ad: Uint8Array;
   #number = 0;
 
@@ -35,7 +35,7 @@ export class FieldSealer {
 
 /** Opens the chunks that a `FieldSealer` made, in the same order. */
 export class FieldOpener {
-  readonly #key: Uint8Array;
+  readonly #key: KeyObject;
   readonly #ad: Uint8Array;
   #number = 0;
 
@@ -55,7 +55,7 @@ export class FieldOpener {
  * key serves all of a call's facts; which is which is in the associated data.
  */
 export class FactsSeal {
-  readonly #key: Uint8Array;
+  readonly #key: KeyObject;
   readonly #place: Omit<Place, 'field'>;
 
   constructor(dataKey: Uint8Array, place: Omit<Place, 'field'>) {
@@ -78,8 +78,8 @@ export class FactsSeal {
   }
 }
 
-function fieldKey(dataKey: Uint8Array, field: string): Uint8Array {
-  return deriveKey(dataKey, 'spool', field);
+function fieldKey(dataKey: Uint8Array, field: string): KeyObject {
+  return keyOf(deriveKey(dataKey, 'spool', field));
 }
 
 function counterNonce(number: number): Uint8Array {
@@ -89,12 +89,7 @@ function counterNonce(number: number): Uint8Array {
   return nonce;
 }
 
-function encrypt(
-  key: Uint8Array,
-  nonce: Uint8Array,
-  ad: Uint8Array,
-  plain: Uint8Array,
-): Uint8Array {
+function encrypt(key: KeyObject, nonce: Uint8Array, ad: Uint8Array, plain: Uint8Array): Uint8Array {
   const cipher = createCipheriv('aes-256-gcm', key, nonce, { authTagLength: TAG_BYTES });
   cipher.setAAD(ad);
   const body = cipher.update(plain);
@@ -103,7 +98,7 @@ function encrypt(
 }
 
 function decrypt(
-  key: Uint8Array,
+  key: KeyObject,
   nonce: Uint8Array,
   ad: Uint8Array,
   sealed: Uint8Array,
