@@ -244,7 +244,8 @@ function frontEnd({ publicUrl, tls, trustedProxies }: Config): Finding[] {
 const DAY_MS = 86_400_000;
 
 /** The certificate fits its key, and goes on for a while: two weeks, or a fifth of its life if that is less. */
-async function tls({ config, now }: Subject): Promise<Finding[]> {
+/** The certificate that is shown, or would be. */
+export async function tls({ config, now }: Pick<Subject, 'config' | 'now'>): Promise<Finding[]> {
   if (config.tls === undefined) return [];
   try {
     const { beginsMs, endsMs } = await openTlsPair(config.tls);

@@ -119,7 +119,10 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     about: 'watch logs and say when one is not what it was',
     load: () => import('./commands/monitor.ts'),
   },
-  log: { about: 'create, list and show logs', load: () => import('./commands/log.ts') },
+  log: {
+    about: 'create, list, show, change and end logs',
+    load: () => import('./commands/log.ts'),
+  },
   gateway: {
     about: 'register, list and revoke the keys that may submit',
     load: () => import('./commands/gateway.ts'),

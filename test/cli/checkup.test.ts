@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { lastBackup, noteBackup } from '../../server/backup/last.ts';
-import { clockFinding } from '../../server/cli/checkup.ts';
+import { clockFinding, tls } from '../../server/cli/checkup.ts';
 import {
   backup,
   checks,
@@ -23,6 +23,7 @@ import { type Config, loadConfig } from '../../server/config.ts';
 import { type CheckRow, noteChecks } from '../../server/storage/checks.ts';
 import { InstanceStore } from '../../server/storage/instance.ts';
 import { openForWriting } from '../../server/storage/sqlite/database.ts';
+import { Issuer, opensslMissing } from '../certificates.ts';
 import { temporaryFolder } from '../temporary.ts';
 
 const NOW = Date.UTC(2026, 11, 24);
@@ -294,3 +295,29 @@ function withFloor(times: number): Config {
   const diskFloorBytes = Math.round(free * times);
   return { ...config, limits: { ...config.limits, diskFloorBytes } };
 }
+
+describe.skipIf(opensslMissing)('a certificate (skipped where openssl is missing)', () => {
+  test('is well for as long as it lasts, and a new one is asked for in time', async () => {
+    const pair = new Issuer(temporaryFolder()).make({
+      names: ['log.example'],
+      begins: 0,
+      ends: 90,
+    });
+    const begun = Date.now();
+    const at = async (days: number) => {
+      const [found] = await tls({ config: { ...config, tls: pair }, now: begun + days * DAY_MS });
+      return `${found?.health} ${found?.detail}`;
+    };
+    expect(await at(-2)).toMatch(/^fail the certificate begins at /);
+    expect(await at(10)).toMatch(/^ok the certificate ends at .*, in (79|80) days$/);
+    expect(await at(77)).toMatch(/^warn the certificate ends at .*: put a new one there$/);
+    expect(await at(91)).toMatch(/^fail the certificate ended at .*: put a new one there$/);
+    // One that is made anew each day is not warned of all its life.
+    const brief = new Issuer(temporaryFolder()).make({ names: ['log.example'], ends: 5 });
+    const [found] = await tls({ config: { ...config, tls: brief }, now: begun });
+    expect(found?.health).toBe('ok');
+    expect(await tls({ config, now: begun })).toEqual([]);
+    const none = { cert: join(data, 'none.pem'), key: pair.key };
+    expect((await tls({ config: { ...config, tls: none }, now: begun }))[0]?.health).toBe('fail');
+  });
+});
