@@ -28,9 +28,9 @@ export const KINDS = {
   state: { severity: 'unknown', holds: true },
   first_seen: { severity: 'notice', holds: false },
   control: { severity: 'notice', holds: false },
+  ended: { severity: 'notice', holds: false },
   acknowledged: { severity: 'notice', holds: false },
   left_out: { severity: 'notice', holds: false },
-  ended: { severity: 'notice', holds: false },
 } as const satisfies Record<string, { severity: Severity; holds: boolean }>;
 
 export type Severity = 'alarm' | 'unknown' | 'notice';

@@ -1,6 +1,7 @@
 /**
  * One look at one log: what is asked, in which order, and what is on disk after it.
  *
+ *     search    what did Rekor take up by this log's key?
  *     compare   who shows which head; is there one history?         then `seen` is written
  *     contents  read from where the last look ended                 `contents` after each step
  *     keys      did the keys sign that the log's own records name?
@@ -26,7 +27,7 @@ import { controlWords } from './control.ts';
 import { keepEvidence } from './evidence.ts';
 import { type Fresh, freshnessOf } from './fresh.ts';
 import { claimOf, isSameHead, type SeenHead } from './heads.ts';
-import { judgeAnchors, judgeLag, type OutsideContext } from './outside.ts';
+import { anchorKeys, judgeAnchors, judgeLag, type OutsideContext } from './outside.ts';
 import { isAbsence, type LogPlace } from './places.ts';
 import {
   DEPTHS,
@@ -36,6 +37,7 @@ import {
   type State,
   type StateFile,
 } from './state.ts';
+import { judgeFound, type Sweep, searchRekors } from './sweep.ts';
 import type { Means, Watched } from './watched.ts';
 
 export interface Look {
@@ -106,6 +108,7 @@ export class Watch {
   /** Throws only for what is a mistake of ours, or where the disk fails. */
   async look(): Promise<Look> {
     const words = new Words();
+    const sweep = await this.#search(words);
     const compared = await compareHeads(
       this.#watched,
       this.#state.seen?.note,
@@ -134,6 +137,7 @@ export class Watch {
       }
     }
     if (!words.isBroken) await this.#outside(compared, newest, contents, words);
+    if (!words.isBroken) await this.#judgeSweep(sweep, compared, newest, words);
     return this.#end(words, newest, contents, compared);
   }
 
@@ -341,6 +345,26 @@ export class Watch {
     this.#save({ targets, ...(quorum === undefined ? {} : { quorum }) });
   }
 
+  #search(words: Words): Promise<Sweep> {
+    const { rekors } = this.#watched;
+    if (rekors.length === 0) return Promise.resolve({ found: [], marks: {} });
+    const history = (this.#contents ?? this.#restored()).history;
+    const keys = anchorKeys(this.#watched, history, 0);
+    return searchRekors(rekors, keys, this.#state.rekor ?? {}, words, this.#means.signal);
+  }
+
+  /** What was read of Rekor is passed once the log has every head that was found there. */
+  async #judgeSweep(
+    { found, marks }: Sweep,
+    { place }: Compared,
+    head: SeenHead,
+    words: Words,
+  ): Promise<void> {
+    if (this.#watched.rekors.length === 0) return;
+    const log = { origin: this.origin, head, place, signal: this.#means.signal };
+    if (await judgeFound(found, log, words)) this.#save({ rekor: marks });
+  }
+
   #save(change: Partial<State>): void {
     const next = { ...this.#state, ...change };
     this.#file.write(next);
@@ -357,7 +381,7 @@ function quorumOf(
   const [best] = [...shown, ...witnessed]
     .filter(({ hasQuorum }) => hasQuorum === true)
     .sort((a, b) => b.size - a.size);
-  if (best === undefined || best.size < (before?.size ?? 0)) return before;
+  if (best === undefined || best.size <= (before?.size ?? 0)) return before;
   return { size: best.size, ms: best.witnessed?.ms ?? nowMs };
 }
 

@@ -6,10 +6,8 @@
  *     how far it got       the largest size with such a word, and since when the log has been further
  *     a quorum             the same for heads with the cosignatures that the policy asks for
  *
- * The log's own list says which words there are; that it lists too few shows as being behind.
- *
- * Known hole: an entry in Rekor by the log's anchor key that the log does not list is not looked for. Reading
- * that Rekor log whole, and holding each digest by the key to the heads of every size, would close it.
+ * The log's own list says which words there are; that it lists too few shows as being behind. What it does not
+ * list and Rekor has all the same is looked for in `sweep.ts`.
  */
 import { type JsonObject, text } from '../client/client.ts';
 import { anchoredText } from '../core/anchor.ts';
@@ -223,8 +221,8 @@ function judgeStamp(response: Uint8Array, message: Uint8Array, { trust }: Watche
     .latestMs;
 }
 
-/** The log's anchor keys: by its own records where they were read, else by the trust file. */
-function anchorKeys(
+/** The log's anchor keys: by its own records where they were read, and by the trust file. */
+export function anchorKeys(
   { keys: { keys } }: Watched,
   history: KeyHistory | undefined,
   size: number,
@@ -233,7 +231,7 @@ function anchorKeys(
   const trusted = keysGoodAt(keys, size)
     .filter(({ type }) => type === NOTE_ECDSA)
     .map(({ key }) => parsePublicKey('ecdsa-p256', key));
-  return [...own, ...trusted];
+  return [...new Map([...own, ...trusted].map((key) => [key.keyid, key])).values()];
 }
 
 /**

@@ -12,13 +12,15 @@ import { KINDS, type Severity } from './alarms.ts';
 import { type Event, Events } from './events.ts';
 import { claimOf } from './heads.ts';
 import { type Look, Watch } from './look.ts';
-import type { LogPlace, WitnessPlace } from './places.ts';
+import { isAbsence, type LogPlace, type WitnessPlace } from './places.ts';
 import { StateFile } from './state.ts';
+import type { RekorPlace } from './sweep.ts';
 import type { KnownNote, Limits, Means, Watched } from './watched.ts';
 
 export interface RunOptions {
   readonly places: readonly LogPlace[];
   readonly witnesses: readonly WitnessPlace[];
+  readonly rekors: readonly RekorPlace[];
   readonly known: readonly KnownNote[];
   readonly trust: Trust;
   /** Keys that were given one by one: each is of the log that has its name. */
@@ -67,7 +69,7 @@ export async function run(given: RunOptions): Promise<Outcome> {
       await Promise.race([sleep(options.intervalMs, signal), ...outcomes.map(failureOf)]);
     }
     const all = await Promise.all(outcomes);
-    return worstOf(lost.size > 0 ? [...all, 'unknown'] : all);
+    return worstOf([...all, ...[...lost.values()].map(({ outcome }) => outcome)]);
   } finally {
     stop.abort();
     await Promise.allSettled(outcomes);
@@ -83,6 +85,7 @@ function failureOf(work: Promise<unknown>): Promise<never> {
 /** An address of which it is not known what log it is of. */
 class Unreached {
   readonly url: string;
+  outcome: Outcome = 'unknown';
   #said = '';
 
   constructor(url: string) {
@@ -90,11 +93,14 @@ class Unreached {
   }
 
   /** Said once, and again when the reason is another. */
-  event(kind: 'unreachable' | 'unknown_log', detail: string, nowMs: number): Event[] {
+  event(kind: 'unreachable' | 'unknown_log' | 'signature', detail: string, nowMs: number): Event[] {
+    const event = KINDS[kind].severity;
+    this.outcome = event;
     if (this.#said === detail) return [];
     this.#said = detail;
-    const time = new Date(nowMs).toISOString();
-    return [{ time, event: 'unknown', log: this.url, origin: '', kind, detail }];
+    return [
+      { time: new Date(nowMs).toISOString(), event, log: this.url, origin: '', kind, detail },
+    ];
   }
 }
 
@@ -119,8 +125,9 @@ async function findLogs(
         groups.set(origin, [...(groups.get(origin) ?? []), place]);
       } catch (error) {
         if (!(error instanceof SteleError)) throw error;
+        const kind = isAbsence(error) ? 'unreachable' : 'signature';
         const detail = `${place.url}: ${error.message}`;
-        for (const event of unreached.event('unreachable', detail, means.now())) tell(event);
+        for (const event of unreached.event(kind, detail, means.now())) tell(event);
       }
     }),
   );
@@ -140,12 +147,13 @@ function watchedOf(
   origin: string,
   places: readonly [LogPlace, ...LogPlace[]],
 ): Watched {
-  const { trust, witnesses, known, limits } = options;
+  const { trust, witnesses, rekors, known, limits } = options;
   return {
     keys: { origin, keys: keysOf(options, origin), policy: trust.policy?.parsed },
     gateways: trust.logs.find((log) => log.origin === origin)?.gateways ?? [],
     places,
     witnesses,
+    rekors,
     known: known.filter(({ bytes }) => claimOf(bytes).origin === origin),
     trust,
     limits,

@@ -104,6 +104,7 @@ const SHAPE = object(
       object({ type: text(64), checked: int() }, { size: int(), ms: int(), behind_ms: int() }),
       TARGETS_MAX,
     ),
+    rekor: map((url) => url.length <= 2_048, 'an address', text(1_024), TARGETS_MAX),
     quorum: object({}, { size: int(), ms: int(), behind_ms: int() }),
     fresh: object({ by: text(512), ms: int() }, {}),
     evidence: list(

@@ -7,6 +7,7 @@ import type { SignatureChecker } from '../log/admit.ts';
 import type { Keys } from './heads.ts';
 import type { LogPlace, WitnessPlace } from './places.ts';
 import type { Depth } from './state.ts';
+import type { RekorPlace } from './sweep.ts';
 
 /** Words of parties outside that a log can be required to have. */
 export const REQUIRABLE = ['quorum', 'rekor', 'rfc3161'] as const;
@@ -24,6 +25,7 @@ export interface Watched {
   /** The log's own address first, then others that serve the same log. */
   readonly places: readonly [LogPlace, ...LogPlace[]];
   readonly witnesses: readonly WitnessPlace[];
+  readonly rekors: readonly RekorPlace[];
   /** Heads that the log must still contain. */
   readonly known: readonly KnownNote[];
   readonly trust: Trust;

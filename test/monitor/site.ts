@@ -13,6 +13,7 @@ import { Reader } from '../../server/log/reader.ts';
 import { type Look, Watch } from '../../server/monitor/look.ts';
 import { LogPlace, type WitnessPlace } from '../../server/monitor/places.ts';
 import { StateFile } from '../../server/monitor/state.ts';
+import type { RekorPlace } from '../../server/monitor/sweep.ts';
 import type { KnownNote, Limits } from '../../server/monitor/watched.ts';
 import { MemoryStore } from '../../server/storage/memory.ts';
 import type { Head } from '../../server/storage/store.ts';
@@ -125,6 +126,7 @@ export interface WatchOptions {
   readonly folder: string;
   readonly known?: readonly KnownNote[];
   readonly witnesses?: readonly WitnessPlace[];
+  readonly rekors?: readonly RekorPlace[];
   readonly trust?: Partial<Trust>;
   /** A tlog-policy. */
   readonly policy?: string;
@@ -135,7 +137,14 @@ export interface WatchOptions {
 
 /** A monitor of one log, whose state lies in a folder; `close` lets another have it. */
 export function watching(options: WatchOptions): Watch & { close(): void } {
-  const { places, folder, known = [], witnesses = [], clock = new TestClock(NOW) } = options;
+  const {
+    places,
+    folder,
+    known = [],
+    witnesses = [],
+    rekors = [],
+    clock = new TestClock(NOW),
+  } = options;
   const parsed = options.policy === undefined ? undefined : parsePolicy(utf8(options.policy));
   const file = StateFile.open(folder, ORIGIN);
   let watch: Watch;
@@ -144,7 +153,7 @@ export function watching(options: WatchOptions): Watch & { close(): void } {
       {
         keys: { origin: ORIGIN, keys: options.keys ?? [{ key: IDENTITY }], policy: parsed },
         gateways: [],
-        ...{ places, witnesses, known },
+        ...{ places, witnesses, rekors, known },
         trust: { logs: [], ...options.trust },
         limits: {
           ...{ depth: undefined, require: [], staleMs: 86_400_000, lateMs: 7_200_000 },

@@ -28,7 +28,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   http: ['core', 'verify', 'keys', 'storage', 'log', 'vault', 'admin', 'linger', 'witness'],
   proxy: ['core', 'keys', 'storage', 'vault', 'client', 'callers', 'linger'],
   backup: ['core', 'storage', 'log', 'vault'],
-  monitor: ['core', 'verify', 'storage', 'log', 'client', 'outbound'],
+  monitor: ['anchor', 'core', 'verify', 'storage', 'log', 'client', 'outbound'],
   cli: [
     'core',
     'verify',
@@ -37,6 +37,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
     'log',
     'client',
     'config',
+    'anchor',
     'backup',
     'callers',
     'monitor',

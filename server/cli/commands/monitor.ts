@@ -2,9 +2,10 @@
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { Command } from 'commander';
+import { rekorV2 } from '../../anchor/rekor-v2.ts';
 import { dataFolder, loadConfig } from '../../config.ts';
 import { parseDecimal } from '../../core/decimal.ts';
-import { SteleError } from '../../core/errors.ts';
+import { invariant, SteleError } from '../../core/errors.ts';
 import { NOTE_BYTES_MAX } from '../../core/limits.ts';
 import { parseVerifierKey } from '../../core/note.ts';
 import { parseTrust, TRUST_BYTES_MAX, type Trust } from '../../core/trust.ts';
@@ -13,6 +14,7 @@ import type { Event } from '../../monitor/events.ts';
 import { claimOf } from '../../monitor/heads.ts';
 import { LogPlace, WitnessPlace } from '../../monitor/places.ts';
 import { type Outcome, type RunOptions, run } from '../../monitor/run.ts';
+import type { RekorPlace } from '../../monitor/sweep.ts';
 import { REQUIRABLE, type Requirable } from '../../monitor/watched.ts';
 import { Webhook } from '../../monitor/webhook.ts';
 import { Outbound } from '../../outbound.ts';
@@ -29,6 +31,7 @@ interface Options extends Omit<WhereOptions, 'token'> {
   readonly vkey?: readonly string[];
   readonly known?: readonly string[];
   readonly witness?: readonly string[];
+  readonly rekor?: readonly string[];
   readonly require?: string;
   readonly depth?: string;
   readonly once?: true;
@@ -85,6 +88,11 @@ export function command(cli: Cli): Command {
       collect,
     )
     .option('--witness <url>', 'witnesses to ask for what they cosigned last', collect)
+    .option(
+      '--rekor <url>',
+      'where checkpoint and tiles of a Rekor v2 log are: heads in it have to be the log’s; its key is in the trust file’s trusted_root',
+      collect,
+    )
     .option('--require <kinds>', `what some head has to have: ${REQUIRABLE.join(',')}`)
     .option('--depth <depth>', 'read heads, tiles or entries [entries where they can be read]')
     .option('--once', 'one look at each log, and an exit status')
@@ -184,12 +192,14 @@ function settingsOf(
   if (logs.length > PLACES_MAX) {
     throw new Unusable(`${logs.length} logs, and one monitor watches at most ${PLACES_MAX}`);
   }
-  const { interval, stale, late, known = [], witness = [], vkey = [] } = options;
+  const { interval, stale, late, known = [], witness = [], vkey = [], rekor = [] } = options;
+  const trust = readTrust(world, logs, options);
   return {
     places: placesOf(world, logs, options),
     witnesses: witness.map((url) => new WitnessPlace(addressOf(url, false), outbound)),
     known: known.map((file) => knownNote(resolve(world.cwd, file), file)),
-    trust: readTrust(world, logs, options),
+    rekors: rekor.map((url) => rekorOf(addressOf(url, false), trust, outbound)),
+    trust,
     keys: vkey.map((text) => unusable('--vkey', () => parseVerifierKey(text))),
     limits: {
       depth: depthOf(options.depth),
@@ -268,6 +278,16 @@ function readTrust(world: World, logs: readonly string[], options: Options): Tru
     options.trust === undefined ? (isOwn ? own : undefined) : resolve(world.cwd, options.trust);
   if (path === undefined) return { logs: [] };
   return unusable(path, () => parseTrust(readBytes(path, 'trust file', TRUST_BYTES_MAX)));
+}
+
+/** Whose entries count is said by the trust file: without it nothing of a Rekor log could be told. */
+function rekorOf(url: string, { trustedRoot }: Trust, outbound: Outbound): RekorPlace {
+  if (trustedRoot === undefined) {
+    throw new Unusable('--rekor: the trust file has no trusted_root with the key of that log');
+  }
+  const { search } = rekorV2({ name: url, url, readUrl: url, outbound, trust: trustedRoot.parsed });
+  invariant(search !== undefined, 'the files of Rekor v2 can be searched');
+  return { url, search };
 }
 
 function stateFolder(world: World, { data, state }: Options): string {
