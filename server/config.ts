@@ -228,6 +228,12 @@ export const SETTINGS = {
     'Milliseconds that running requests are given to end when the server stops.',
     'cut running requests at a stop',
   ),
+  'ingest.join_ms': setting(
+    whole(0, 60_000, 'milliseconds'),
+    6_000,
+    'Milliseconds that a span waits for the events of its call, and they for it, so that both become one\nrecord; the request that brought it waits as well. 0: nothing waits.',
+    'have calls recorded in two pieces, or keep exporters waiting',
+  ),
   'roll.schedule': setting(
     cron,
     '',
@@ -288,7 +294,7 @@ export const SETTINGS = {
   'rotation.gateways': setting(
     cron,
     '',
-    'When the server gives itself other keys for access records and, beside a proxy, for the proxy’s; those\nbefore are revoked a day later.',
+    'When the server gives itself other keys for access records, for what others report and, beside a proxy, for\nthe proxy’s; those before are revoked a day later.',
     'change what signs the server’s own records',
   ),
   'retire.cooling_days': setting(
@@ -520,6 +526,7 @@ export interface Config {
   readonly gateways: { readonly requirePossession: boolean };
   readonly admin: { readonly twoPersons: boolean };
   readonly verifyThreads: number | undefined;
+  readonly ingest: { readonly joinMs: number };
   /** Without a schedule nothing is rolled over by itself. */
   readonly roll: { readonly schedule: string | undefined; readonly logs: readonly string[] };
   readonly anchor: {
@@ -710,6 +717,7 @@ function build(
       schedule: values['check.schedule'] || undefined,
       bytesPerSecond: need(values['check.bytes_per_second']),
     },
+    ingest: { joinMs: need(values['ingest.join_ms']) },
     roll: { schedule: values['roll.schedule'] || undefined, logs: need(values['roll.logs']) },
     anchor: {
       logs: need(values['anchor.logs']),

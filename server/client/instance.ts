@@ -56,7 +56,7 @@ export interface EndedLogKey {
 }
 
 export interface NewOwnKey {
-  readonly purpose: 'access' | 'proxy';
+  readonly purpose: 'access' | 'proxy' | 'ingest';
   readonly compromised?: boolean;
 }
 

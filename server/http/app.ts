@@ -27,6 +27,27 @@ import { Tokens } from './tokens.ts';
 import { Turns } from './turns.ts';
 import { Uploads } from './upload.ts';
 
+/** What takes what other gateways report (`server/ingest`). */
+export interface IngestPort {
+  otlp(signal: 'traces' | 'logs', request: IngestRequest): Promise<IngestAnswer>;
+  counts(): Iterable<{ readonly way: string; readonly fate: string; readonly count: number }>;
+  readonly waiting: number;
+}
+
+export interface IngestRequest {
+  /** The log's name. */
+  readonly log: string;
+  readonly body: Uint8Array;
+  readonly type: string;
+  /** Takes the price of so many calls, or throws. */
+  readonly charge: (calls: number) => void;
+}
+
+export interface IngestAnswer {
+  readonly body: Uint8Array | string;
+  readonly type: string;
+}
+
 export interface AppDeps {
   readonly logs: Logs;
   readonly vaults: (name: string) => Promise<Vault>;
@@ -37,6 +58,7 @@ export interface AppDeps {
   readonly witness?: Witness | undefined;
   readonly keyChanges: KeyChanges;
   readonly ownGateways: OwnGateways;
+  readonly ingest: IngestPort;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly version: string;
@@ -111,6 +133,7 @@ export function createApp(deps: AppDeps): Koa {
       headWaiters,
       certificate: deps.certificate,
       witness: deps.witness,
+      ingest: deps.ingest,
     }),
   };
   const dispatcher = new Dispatcher(parts, allRoutes(parts));

@@ -58,17 +58,18 @@ export interface BodyBounds {
 
 /**
  * The media type of the body, in lower case and without parameters, once the headers have been judged:
- * a length there must be, within bounds, and no content encoding (nothing is ever decompressed).
+ * a length there must be, within bounds, and no content encoding but `encoding`, where the route knows one.
  */
 export function judgeBodyHeaders(
   req: IncomingMessage,
   types: readonly string[] | 'any',
   bytesMax: number,
+  encoding?: 'gzip',
 ) {
   const { headers } = req;
-  const encoding = headers['content-encoding'];
-  if (encoding !== undefined) {
-    throw unsupportedType('content-encoding', encoding, 'no encoding');
+  const sent = headers['content-encoding'];
+  if (sent !== undefined && sent.toLowerCase() !== encoding) {
+    throw unsupportedType('content-encoding', sent, encoding ?? 'no encoding');
   }
   const type = mediaType(headers['content-type']);
   if (types !== 'any' && !types.includes(type)) {

@@ -36,15 +36,18 @@ interface RouteBase {
   /** Parameters of the query string that the route knows. */
   readonly query?: readonly string[];
   /**
-   * Whose rules it follows where they differ from ours: RFC 6962 has parameters that are not known ignored,
-   * and its clients look for the reason of a refusal in `error_message`.
+   * Whose rules it follows where they differ from ours. RFC 6962 has parameters that are not known ignored,
+   * and its clients look for the reason of a refusal in `error_message`. OTLP's clients look for it in a
+   * `Status`, and send again only after statuses that it names.
    */
-  readonly rules?: 'rfc6962';
+  readonly rules?: 'rfc6962' | 'otlp';
 }
 
-/** A route under `/logs/{log}`; its own pattern begins after that. */
+/** A route about one log: under `/logs/{log}`, or under `/ingest/{log}`. Its own pattern begins after that. */
 export interface LogRoute extends RouteBase {
   readonly on: 'log';
+  /** Which of the two; the first where nothing is said. */
+  readonly under?: 'ingest';
   handle(call: Call, log: Log): Promise<void> | void;
 }
 
@@ -55,7 +58,18 @@ export interface InstanceRoute extends RouteBase {
 
 export type Route = LogRoute | InstanceRoute;
 
+/** The whole pattern of a route. */
+export function patternOf(route: Route): string {
+  if (route.on === 'instance') return route.pattern;
+  return `/${route.under ?? 'logs'}/{log}${route.pattern}`;
+}
+
 /** The parameter at `at`. */
 export function param(call: Call, at: number): string {
   return call.params[at] ?? '';
+}
+
+/** The same as it is written for people, who know what LOG stands for. */
+export function shownPattern(route: Route): string {
+  return patternOf(route).replace(/^\/logs\/\{log\}/, 'LOG');
 }

@@ -20,11 +20,12 @@ import type { Lease } from '../log/open-logs.ts';
 import type { TokenRow } from '../storage/instance.ts';
 import { FsyncFailed } from '../storage/sqlite/database.ts';
 import type { Parts } from './app.ts';
-import type { Call, Route } from './call.ts';
+import { type Call, patternOf, type Route } from './call.ts';
 import { methodNotAllowed, Refusal } from './errors.ts';
 import { allowed, openToOrigins, preflight, routeOf } from './methods.ts';
+import { asOtlp, statusBody } from './otlp-status.ts';
 import { parseQuery, parseTarget, unknownPath } from './path.ts';
-import { isCallersDoing, problemHeaders, problemOf, withMessage } from './problem.ts';
+import { isCallersDoing, type Problem, problemHeaders, problemOf, withMessage } from './problem.ts';
 import type { Charge } from './rates.ts';
 import { checkHead } from './request-head.ts';
 import { checkRole, isVisible, judge } from './roles.ts';
@@ -73,9 +74,7 @@ export class Dispatcher {
     this.#parts = parts;
     this.#headers = headersOfAll(parts.secure === true);
     // A log's routes are written without their common beginning.
-    this.#router = new Router(
-      routes.map((r) => (r.on === 'log' ? { ...r, pattern: `/logs/{log}${r.pattern}` } : r)),
-    );
+    this.#router = new Router(routes.map((route) => ({ ...route, pattern: patternOf(route) })));
   }
 
   async serve(ctx: Koa.Context): Promise<void> {
@@ -198,12 +197,16 @@ export class Dispatcher {
       return;
     }
     const said = problemOf(token === undefined ? forStranger(failure) : failure, id);
-    const problem = route?.rules === 'rfc6962' ? withMessage(said) : said;
+    const problem = bent(said, route);
     for (const name of ctx.res.getHeaderNames()) if (!KEPT.has(name)) ctx.remove(name);
     ctx.status = problem.status;
     ctx.set('Content-Security-Policy', DATA_POLICY);
     ctx.set(problemHeaders(failure, problem));
     ctx.body = JSON.stringify(problem);
+    if (route?.rules !== 'otlp') return;
+    const { type, body } = statusBody(problem, ctx.req.headers['content-type']);
+    ctx.set('Content-Type', type);
+    ctx.body = body;
   }
 }
 
@@ -221,6 +224,12 @@ function attempt<T>(work: () => T): Attempt<T> {
 function had<T>(attempted: Attempt<T>): T {
   if ('failure' in attempted) throw attempted.failure;
   return attempted.value;
+}
+
+/** A problem by the rules that its route follows. */
+function bent(problem: Problem, route: Route | undefined): Problem {
+  if (route?.rules === 'rfc6962') return withMessage(problem);
+  return route?.rules === 'otlp' ? asOtlp(problem) : problem;
 }
 
 /** A stream still reads from its log when its handler is done. */

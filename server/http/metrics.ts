@@ -15,6 +15,7 @@ import type { CheckRow } from '../storage/checks.ts';
 import type { InstanceStore } from '../storage/instance.ts';
 import type { Witness } from '../witness/giving.ts';
 import { addAnchorFigures } from './anchor-figures.ts';
+import type { IngestPort } from './app.ts';
 import type { Places } from './places.ts';
 import type { Rates } from './rates.ts';
 
@@ -63,6 +64,7 @@ export interface Counted {
   readonly witness?: Witness | undefined;
   /** The certificate that is shown now, where there is one of our own. */
   readonly certificate?: (() => { readonly endsMs: number }) | undefined;
+  readonly ingest: Pick<IngestPort, 'counts' | 'waiting'>;
 }
 
 export class Metrics {
@@ -115,7 +117,7 @@ export class Metrics {
 
   #register(): Registry {
     const registry = new Registry();
-    const { logs, clock, rates, feeds, headWaiters, instance, certificate } = this.#counted;
+    const { logs, clock, rates, feeds, headWaiters, ingest, instance, certificate } = this.#counted;
     const add: AddMetric = (type, name, help, collect) => {
       const metric = {
         name,
@@ -217,6 +219,15 @@ export class Metrics {
     );
     add('counter', 'stele_rate_limited_total', 'Requests over the rate of a caller.', () =>
       Object.entries(rates.refused).map(([by, value]) => ({ labels: { by }, value })),
+    );
+    add('counter', 'stele_ingest_total', 'What was reported over the other ways in.', () =>
+      [...ingest.counts()].map(({ way, fate, count }) => ({ labels: { way, fate }, value: count })),
+    );
+    one(
+      'gauge',
+      'stele_ingest_waiting',
+      'Calls that wait for their other half, or to be logged.',
+      () => ingest.waiting,
     );
     one('gauge', 'stele_feeds', 'Feeds under way.', () => feeds.taken);
     one('gauge', 'stele_head_waiters', 'Requests that wait for a head.', () => headWaiters.taken);

@@ -16,6 +16,8 @@ export { BATCH_BYTES_MAX, BATCH_ENTRIES_MAX } from '../core/limits.ts';
 export const ENVELOPE_BYTES_MAX = 131_072;
 /** Bytes of an administration body: a key, names, admission rules. */
 export const ADMIN_BYTES_MAX = 65_536;
+/** Bytes of a request of the other ways in, packed and unpacked alike [OTLP: 64 MiB is what others take]. */
+export const INGEST_BYTES_MAX = 64 * 1024 * 1024;
 /** Entries on one page, and the bytes after which a page ends early. */
 export const PAGE_ENTRIES_MAX = 1_000;
 export const PAGE_ENTRIES_DEFAULT = 100;

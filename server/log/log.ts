@@ -633,6 +633,11 @@ export class Log<C extends StagedContent = StagedContent> {
     return owner ?? (await this.#options.store.readSource(source))?.keyid;
   }
 
+  /** Where a source's next record goes. */
+  tip(source: string): Promise<{ readonly seq: number; readonly prev: string | null }> {
+    return this.#sources.tip(source);
+  }
+
   /** Whether a record that is not in the log is on its way into it, whatever happens. */
   isStaged(recordId: string, source: string): boolean {
     return this.#appender.isStaged(recordId, source);

@@ -1,9 +1,9 @@
 /**
- * Changes of the server's own gateway keys: of access records, and of the proxy beside the logs.
+ * Changes of the server's own gateway keys: of access records, of the proxy beside the logs, and of what others report.
  *
  *     next key   a file is made, and signs what is said from then on
- *     hand-over  each log is told, before the next key signs there for the first time: of access records when
- *                one is to be written, of the proxy when all that the old key signed is in the log
+ *     hand-over  each log is told, before the next key signs there for the first time: of access records and of
+ *                what others report when one is to be written, of the proxy when all that the old key signed is in the log
  *     end        a day later the old key is revoked, in every log that has it
  *
  * The wish to end the old key is on disk before there is a next one. What is cut short after that is found in
@@ -20,8 +20,14 @@ import type { Log } from './log.ts';
 import type { Logs } from './logs.ts';
 import { keptFor, ownSource } from './names.ts';
 
-export const OWN_PURPOSES = ['access', 'proxy'] as const;
+export const OWN_PURPOSES = ['access', 'proxy', 'ingest'] as const;
 export type OwnPurpose = (typeof OWN_PURPOSES)[number];
+
+const NO_KEY = {
+  access: 'there is no key of access records',
+  proxy: 'no proxy ever ran on this data folder: it has no key',
+  ingest: 'nobody ever reported anything over the other ways in: there is no key for it',
+} as const satisfies Record<OwnPurpose, string>;
 
 /** How long the old key may still send what it signed. */
 const OVERLAP_MS = 86_400_000;
@@ -47,6 +53,8 @@ export interface OwnGatewaysOptions {
   readonly access: NumberedKeys;
   /** The keys of the proxy; nothing where none ever ran on this folder. */
   readonly proxy: () => Promise<NumberedKeys | undefined>;
+  /** The keys of what others report; nothing where nobody ever told anything. */
+  readonly ingest: () => Promise<NumberedKeys | undefined>;
   /** Told of a log that has another key of the proxy. */
   readonly changed: (log: Log, gateway: PublicKey) => void;
   /** Told of each log that could not be told of a new key, or of the end of one; it is tried again. */
@@ -81,7 +89,7 @@ export class OwnGateways {
 
   /** Whether there is a key of this purpose. */
   async has(purpose: OwnPurpose): Promise<boolean> {
-    return purpose === 'access' || (await this.#options.proxy()) !== undefined;
+    return purpose === 'access' || (await this.#options[purpose]()) !== undefined;
   }
 
   /** Gives the proxy's sources to its newest key, where another one still signs. */
@@ -145,11 +153,8 @@ export class OwnGateways {
     compromised: boolean,
   ): Promise<{ readonly row: EndingOwnKeyRow; readonly next: Signer }> {
     const { instance, clock } = this.#options;
-    const { access, proxy } = this.#options;
-    const keys = purpose === 'access' ? access : await proxy();
-    if (keys === undefined) {
-      throw new SteleError('not_found', 'no proxy ever ran on this data folder: it has no key');
-    }
+    const keys = purpose === 'access' ? this.#options.access : await this.#options[purpose]();
+    if (keys === undefined) throw new SteleError('not_found', NO_KEY[purpose]);
     const { keyid } = keys.newest.publicKey;
     const dueMs = clock.now() + (compromised ? 0 : OVERLAP_MS);
     const row = { keyid, dueMs };
@@ -165,8 +170,8 @@ export class OwnGateways {
 
   /** Revokes a key wherever it is registered. What is not done yet is done at another turn. */
   async #end({ keyid }: EndingOwnKeyRow, recorded: Recorded, failed: Failed): Promise<void> {
-    const { instance, access, proxy } = this.#options;
-    const families = [access, await proxy()];
+    const { instance, access, proxy, ingest } = this.#options;
+    const families = [access, await proxy(), await ingest()];
     const isNewest = families.some((keys) => keys?.newest.publicKey.keyid === keyid);
     let isDone = true;
     for (const name of isNewest ? [] : this.#everyLog()) {
@@ -184,13 +189,18 @@ export class OwnGateways {
   }
 
   async #endIn(name: string, keyid: string, recorded: Recorded): Promise<void> {
-    const { logs, access } = this.#options;
+    const { logs, access, ingest } = this.#options;
     await logs.use(name, async (log) => {
       const key = log.keys().find((known) => known.keyid === keyid);
       // An ended log takes nothing by it any more.
       if (key === undefined || key.revoked !== undefined || log.end !== undefined) return;
       const own = ownSource(name);
       if (own !== undefined) await log.ownGateway(own, access);
+      const told = await ingest();
+      // What others report is signed by the newest key, whichever signed what came before.
+      for (const source of told?.find(keyid) === undefined ? [] : await sourcesOf(log, keyid)) {
+        await log.ownGateway(source, told as NumberedKeys);
+      }
       await checkOwnsNothing(log, keyid);
       await recorded(name, { keyid }, () => log.revokeGateway(keyid));
     });
@@ -229,17 +239,22 @@ const SOURCES_PAGE = 100;
 
 /** Throws `conflict` while the key has a source: whoever signs with it could not send what it signed. */
 async function checkOwnsNothing(log: Log, keyid: string): Promise<void> {
+  const [owned] = await sourcesOf(log, keyid);
+  if (owned === undefined) return;
+  throw new SteleError(
+    'conflict',
+    `key ${keyid} still has source ${owned} of log ${log.name}: it is revoked when the proxy has handed ` +
+      'it over; if none will, run "stele gateway revoke"',
+  );
+}
+
+/** The sources that a key has. */
+async function sourcesOf(log: Log, keyid: string): Promise<string[]> {
+  const owned: string[] = [];
   for (let after: string | undefined; ; ) {
     const page = await log.sources(after, SOURCES_PAGE);
-    const owned = page.find((source) => source.keyid === keyid);
-    if (owned !== undefined) {
-      throw new SteleError(
-        'conflict',
-        `key ${keyid} still has source ${owned.id} of log ${log.name}: it is revoked when the proxy has handed ` +
-          'it over; if none will, run "stele gateway revoke"',
-      );
-    }
-    if (page.length < SOURCES_PAGE) return;
+    for (const source of page) if (source.keyid === keyid) owned.push(source.id);
+    if (page.length < SOURCES_PAGE) return owned;
     after = page.at(-1)?.id;
   }
 }

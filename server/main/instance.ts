@@ -11,6 +11,7 @@ import { strangerError } from '../anchor/strangers.ts';
 import { checkRestored } from '../backup/restore.ts';
 import type { Config } from '../config.ts';
 import { SteleError } from '../core/errors.ts';
+import type { Ingest } from '../ingest/ingest.ts';
 import { GatewayKeyFiles, hasGatewayKey } from '../keys/gateway-keys.ts';
 import {
   findKeyFile,
@@ -37,6 +38,7 @@ import type { Staging } from '../vault/vault.ts';
 import { Vaults } from '../vault/vaults.ts';
 import { checking } from './checks/checking.ts';
 import { ensureFolder, lost, openKey, spaceCheck } from './files.ts';
+import { ingesting } from './ingesting.ts';
 import { highWaterFolder, memoriesOf } from './memories.ts';
 import { removeLogFiles } from './removal.ts';
 import { rolling } from './rolling.ts';
@@ -70,6 +72,8 @@ export interface Instance {
   readonly ownGateways: OwnGateways;
   /** The keys of a proxy that runs beside the logs; the first is made where there is none. */
   readonly proxyKeys: () => Promise<GatewayKeyFiles>;
+  /** What others report of their calls. */
+  readonly ingest: Ingest;
   readonly logger: Logger;
   /** Nothing was ever logged here. */
   readonly isNew: boolean;
@@ -144,6 +148,13 @@ async function openLogs(
     proxyOpened ??= GatewayKeyFiles.open(proxyBase, openOwn('the key of the proxy'), true);
     return proxyOpened;
   };
+  const ingestBase = join(keys, 'ingest');
+  let ingestOpened: Promise<GatewayKeyFiles> | undefined;
+  const ingestKeys = () => {
+    const open = openOwn('the key of what others report');
+    ingestOpened ??= GatewayKeyFiles.open(ingestBase, open, true);
+    return ingestOpened;
+  };
   const signer = connectSigner(config, logger);
   if (signer !== undefined) closing.push(() => signer.close());
   const kek = await openVaultKey(join(keys, 'vault.kek'), isNew);
@@ -209,6 +220,7 @@ async function openLogs(
     clock: systemClock,
     access,
     proxy: async () => (hasGatewayKey(proxyBase) ? proxyKeys() : undefined),
+    ingest: async () => (hasGatewayKey(ingestBase) ? ingestKeys() : undefined),
     changed: (log, gateway) => keepTrust(data, log, logger, [gateway]),
     failed: (log, error) => logger.error({ err: error, log }, OWN_KEY_WAITS),
   });
@@ -220,7 +232,9 @@ async function openLogs(
     ),
   );
   closing.push(checking({ config, store, logs, kek, logger, fatal }));
-  return { logs, vaults, keyChanges, ownGateways, proxyKeys, warn };
+  const ingest = ingesting({ config, logs, vaults, store, kek, keys: ingestKeys, version, logger });
+  closing.push(() => ingest.close());
+  return { logs, vaults, keyChanges, ownGateways, proxyKeys, ingest, warn };
 }
 
 /** Puts a key that was brought along where the operator's is looked for, unless it is there already. */

@@ -125,7 +125,7 @@ export async function run(
 }
 
 export async function startServer(
-  { logs, vaults, store, keyChanges, ownGateways }: Instance,
+  { logs, vaults, store, keyChanges, ownGateways, ingest }: Instance,
   config: Config,
   logger: Logger,
   { version, fatal }: Program,
@@ -140,6 +140,8 @@ export async function startServer(
   } = {},
 ): Promise<Service> {
   const stopping = new AbortController();
+  // Requests that wait for the other half of a call end with what there is.
+  stopping.signal.addEventListener('abort', () => void ingest.close(), { once: true });
   const app = createApp({
     logs,
     vaults: (name) => vaults.get(name),
@@ -148,6 +150,7 @@ export async function startServer(
     witness,
     keyChanges,
     ownGateways,
+    ingest,
     clock: systemClock,
     logger,
     version,

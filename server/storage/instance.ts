@@ -5,6 +5,7 @@
 import { SteleError } from '../core/errors.ts';
 import { AnchorRows } from './anchors.ts';
 import { type CheckRow, prepareChecks } from './checks.ts';
+import { Ingested } from './ingested.ts';
 import {
   checkSchema,
   type Db,
@@ -103,6 +104,7 @@ export class InstanceStore {
   readonly anchors: AnchorRows;
   readonly strangers: StrangerRows;
   readonly witnessed: WitnessedRows;
+  readonly ingested: Ingested;
   #logs: ReadonlyMap<string, LogRow> | undefined;
   /** Made once for as long as no log comes or changes. */
   #followers: ReadonlyMap<string, string> | undefined;
@@ -114,6 +116,7 @@ export class InstanceStore {
     this.anchors = new AnchorRows(this.#db, (work) => this.#run(work));
     this.strangers = new StrangerRows(this.#db, (work) => this.#run(work));
     this.witnessed = new WitnessedRows(this.#db, (work) => this.#run(work));
+    this.ingested = new Ingested(this.#db, (work) => this.#run(work));
   }
 
   identity(): Identity | undefined {

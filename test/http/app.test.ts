@@ -2,6 +2,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { decodeEntry } from '../../server/core/entry.ts';
 import { SteleError } from '../../server/core/errors.ts';
+import { patternOf } from '../../server/http/call.ts';
 import { allRoutes } from '../../server/http/routes/all.ts';
 import type { Log } from '../../server/log/log.ts';
 import { FsyncFailed } from '../../server/storage/sqlite/database.ts';
@@ -21,9 +22,9 @@ afterEach(() => world.stop());
 describe('methods', () => {
   test('that a route does not have are 405, and it says which it has', async () => {
     const methods = new Map<string, string[]>();
-    for (const { on, method, pattern } of allRoutes({} as never)) {
-      const path = (on === 'log' ? '/logs/a' : '') + pattern.replaceAll(/[{}*]/g, '');
-      methods.set(path, [...(methods.get(path) ?? []), method]);
+    for (const route of allRoutes({} as never)) {
+      const path = patternOf(route).replace('{log}', 'a').replaceAll(/[{}*]/g, '');
+      methods.set(path, [...(methods.get(path) ?? []), route.method]);
     }
     for (const [path, known] of methods) {
       for (const method of ['PUT', 'PATCH', 'POST', 'DELETE', 'TRACE', 'PROPFIND']) {

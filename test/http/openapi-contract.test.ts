@@ -244,7 +244,9 @@ describe('what breaks a rule', () => {
       for (const type of ['text/html', 'application/xml', 'application', '']) {
         expect((await held(place, { type, body: 'x' })).status, type).toBe(415);
       }
-      const encoded = await held(place, { headers: { 'content-encoding': 'gzip' } });
+      // Only what others report may come in gzip, and nothing in anything else.
+      const coding = place.path.startsWith('/ingest/') ? 'br' : 'gzip';
+      const encoded = await held(place, { headers: { 'content-encoding': coding } });
       expect(encoded.status).toBe(415);
     },
   );
@@ -261,9 +263,11 @@ describe('what breaks a rule', () => {
         });
         expect(long.status, type).toBe(413);
         const empty = await held(place, { type, body: '', headers: { 'content-length': '0' } });
-        expect(empty.status, type).toBe(400);
+        // In protobuf, nothing is a request without anything in it.
+        const isWhole = place.path.startsWith('/ingest/') && type === 'application/x-protobuf';
+        expect(empty.status, type).toBe(isWhole ? 200 : 400);
         const none = await held(place, { type, body: '' });
-        expect([400, 411], type).toContain(none.status);
+        expect(isWhole ? [200, 411] : [400, 411], type).toContain(none.status);
       }
     },
   );

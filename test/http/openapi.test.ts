@@ -5,6 +5,7 @@ import { canonicalize } from '../../server/core/canonical.ts';
 import { decodeEntry } from '../../server/core/entry.ts';
 import { CODES } from '../../server/core/errors.ts';
 import { parseTrust } from '../../server/core/trust.ts';
+import { patternOf } from '../../server/http/call.ts';
 import { STATUS } from '../../server/http/errors.ts';
 import { describeApi } from '../../server/http/openapi/document.ts';
 import { OPENED_BY } from '../../server/http/roles.ts';
@@ -20,8 +21,8 @@ const document = JSON.parse(JSON.stringify(describeApi(routes, '0.0.0'))) as {
 };
 const places = placesOf(document);
 
-function pathOf({ on, pattern }: (typeof routes)[number]): string {
-  return (on === 'log' ? '/logs/{log}' : '') + pattern.replace('*}', '}');
+function pathOf(route: (typeof routes)[number]): string {
+  return patternOf(route).replace('*}', '}');
 }
 
 /** Every object of the document, with its place. */

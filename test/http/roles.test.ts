@@ -3,10 +3,11 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { toHex } from '../../server/core/bytes.ts';
 import { decodeEntry } from '../../server/core/entry.ts';
 import { leafHash } from '../../server/core/merkle.ts';
+import { patternOf } from '../../server/http/call.ts';
 import { allRoutes } from '../../server/http/routes/all.ts';
 import type { Role } from '../../server/storage/instance.ts';
 import { OtherLog } from '../witness/other-log.ts';
-import { newSigner, World } from './world.ts';
+import { type Answer, newSigner, World } from './world.ts';
 
 const CALLERS = [
   'stranger',
@@ -158,6 +159,15 @@ function makeCases(leaf: string, recordId: string): Case[] {
       body: protobuf,
       ok: 200,
     },
+    ...['traces', 'logs'].map((signal) => ({
+      pattern: `/ingest/{log}/otlp/v1/${signal}`,
+      method: 'POST',
+      path: `/ingest/{log}/otlp/v1/${signal}`,
+      proofs: 'submitters',
+      public: 'submitters',
+      body: json({}),
+      ok: 200,
+    })),
     {
       pattern: `${L}/v1/entries/batch`,
       method: 'POST',
@@ -350,11 +360,16 @@ async function call(one: Case, log: string, token: string | undefined) {
 }
 
 test('the table has every route there is', () => {
-  const known = allRoutes({} as never).map(
-    ({ on, method, pattern }) => `${method} ${on === 'log' ? '/logs/{log}' : ''}${pattern}`,
-  );
+  const known = allRoutes({} as never).map((route) => `${route.method} ${patternOf(route)}`);
   expect(cases.map(({ method, pattern }) => `${method} ${pattern}`).sort()).toEqual(known.sort());
 });
+
+/** A problem's code, also where OTLP has a number for it. */
+function codeOf(answer: Answer, { pattern }: Case): unknown {
+  const { code } = answer.json();
+  if (!pattern.includes('/otlp/')) return code;
+  return { 7: 'forbidden', 16: 'unauthenticated' }[Number(code)];
+}
 
 describe.each(['proofs', 'public'] as const)('of a log that is %s', (visibility) => {
   test.each(CALLERS)('%s gets what the table says', async (caller) => {
@@ -364,7 +379,7 @@ describe.each(['proofs', 'public'] as const)('of a log that is %s', (visibility)
       const may = MAY[one[visibility]]?.includes(caller);
       if (!may) {
         expect(answer.status, where).toBe(caller === 'stranger' ? 401 : 403);
-        expect(answer.json().code, where).toBe(
+        expect(codeOf(answer, one), where).toBe(
           caller === 'stranger' ? 'unauthenticated' : 'forbidden',
         );
       } else if (visibility === 'proofs') {
@@ -484,7 +499,7 @@ describe('a bad token', () => {
       for (const one of cases) {
         const answer = await call(one, LOGS.public, token);
         expect(answer.status, one.path).toBe(401);
-        expect(answer.json().code).toBe('unauthenticated');
+        expect(codeOf(answer, one)).toBe('unauthenticated');
         expect(answer.headers['www-authenticate']).toBe('Bearer realm="stele"');
         expect(answer.headers['cache-control']).toBe('no-store');
       }

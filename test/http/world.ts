@@ -21,10 +21,13 @@ import { uuidv7 } from '../../server/core/uuid.ts';
 import { createApp } from '../../server/http/app.ts';
 import { type Listening, type ListenOptions, listen } from '../../server/http/server.ts';
 import type { HttpSettings } from '../../server/http/settings.ts';
+import { fingerprints } from '../../server/ingest/fingerprint.ts';
+import { Ingest } from '../../server/ingest/ingest.ts';
 import { checkSignatureNative } from '../../server/keys/engine.ts';
 import { KeyObjectSigner } from '../../server/keys/key-object.ts';
 import type { Signer } from '../../server/keys/signer.ts';
 import { timestamp } from '../../server/log/clock.ts';
+import { nextOf } from '../../server/log/goes-on.ts';
 import { HighWater } from '../../server/log/high-water.ts';
 import { KeyChanges } from '../../server/log/key-changes.ts';
 import type { Log } from '../../server/log/log.ts';
@@ -71,6 +74,8 @@ export interface WorldOptions {
   readonly listen?: Partial<ListenOptions>;
   /** When the certificate ends that is shown. */
   readonly certificateEndsMs?: number;
+  /** Milliseconds that a span waits for its events, where anything does. */
+  readonly joinMs?: number;
   /** Thrown in place of anything that would be written. */
   readonly checkSpace?: () => void;
   /** The witness that the instance is, in place of one that knows a single log. */
@@ -91,6 +96,10 @@ export class World {
   readonly challenges: Uint8Array[] = [];
   now = 1_800_000_000_000;
   readonly access = new TestGatewayKeys(() => newSigner('ed25519'));
+  readonly ingestKeys = new TestGatewayKeys(() => newSigner('ed25519'));
+  readonly ingest: Ingest;
+  /** Work that waits for its time: done when a test says so. */
+  readonly later = new Set<() => void>();
   readonly proxyKeys = new TestGatewayKeys(() => newSigner('ed25519'));
   /** Whether a proxy ever ran beside the logs. */
   hasProxy = false;
@@ -159,6 +168,7 @@ export class World {
       clock: { now: () => this.now },
       access: this.access,
       proxy: async () => (this.hasProxy ? this.proxyKeys : undefined),
+      ingest: async () => this.ingestKeys,
       changed: () => {},
       failed: (log, error) => this.#logger.error({ err: error, log }, 'not told yet'),
     });
@@ -172,15 +182,34 @@ export class World {
       originOf: (name) => `${BASE}/logs/${name}`,
       now: () => this.now,
     });
+    this.ingest = new Ingest({
+      logs: this.logs,
+      vaults: this.vaults,
+      ingested: this.instance.ingested,
+      keys: async () => this.ingestKeys,
+      fingerprintOf: fingerprints(new Uint8Array(32).fill(7)),
+      clock: { now: () => this.now },
+      random: (bytes) => new Uint8Array(randomBytes(bytes)),
+      software: 'stele/test',
+      instance: 'test',
+      registered: () => {},
+      joinMs: this.#options.joinMs ?? 0,
+      later: (_, work) => {
+        this.later.add(work);
+        return () => this.later.delete(work);
+      },
+      nextOf: async (name) => (await nextOf(this.logs, name)).name,
+    });
   }
 
   async listen(): Promise<void> {
-    const { instance, logs, ownGateways, vaults, stopping } = this;
+    const { instance, logs, ownGateways, ingest, vaults, stopping } = this;
     const clock = { now: () => this.now };
     const app = createApp({
       logs,
       instance,
       ownGateways,
+      ingest,
       anchors: { now: async () => {} },
       witness: this.witness,
       keyChanges: new KeyChanges({
@@ -217,6 +246,7 @@ export class World {
   async stop(): Promise<void> {
     await this.server.close();
     await this.witness.close();
+    await this.ingest.close();
     await this.logs.close();
     await this.vaults.close();
     this.instance.close();

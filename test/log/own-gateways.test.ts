@@ -17,7 +17,7 @@ const DAY_MS = 86_400_000;
 const plain: Recorded = (_, __, work) => work();
 
 function open(folder = temporaryFolder(), keys = new Keys()) {
-  const { access, proxy } = keys;
+  const { access, proxy, ingest } = keys;
   const opened = openInstance(folder, { access, clock: keys.clock });
   const { logs, instance } = opened;
   const failures: string[] = [];
@@ -28,6 +28,7 @@ function open(folder = temporaryFolder(), keys = new Keys()) {
     clock: keys.clock,
     access,
     proxy: async () => proxy,
+    ingest: async () => ingest,
     changed: () => {},
     failed,
   });
@@ -52,6 +53,7 @@ class Keys {
   readonly clock = new TestClock();
   readonly access = new TestGatewayKeys(makeSigner);
   readonly proxy = new TestGatewayKeys(makeSigner);
+  readonly ingest = new TestGatewayKeys(makeSigner);
 
   id(purpose: OwnPurpose, number: number): string {
     return this[purpose].all[number - 1]?.publicKey.keyid ?? '';
@@ -259,6 +261,7 @@ describe('the key of a proxy', () => {
       clock: keys.clock,
       access: keys.access,
       proxy: async () => undefined,
+      ingest: async () => undefined,
       changed: () => {},
       failed: () => {},
     });

@@ -46,6 +46,7 @@ function open() {
   const own = new OwnGateways({
     ...{ logs, instance, clock, access, changed: () => {}, failed: () => {} },
     proxy: async () => undefined,
+    ingest: async () => undefined,
   });
   const reader = (name: string) =>
     new StoreReader(storeOf(join(folder, 'data', 'logs', `${name}.db`)));

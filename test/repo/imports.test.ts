@@ -27,6 +27,8 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   client: ['core', 'verify', 'keys', 'storage', 'outbound'],
   http: ['core', 'verify', 'keys', 'storage', 'log', 'vault', 'admin', 'linger', 'witness'],
   proxy: ['core', 'keys', 'storage', 'vault', 'client', 'callers', 'linger'],
+  // It reads providers' formats and makes commitments as the proxy does, and nothing else of it.
+  ingest: ['core', 'keys', 'storage', 'log', 'vault', 'proxy'],
   backup: ['core', 'storage', 'log', 'vault'],
   monitor: ['anchor', 'core', 'verify', 'storage', 'log', 'client', 'outbound'],
   cli: [
@@ -56,6 +58,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
     'client',
     'http',
     'proxy',
+    'ingest',
     'cli',
     'config',
     'native',

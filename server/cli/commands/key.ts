@@ -14,6 +14,7 @@ import { resolve } from 'node:path';
 import { Argument, Command, Option } from 'commander';
 import { type JsonObject, list as listIn } from '../../client/client.ts';
 import { createKeyFile } from '../../keys/file.ts';
+import { OWN_PURPOSES, type OwnPurpose } from '../../log/own-gateways.ts';
 import { administer, cells } from '../administration.ts';
 import type { Cli } from '../program.ts';
 import { table, voiceOf } from '../terminal.ts';
@@ -174,32 +175,31 @@ function rotateOwn(cli: Cli): Command {
       'Gives the server itself another gateway key; the one before is revoked a day later.',
     )
     .addArgument(
-      new Argument('<purpose>', 'of access records, or of the proxy beside the logs').choices([
-        'access',
-        'proxy',
-      ]),
+      new Argument(
+        '<purpose>',
+        'of access records, of the proxy beside the logs, or of what others report',
+      ).choices(OWN_PURPOSES),
     )
     .option('--compromised', 'others may have the old key: it is revoked at once')
     .addHelpText('after', '\nExample:\n  $ stele key rotate-own proxy')
     .action(
-      cli.action(
-        (purpose: 'access' | 'proxy', options: WhereOptions & { readonly compromised?: true }) =>
-          administer(cli, options, async (admin, voice) => {
-            const { compromised = false } = options;
-            const key = await admin.rotateOwnKey({
-              purpose,
-              ...(compromised ? { compromised } : {}),
-            });
-            const waiting = listIn(key.waiting, 'waiting');
-            voice.say(
-              ...table([
-                ['key', ...cells(key, 'keyid')],
-                ...listIn(key.others, 'others').map((other) => ['before it', ownFateOf(other)]),
-                ...waiting.map((log) => ['waits', `${log.log ?? 'some logs'}: ${log.detail}`]),
-              ]),
-            );
-            voice.json(key);
-          }),
+      cli.action((purpose: OwnPurpose, options: WhereOptions & { readonly compromised?: true }) =>
+        administer(cli, options, async (admin, voice) => {
+          const { compromised = false } = options;
+          const key = await admin.rotateOwnKey({
+            purpose,
+            ...(compromised ? { compromised } : {}),
+          });
+          const waiting = listIn(key.waiting, 'waiting');
+          voice.say(
+            ...table([
+              ['key', ...cells(key, 'keyid')],
+              ...listIn(key.others, 'others').map((other) => ['before it', ownFateOf(other)]),
+              ...waiting.map((log) => ['waits', `${log.log ?? 'some logs'}: ${log.detail}`]),
+            ]),
+          );
+          voice.json(key);
+        }),
       ),
     );
 }

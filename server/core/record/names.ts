@@ -24,6 +24,7 @@ export const COMMITMENT_NAMES = [
   'response.messages', // normalized
   'response.reasoning',
   'response.error', // the error's message
+  'report.body', // what somebody else told of the call, as it was reported
   'principal.id', // who called
   'on_behalf_of', // for whom
   'client.address',

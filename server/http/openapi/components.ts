@@ -574,6 +574,20 @@ export const SCHEMAS = {
     'witness?': { type: 'string', format: 'uri-reference' },
     formats: list({ type: 'string' }),
   }),
+  RpcStatus: object(
+    { code: { type: 'integer', description: 'Of google.rpc.Code.' }, message: { type: 'string' } },
+    'A refusal, as OTLP says it.',
+  ),
+  OtlpAnswer: object(
+    {
+      'partialSuccess?': object({
+        'rejectedSpans?': { type: 'string', pattern: '^[0-9]+$' },
+        'rejectedLogRecords?': { type: 'string', pattern: '^[0-9]+$' },
+        errorMessage: { type: 'string' },
+      }),
+    },
+    'Empty where all is on record.',
+  ),
   Health: object({ status: { type: 'string', const: 'ok' } }),
   Readiness: object({
     status: {

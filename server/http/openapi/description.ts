@@ -11,6 +11,8 @@ export const TAGS = {
   Heads:
     'What a log looks like now: heads, tiles and proofs. Open to strangers, so that a log can be witnessed.',
   Submitting: 'Entries in, receipts out.',
+  Ingest:
+    'What other gateways report of their calls, in forms of their own. An answer without an error says that it is on record.',
   Reading: 'Entries, where they are, and receipts.',
   Content:
     'What lies sealed beside the log. Every read leaves an entry in the log’s access log first.',

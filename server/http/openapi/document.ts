@@ -6,7 +6,7 @@
  * that only one of the two knows are bugs. Examples of answers were recorded from a running server.
  */
 import { invariant } from '../../core/errors.ts';
-import type { Route } from '../call.ts';
+import { patternOf, type Route, shownPattern } from '../call.ts';
 import { type Access, OPENED_BY } from '../roles.ts';
 import { administrationDescriptions } from './administration.ts';
 import { SCHEMAS } from './components.ts';
@@ -21,6 +21,7 @@ import {
 } from './description.ts';
 import recorded from './examples.json' with { type: 'json' };
 import { headDescriptions } from './heads.ts';
+import { ingestDescriptions } from './ingest.ts';
 import { instanceDescriptions } from './instance.ts';
 import { INTRODUCTION } from './introduction.ts';
 import { LOG } from './parameters.ts';
@@ -40,6 +41,7 @@ import { witnessingDescriptions } from './witnessing.ts';
 const DESCRIPTIONS: Descriptions = {
   ...headDescriptions,
   ...submittingDescriptions,
+  ...ingestDescriptions,
   ...readingDescriptions,
   ...ctDescriptions,
   ...witnessingDescriptions,
@@ -78,11 +80,12 @@ export function describeApi(routes: readonly Route[], version: string) {
   const examples: Record<string, ReturnType<typeof exampleOf>> = {};
   const left = new Set(Object.keys(DESCRIPTIONS));
   for (const route of routes) {
-    const key = `${route.method} ${route.on === 'log' ? 'LOG' : ''}${route.pattern}`;
+    const key = `${route.method} ${shownPattern(route)}`;
     const description = DESCRIPTIONS[key];
     invariant(description !== undefined && left.delete(key), `one description of ${key}`);
     for (const [status, cases] of refusalsOf(route, description)) {
-      responses[responseName(status, cases)] = responseOf(status, cases);
+      responses[responseName(route, status, cases)] = responseOf(route, status, cases);
+      if (route.rules === 'otlp') continue;
       for (const one of cases) examples[exampleName(status, one.code)] = exampleOf(one);
     }
     const path = (paths[pathOf(route)] ??= {});
@@ -123,9 +126,9 @@ export function describeApi(routes: readonly Route[], version: string) {
   };
 }
 
-/** A log's routes are written without their common beginning, and a rest of several segments with "*". */
-function pathOf({ on, pattern }: Route): string {
-  return `${on === 'log' ? '/logs/{log}' : ''}${pattern.replace('*}', '}')}`;
+/** A rest of several segments is written with "*" in a pattern. */
+function pathOf(route: Route): string {
+  return patternOf(route).replace('*}', '}');
 }
 
 function operationOf(route: Route, description: Description) {
@@ -136,7 +139,7 @@ function operationOf(route: Route, description: Description) {
     ...Object.entries(answers).map(([status, answer]) => [status, answerOf(id, status, answer)]),
     ...[...refusalsOf(route, description)].map(([status, cases]) => [
       String(status),
-      { $ref: `#/components/responses/${responseName(status, cases)}` },
+      { $ref: `#/components/responses/${responseName(route, status, cases)}` },
     ]),
   ];
   return {

@@ -165,7 +165,8 @@ function formatAnswers({ components }: ApiDocument, { responses }: Operation): H
     const codes = Object.keys(
       components.responses[name]?.content['application/problem+json']?.examples ?? {},
     );
-    const shown = codes.map((code) => html`<a href="#problem_${status}_${code}">${code}</a> `);
+    const links = codes.map((code) => html`<a href="#problem_${status}_${code}">${code}</a> `);
+    const shown = links.length > 0 ? links : html`as a Status of OTLP`;
     refusals.push(html`<li><b class="status">${status}</b> ${shown}</li>\n`);
   }
   return html`<h4>Answers</h4>\n${answers}<p>Refused with:</p>\n<ul class="refusals">\n${refusals}</ul>\n`;

@@ -8,10 +8,12 @@ import { type Code, SteleError } from '../../core/errors.ts';
 import { timedOut } from '../body.ts';
 import type { Route } from '../call.ts';
 import { lengthRequired, Refusal, STATUS, unsupportedType } from '../errors.ts';
+import { PROTOBUF_TYPE, statusBody } from '../otlp-status.ts';
 import { PROBLEM_TYPE, problemOf } from '../problem.ts';
 import { FREE } from '../rates.ts';
 import { ref } from './components.ts';
-import type { Description, Refused } from './description.ts';
+import { bytes, type Description, type Refused } from './description.ts';
+import type { Schema } from './schema.ts';
 
 /** The code that stands for a fault of the server, which has none. */
 const FAULT = { code: 'fault', status: 500 } as const;
@@ -53,7 +55,7 @@ const TEXTS: Readonly<Record<number, string>> = {
   409: 'It contradicts what is already there.',
   411: 'The body was announced neither by length nor as chunked.',
   413: 'Over a bound, which the detail states.',
-  415: 'A content type that the route does not take, or any content encoding.',
+  415: 'A content type that the route does not take, or a content encoding.',
   422: 'A signature, proof or commitment does not hold.',
   423: 'The log takes no more entries.',
   429: 'Too much at once; nothing was accepted. Ask again after `retry_after`.',
@@ -85,7 +87,9 @@ export function refusalsOf(route: Route, description: Description): ReadonlyMap<
     typeof one === 'string' ? { code: one, status: STATUS[one] } : one,
   );
   const byStatus = new Map<number, Case[]>();
-  for (const one of [...cases, FAULT].toSorted((a, b) => a.status - b.status)) {
+  // What comes too slowly is to be sent again, and OTLP has one status for that.
+  const said = route.rules === 'otlp' ? cases.filter(({ status }) => status !== 408) : cases;
+  for (const one of [...said, FAULT].toSorted((a, b) => a.status - b.status)) {
     const known = byStatus.get(one.status) ?? [];
     if (!known.some(({ code }) => code === one.code)) byStatus.set(one.status, [...known, one]);
   }
@@ -100,27 +104,56 @@ const OF_BODIES: readonly Refused[] = [
 ];
 
 /** The name under which routes share a response. */
-export function responseName(status: number, cases: readonly Case[]): string {
-  return `Problem${status}_${cases.map(({ code }) => code).join('_or_')}`;
+export function responseName({ rules }: Route, status: number, cases: readonly Case[]): string {
+  return `${rules === 'otlp' ? 'Status' : 'Problem'}${status}_${cases.map(({ code }) => code).join('_or_')}`;
 }
 
-export function responseOf(status: number, cases: readonly Case[]) {
-  return {
+export function responseOf({ rules }: Route, status: number, cases: readonly Case[]) {
+  const said = {
     description: `${TEXTS[status]} Codes: ${cases.map(({ code }) => `\`${code}\``).join(', ')}.`,
     headers: Object.fromEntries(
       ['id', 'never', ...(HEADERS[status] ?? [])].map((name) => headerRef(name)),
     ),
-    content: {
-      [PROBLEM_TYPE]: {
-        schema: ref('Problem'),
-        examples: Object.fromEntries(
-          cases.map(({ code }) => [
-            code,
-            { $ref: `#/components/examples/${exampleName(status, code)}` },
-          ]),
-        ),
-      },
+  };
+  const problem = {
+    [PROBLEM_TYPE]: {
+      schema: ref('Problem'),
+      examples: Object.fromEntries(
+        cases.map(({ code }) => [
+          code,
+          { $ref: `#/components/examples/${exampleName(status, code)}` },
+        ]),
+      ),
     },
+  };
+  const content: Said = rules === 'otlp' ? rpcStatusOf(cases) : problem;
+  return { ...said, content };
+}
+
+/** A refusal's body by its media type. */
+type Said = Readonly<
+  Record<string, { readonly schema: Schema; readonly examples?: Readonly<Record<string, object>> }>
+>;
+
+/** A refusal as OTLP says it, in the form of the request. */
+function rpcStatusOf(cases: readonly Case[]): Said {
+  const said = (type: string) =>
+    cases.map((one) => [one.code, statusBody(exampleOf(one).value, type).body] as const);
+  const base64 = said(PROTOBUF_TYPE).map(([code, body]) => [
+    code,
+    {
+      summary: 'The bytes, in base64',
+      value: Buffer.from(body).toString('base64'),
+      'x-stele-encoding': 'base64',
+    },
+  ]);
+  const json = said('application/json').map(([code, body]) => [
+    code,
+    { value: JSON.parse(String(body)) as object },
+  ]);
+  return {
+    [PROTOBUF_TYPE]: { schema: bytes(PROTOBUF_TYPE), examples: Object.fromEntries(base64) },
+    'application/json': { schema: ref('RpcStatus'), examples: Object.fromEntries(json) },
   };
 }
 

@@ -9,6 +9,7 @@ import { ctRoutes } from './ct.ts';
 import { entryRoutes } from './entries.ts';
 import { feedRoutes } from './feed.ts';
 import { headRoutes } from './heads.ts';
+import { ingestRoutes } from './ingest.ts';
 import { instanceRoutes } from './instance.ts';
 import { metricsRoutes } from './metrics.ts';
 import { proofRoutes } from './proofs.ts';
@@ -30,6 +31,7 @@ export function allRoutes(parts: Parts): readonly Route[] {
     ...anchorRoutes(parts),
     ...submitRoutes(parts),
     ...batchRoutes(parts),
+    ...ingestRoutes(parts),
     ...contentRoutes(parts),
     ...instanceRoutes(parts),
     ...witnessRoutes(parts),

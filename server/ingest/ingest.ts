@@ -1,0 +1,152 @@
+/**
+ * The other ways in: what gateways of others report of their calls becomes records of a log.
+ *
+ *     request ─▶ read ─▶ join ─▶ write ─▶ answer
+ *                        halves   entries of the server's own key, durable
+ *
+ * An answer without an error says that everything in the request is on record (P1), but for what it names as
+ * never to be accepted. Any other failure refuses the whole request, to be sent again: what of it is on record
+ * already is known when it comes again (P3).
+ */
+import { hasCode, SteleError } from '../core/errors.ts';
+import { JoinRoom } from './join.ts';
+import { callReportOf, findCalls, type OtlpHalf, PROTOBUF } from './otlp/otlp.ts';
+import { encodeAnswer, formatAnswer, type PartialSuccess, type Signal } from './otlp/wire.ts';
+import { type Became, type CallReport, Writer, type WriterPorts } from './writer.ts';
+
+export interface IngestOptions extends Omit<WriterPorts, 'goOn'> {
+  /** Milliseconds that a span waits for its events, and they for it. */
+  readonly joinMs: number;
+  readonly later: (ms: number, work: () => void) => () => void;
+  /** The name of the log that goes on where this one ended. */
+  readonly nextOf: (log: string) => Promise<string>;
+}
+
+/** A request that was judged and read. */
+export interface Request {
+  /** The log's name. */
+  readonly log: string;
+  readonly body: Uint8Array;
+  /** Media type of the body, and so of the answer. */
+  readonly type: string;
+  /** Takes the price of so many calls, or throws. */
+  readonly charge: (calls: number) => void;
+}
+
+export interface Answer {
+  readonly body: Uint8Array | string;
+  readonly type: string;
+}
+
+/** What became of what was reported, beside what the writer does. */
+type Fate = Became | 'ignored' | 'rejected' | 'sampled';
+
+export type Way = Signal;
+
+export class Ingest {
+  readonly #options: IngestOptions;
+  readonly #room: JoinRoom<OtlpHalf>;
+  readonly #writers = new Map<string, Writer>();
+  readonly #counts = new Map<string, number>();
+
+  constructor(options: IngestOptions) {
+    this.#options = options;
+    this.#room = new JoinRoom({
+      windowMs: options.joinMs,
+      now: () => options.clock.now(),
+      later: options.later,
+      write: (log, halves) => this.#write(log, callReportOf(halves)),
+    });
+  }
+
+  /** Spans or log records, as OTLP has them. */
+  async otlp(signal: Signal, { log, body, type, charge }: Request): Promise<Answer> {
+    const { halves, alone, others, homeless, sampled } = findCalls(body, type, signal);
+    charge(halves.length + alone.length);
+    this.#count(signal, 'ignored', others);
+    this.#count(signal, 'sampled', sampled);
+    const written = [
+      ...halves.map((half) => this.#room.add(log, half)),
+      ...alone.map((event) => this.#write(log, callReportOf([event]))),
+    ];
+    const refused = await this.#settle(signal, written);
+    const rule =
+      signal === 'traces' ? 'has no trace or span id' : 'names no span that it would belong to';
+    const first = homeless > 0 ? `a call ${rule}` : refused[0]?.message;
+    this.#count(signal, 'rejected', homeless);
+    const rejected = homeless + refused.length;
+    const partial = rejected === 0 ? undefined : { rejected, message: first ?? '' };
+    return answerIn(type, signal, partial);
+  }
+
+  /** How many reports had which fate, by the way that they came. */
+  *counts(): Generator<{ readonly way: string; readonly fate: string; readonly count: number }> {
+    for (const [key, count] of this.#counts) {
+      const [way = '', fate = ''] = key.split(' ');
+      yield { way, fate, count };
+    }
+  }
+
+  /** Calls that wait for their other half, or to be written. */
+  get waiting(): number {
+    let waiting = this.#room.waiting;
+    for (const writer of this.#writers.values()) waiting += writer.waiting;
+    return waiting;
+  }
+
+  /** Lets nothing wait any longer, and resolves when all that was taken is answered. */
+  async close(): Promise<void> {
+    this.#room.close();
+    for (const writer of this.#writers.values()) await writer.idle();
+  }
+
+  /** Waits for all. Returns what can never be accepted; rejects with what may be later. */
+  async #settle(way: Way, written: readonly Promise<Became>[]): Promise<SteleError[]> {
+    const refused: SteleError[] = [];
+    let passing: unknown;
+    for (const result of await Promise.allSettled(written)) {
+      if (result.status === 'fulfilled') this.#count(way, result.value, 1);
+      else if (hasCode(result.reason, 'malformed')) refused.push(result.reason);
+      else passing ??= result.reason;
+    }
+    if (passing !== undefined) throw passing;
+    this.#count(way, 'rejected', refused.length);
+    return refused;
+  }
+
+  #write(log: string, callReport: CallReport): Promise<Became> {
+    let writer = this.#writers.get(log);
+    if (writer === undefined) {
+      writer = new Writer(log, {
+        ...this.#options,
+        goOn: async (name, rest) => this.#write(await this.#next(name), rest),
+      });
+      this.#writers.set(log, writer);
+    }
+    return writer.take(callReport);
+  }
+
+  async #next(name: string): Promise<string> {
+    try {
+      return await this.#options.nextOf(name);
+    } catch (error) {
+      if (hasCode(error, 'not_found'))
+        throw new SteleError('frozen', error.message, { cause: error });
+      // It is being made: whoever tells again finds it.
+      if (!hasCode(error, 'not_yet')) throw error;
+      throw new SteleError('storage', error.message, { cause: error, retryAfterS: 1 });
+    }
+  }
+
+  #count(way: Way, fate: Fate, more: number): void {
+    if (more === 0) return;
+    const key = `${way} ${fate}`;
+    this.#counts.set(key, (this.#counts.get(key) ?? 0) + more);
+  }
+}
+
+function answerIn(type: string, signal: Signal, partial: PartialSuccess | undefined): Answer {
+  return type === PROTOBUF
+    ? { type, body: encodeAnswer(partial) }
+    : { type, body: formatAnswer(partial, signal) };
+}
