@@ -135,6 +135,10 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     about: 'create, list and revoke the tokens that the proxy lets calls in with',
     load: () => import('./commands/caller.ts'),
   },
+  witness: {
+    about: 'show whom this instance witnessed, and what it refused',
+    load: () => import('./commands/witness.ts'),
+  },
   anchor: {
     about: 'show heads to Rekor and time-stamping authorities',
     load: () => import('./commands/anchor.ts'),

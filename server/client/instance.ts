@@ -115,6 +115,10 @@ export interface Administration {
   listKeys(): Promise<readonly JsonObject[]>;
   /** Shows a log's newest head to the targets outside: {anchoring}. */
   anchorLog(name: string): Promise<JsonObject>;
+  /** The instance as a witness of other logs: {name, keys, witnessed, logs}. */
+  witness(): Promise<JsonObject>;
+  /** What it refused and logs had signed, the newest first: {evidence}. */
+  witnessEvidence(before?: number): Promise<JsonObject>;
   /** Acts that wait for the approval of another holder. */
   listRequests(): Promise<readonly JsonObject[]>;
   /** The answer is that of the act. */
@@ -219,6 +223,15 @@ export class InstanceClient implements Administration {
       method: 'POST',
       timeoutMs: ANCHOR_TIMEOUT_MS,
     });
+  }
+
+  async witness(): Promise<JsonObject> {
+    return this.#ask('/v1/witness');
+  }
+
+  async witnessEvidence(before?: number): Promise<JsonObject> {
+    const query = before === undefined ? '' : `?before=${before}`;
+    return this.#ask(`/v1/admin/witness/evidence${query}`);
   }
 
   async listRequests(): Promise<readonly JsonObject[]> {

@@ -40,12 +40,6 @@ export const FEED_PIECE_CHARS = 262_144;
 /** Bytes from which an answer counts as large. */
 export const LARGE_ANSWER_BYTES = 65_536;
 
-/** Refusals that a witness kept, in one answer: each with two notes. */
-export const EVIDENCE_PAGE_MAX = 50;
-
-/** Logs on the page of a witness, and in its list: those that it cosigned last. */
-export const WITNESSED_SHOWN_MAX = 1_000;
-
 /** Anchors in one answer. */
 export const ANCHORS_PAGE_MAX = 100;
 

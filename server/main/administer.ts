@@ -13,6 +13,7 @@ import { retireLogKey, rotateLogKey, rotateOwnKey } from '../admin/log-keys.ts';
 import { changeLog, createLog, freezeLog, retireLog, rollLog, unretireLog } from '../admin/logs.ts';
 import { createToken, revokeToken, TokenBook } from '../admin/tokens.ts';
 import { parseWanted } from '../admin/wanted.ts';
+import { describeEvidence, describeWitness } from '../admin/witnessed.ts';
 import type { JsonObject } from '../client/client.ts';
 import type {
   Administration,
@@ -131,6 +132,14 @@ export class FileAdministration implements Administration {
 
   anchorLog(name: string): Promise<JsonObject> {
     return this.#act(anchorNow, name, {});
+  }
+
+  async witness(): Promise<JsonObject> {
+    return describeWitness(this.#instance.store.witnessed);
+  }
+
+  async witnessEvidence(before?: number): Promise<JsonObject> {
+    return { evidence: describeEvidence(this.#instance.store.witnessed, { before }) };
   }
 
   async listRequests(): Promise<readonly JsonObject[]> {

@@ -22,7 +22,7 @@ import { formatCosignatures, parseAddCheckpoint } from '../core/tlog-witness.ts'
 import type { TreeSize } from '../core/units.ts';
 import { EVIDENCE_KINDS, type EvidenceKind } from '../core/witness-judge.ts';
 import { checkSignatureNative } from '../keys/engine.ts';
-import type { EvidenceRow, WitnessedRow, WitnessedRows } from '../storage/witnessed.ts';
+import type { WitnessedRow, WitnessedRows } from '../storage/witnessed.ts';
 import type { Cosigner } from './giving-keys.ts';
 import type { Origins, WitnessedOrigin } from './giving-origins.ts';
 import type { JudgeQueue } from './giving-queue.ts';
@@ -103,10 +103,6 @@ export class Witness {
       if (kind !== 'bad_proof') counts.set(origin, (counts.get(origin) ?? 0) + rows);
     }
     return counts;
-  }
-
-  evidence(page: { before?: number | undefined; limit: number }): EvidenceRow[] {
-    return this.#options.rows.evidence(page);
   }
 
   list(limit: number): WitnessedRow[] {

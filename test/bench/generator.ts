@@ -12,6 +12,7 @@ import { Connection, type Reply, requestBytes } from './connection.ts';
 import { alone, batchBody, type Gateway, inWindow, Source } from './records.ts';
 import { spread } from './stats.ts';
 import type { Load, Result, Target, Task } from './task.ts';
+import { WitnessedLogs } from './witnessed-logs.ts';
 
 const PROTOBUF = 'application/protobuf';
 
@@ -217,10 +218,21 @@ async function echo(task: Task & { readonly do: 'echo' }): Promise<Load> {
   return (await closedLoop(task.url, new Array(task.clients).fill(each), 200)).load;
 }
 
+let witnessed: WitnessedLogs | undefined;
+
+/** Each log's checkpoints go over one connection, so that they come in order. */
+async function witness(task: Task & { readonly do: 'witness' }): Promise<Load> {
+  const { url, logs, clients, rounds, fresh } = task;
+  if (fresh || witnessed === undefined) witnessed = new WitnessedLogs(logs);
+  const requests = witnessed.requests(clients, rounds);
+  return (await closedLoop(url, requests, 200)).load;
+}
+
 let generator: Generator | undefined;
 
 async function perform(task: Task): Promise<Result> {
   if (task.do === 'echo') return echo(task);
+  if (task.do === 'witness') return witness(task);
   if (task.do === 'calls') return calls(task, arrivals);
   if (task.do === 'begin') {
     const { privateKey, publicKey } = generateKeyPairSync('ed25519');

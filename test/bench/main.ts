@@ -3,7 +3,7 @@
  *
  *     npm run bench                    everything, a quarter of an hour
  *     npm run bench -- quick           everything, smaller, about a minute
- *     npm run bench -- log|logs|proxy  one part; with "quick" a quick one
+ *     npm run bench -- log|logs|proxy|witness  one part; with "quick" a quick one
  *       --json FILE                    writes the figures there too
  *       --folder DIR                   where to put the data: a folder on the disk to be measured
  *       --profiles DIR                 writes processor profiles of the server there
@@ -24,8 +24,9 @@ import { measureParts } from './parts.ts';
 import { proxyRows } from './proxy-rows.ts';
 import { describeMachine, formatReport, type Report, type Row } from './report.ts';
 import { SIZES } from './sizes.ts';
+import { witnessRows } from './witness-rows.ts';
 
-const PARTS = ['log', 'logs', 'proxy'] as const;
+const PARTS = ['log', 'logs', 'proxy', 'witness'] as const;
 const WORDS = ['quick', ...PARTS] as const;
 
 const { values, positionals } = parseArgs({
@@ -95,6 +96,9 @@ try {
   if (wants('log')) rows.push(...(await benchLog()));
   if (wants('logs')) rows.push(...(await benchLogs()));
   if (wants('proxy')) rows.push(...(await benchProxy(model)));
+  if (wants('witness')) {
+    rows.push(...(await witnessRows(join(folder, 'witness'), generator, sizes, progress)));
+  }
   progress('');
   const report: Report = {
     date: new Date().toISOString(),

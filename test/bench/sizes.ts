@@ -12,6 +12,8 @@ export interface Sizes {
   readonly logEntries: number;
   /** Seconds of each run of calls through the proxy. */
   readonly callSeconds: number;
+  /** Checkpoints that a witness is shown of each of its logs in one run. */
+  readonly witnessRounds: number;
   /** Logs of one instance. */
   readonly logs: number;
 }
@@ -26,6 +28,7 @@ export const SIZES = {
     reads: 8_000,
     logEntries: 100_000,
     callSeconds: 1.5,
+    witnessRounds: 2,
     logs: 50,
   },
   full: {
@@ -37,6 +40,7 @@ export const SIZES = {
     reads: 40_000,
     logEntries: 2_000_000,
     callSeconds: 8,
+    witnessRounds: 5,
     logs: 1_000,
   },
 } as const satisfies Record<string, Sizes>;

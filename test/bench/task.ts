@@ -27,6 +27,17 @@ export type Task =
     }
   | { readonly do: 'inclusion'; readonly clients: number; readonly count: number; size: number }
   | { readonly do: 'checkpoint'; readonly clients: number; readonly count: number }
+  /** Checkpoints of many logs, each continuing the last one of its log. */
+  | {
+      readonly do: 'witness';
+      readonly url: string;
+      readonly logs: number;
+      readonly clients: number;
+      /** Whether the logs begin anew. */
+      readonly fresh: boolean;
+      /** Checkpoints of each log. */
+      readonly rounds: number;
+    }
   /** Bodies of 1 KiB to a server that does nothing with them: what HTTP alone costs. */
   | {
       readonly do: 'echo';

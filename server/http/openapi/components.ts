@@ -5,6 +5,7 @@
  * and `docs/formats-http.md`.
  */
 
+import { EVIDENCE_PAGE_MAX, WITNESSED_SHOWN_MAX } from '../../admin/witnessed.ts';
 import { CODES } from '../../core/errors.ts';
 import { ALGORITHMS } from '../../core/keys.ts';
 import {
@@ -31,12 +32,7 @@ import { TITLE } from '../errors.ts';
 import { DETAIL_CHARS_MAX } from '../problem.ts';
 import { CHECKS, LOG_CHECKS, NAMED_MAX, READINESS } from '../readiness.ts';
 import { RECORD_ID } from '../routes/entries.ts';
-import {
-  ANCHORS_PAGE_MAX,
-  EVIDENCE_PAGE_MAX,
-  PAGE_ENTRIES_MAX,
-  WITNESSED_SHOWN_MAX,
-} from '../settings.ts';
+import { ANCHORS_PAGE_MAX, PAGE_ENTRIES_MAX } from '../settings.ts';
 import { list, object, type Schema } from './schema.ts';
 
 export const COUNT: Schema = {

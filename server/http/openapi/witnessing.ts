@@ -1,9 +1,9 @@
 /** This instance as a witness of other logs. */
+import { EVIDENCE_PAGE_MAX, WITNESSED_SHOWN_MAX } from '../../admin/witnessed.ts';
 import { sha256, toHex, utf8 } from '../../core/bytes.ts';
 import { NOTE_BYTES_MAX } from '../../core/limits.ts';
 import { ADD_CHECKPOINT_BYTES_MAX, TLOG_SIZE_TYPE } from '../../core/tlog-witness.ts';
 import { HTML_TYPE, JSON_TYPE, TEXT_TYPE } from '../answer.ts';
-import { EVIDENCE_PAGE_MAX, WITNESSED_SHOWN_MAX } from '../settings.ts';
 import { COUNT, ref } from './components.ts';
 import type { Descriptions } from './description.ts';
 import { UNCHANGED } from './heads.ts';

@@ -60,11 +60,11 @@ export function formatWitnessPage(witness: Shown, rows: readonly WitnessedRow[])
 <body>
 <main>
 <h1>Witness ${name}</h1>
-<p class="lead">A witness signs what a log shows to it only if that log has kept everything it showed before. So nobody can be shown another history of a log without this being seen.</p>
+<p class="lead">A witness signs what a log shows to it only if that log has kept everything it showed before. So all who ask for its signature are shown one and the same history of a log.</p>
 ${stopped === undefined ? '' : html`<p class="bad">This witness cosigns nothing at present: its own memory was put back to an earlier state.</p>\n`}<p>${logsKnown(origins.length)} ${witnessed === 0 ? 'None has been witnessed yet.' : html`${counted(witnessed, 'log')} ${witnessed === 1 ? 'has' : 'have'} been witnessed so far.`}</p>
 ${rows.length === 0 ? '' : html`<h2>When each log was last witnessed</h2>\n${rows.length < witnessed ? html`<p class="soft">The ${rows.length} that were witnessed last.</p>\n` : ''}<ul>\n${rows.map((row) => formatRow(row, refusals.get(row.origin) ?? 0))}</ul>\n`}<h2>Keys of this witness</h2>
 <p>Its signatures are checked with these. A key that you have from here alone proves nothing about who gave it to you.</p>
-${keys.map(({ text }, i) => html`<pre tabindex="0" aria-label="Verifier key ${i + 1} of ${keys.length}">${text}</pre>\n`)}<p class="soft">For programs: <a href="/v1/witness"><code>/v1/witness</code></a>. Logs send their checkpoints to <code>/witness/add-checkpoint</code> [C2SP tlog-witness].</p>
+${keys.map(({ text }, i) => html`<pre tabindex="0" role="group" aria-label="Verifier key ${i + 1} of ${keys.length}">${text}</pre>\n`)}<p class="soft">For programs: <a href="/v1/witness"><code>/v1/witness</code></a>. Logs send their checkpoints to <code>/witness/add-checkpoint</code> [C2SP tlog-witness].</p>
 </main>
 </body>
 </html>

@@ -4,24 +4,27 @@
  *
  * What was refused may hold checkpoints that a log does not show to everybody, so it is for administrators.
  */
-import { parseHex, toBase64 } from '../../core/bytes.ts';
+import {
+  describeEvidence,
+  describeWitness,
+  EVIDENCE_PAGE_MAX,
+  noWitness,
+  WITNESSED_SHOWN_MAX,
+} from '../../admin/witnessed.ts';
+import { parseHex } from '../../core/bytes.ts';
 import { parseDecimal } from '../../core/decimal.ts';
 import { malformed, SteleError } from '../../core/errors.ts';
-import type { JsonObject } from '../../core/json.ts';
 import {
   ADD_CHECKPOINT_BYTES_MAX,
   formatTlogSize,
   TLOG_SIZE_TYPE,
 } from '../../core/tlog-witness.ts';
-import { timestamp } from '../../log/clock.ts';
-import { type EvidenceRow, hashesOf, type WitnessedRow } from '../../storage/witnessed.ts';
 import type { Witness } from '../../witness/giving.ts';
 import { HTML_TYPE, sendFresh, sendHead, sendJson, TEXT_TYPE, tagged } from '../answer.ts';
 import type { Parts } from '../app.ts';
 import { judgeBodyHeaders, readBody } from '../body.ts';
 import { type Call, type InstanceRoute, param } from '../call.ts';
 import { setPage } from '../security.ts';
-import { EVIDENCE_PAGE_MAX, WITNESSED_SHOWN_MAX } from '../settings.ts';
 import { formatWitnessPage, WITNESS_PAGE_POLICY } from './witness-page.ts';
 
 export function witnessRoutes(parts: Parts): readonly InstanceRoute[] {
@@ -53,8 +56,8 @@ export function witnessRoutes(parts: Parts): readonly InstanceRoute[] {
 }
 
 function witnessOf({ witness }: Parts): Witness {
-  if (witness !== undefined) return witness;
-  throw new SteleError('not_found', 'this instance is no witness (witness.name)');
+  if (witness === undefined) throw noWitness();
+  return witness;
 }
 
 /** Bytes from strangers: whatever their type is called, as the specification names none. */
@@ -85,11 +88,16 @@ function getPage(parts: Parts, call: Call): void {
 }
 
 function getWitness(parts: Parts, call: Call): void {
-  sendJson(call, describeWitness(witnessOf(parts), WITNESSED_SHOWN_MAX));
+  const { origins, stopped } = witnessOf(parts);
+  sendJson(call, {
+    ...describeWitness(parts.instance.witnessed),
+    known: origins.length,
+    ...(stopped === undefined ? {} : { stopped: true }),
+  });
 }
 
 function getEvidence(parts: Parts, call: Call): void {
-  const witness = witnessOf(parts);
+  witnessOf(parts);
   const { query } = call;
   const before = query.get('before');
   const limit = parseDecimal(query.get('limit') ?? String(EVIDENCE_PAGE_MAX), 'limit');
@@ -97,52 +105,5 @@ function getEvidence(parts: Parts, call: Call): void {
     throw malformed('limit', `${limit} is not 1 to ${EVIDENCE_PAGE_MAX}`);
   }
   const page = { limit, before: before === undefined ? undefined : parseDecimal(before, 'before') };
-  sendJson(call, { evidence: witness.evidence(page).map(describeEvidence) });
-}
-
-export function describeWitness(witness: Witness, limit: number): JsonObject {
-  const { name, keys, origins, stopped } = witness;
-  return {
-    name,
-    keys: keys.map(({ text }) => text),
-    ...(stopped === undefined ? {} : { stopped: true }),
-    known: origins.length,
-    witnessed: witness.count(),
-    logs: witness.list(limit).map(describeWitnessed),
-  };
-}
-
-function describeWitnessed({ origin, size, root, timeS, firstS, times }: WitnessedRow): JsonObject {
-  return {
-    origin,
-    size,
-    root: toBase64(root),
-    time: timestamp(timeS * 1_000),
-    first: timestamp(firstS * 1_000),
-    times,
-  };
-}
-
-function describeEvidence({
-  id,
-  origin,
-  kind,
-  seenS,
-  size,
-  note,
-  held,
-  old,
-  proof,
-}: EvidenceRow): JsonObject {
-  return {
-    id,
-    origin,
-    kind,
-    seen: timestamp(seenS * 1_000),
-    size,
-    checkpoint: note,
-    ...(held === null ? {} : { held }),
-    old,
-    proof: hashesOf(proof).map((one) => toBase64(one)),
-  };
+  sendJson(call, { evidence: describeEvidence(parts.instance.witnessed, page) });
 }
