@@ -7,12 +7,18 @@
  * as somebody would who controls the whole machine.
  *
  *     stele-data ──▶ copied ──▶ two servers, one origin, the same keys, another history each
+ *     witness    ──▶ a third server, which cosigns what continues what it cosigned
  *
- * Known hole: what a witness and a Rekor log make of it is told and not shown; that needs a second party to run.
+ * Known hole: what a Rekor log makes of it is told and not shown; there is none to run on a laptop.
  */
-import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { parseTrust } from '../core/trust.ts';
+import { treeSize } from '../core/units.ts';
+import { Outbound } from '../outbound.ts';
+import { isIdentity } from '../verify/head.ts';
+import { showToWitness, writeWitnessSettings } from './demo-witness.ts';
 import { FAILS, HOLDS, type Status, Unusable } from './exit.ts';
 import { type Cli, runCli, type Starters } from './program.ts';
 import { readRunning } from './running.ts';
@@ -33,6 +39,7 @@ export async function demoFork({ world, starters }: Cli, voice: Voice): Promise<
 }
 
 interface Server {
+  readonly name: string;
   readonly stop: AbortController;
   readonly ended: Promise<unknown>;
 }
@@ -43,6 +50,8 @@ class Demo {
   readonly #starters: Starters;
   readonly #voice: Voice;
   readonly #servers: Server[] = [];
+  /** The size of the head that the witness cosigned last. */
+  #witnessed = 0;
 
   constructor(folder: string, world: World, starters: Starters, voice: Voice) {
     this.#folder = folder;
@@ -59,21 +68,22 @@ class Demo {
     await this.#begin();
     await this.#watchWell();
     await this.#fork();
-    const found = await this.#watchFork();
+    const noticed = { ...(await this.#watchFork()), ...(await this.#askWitness()) };
     this.#say(
       'What to take away',
       '',
       '  Somebody has to remember. The log’s signature alone did not help: both histories have a good one.',
       '  - A monitor that had looked before noticed at once, and so did one that was shown both copies.',
       '  - One that met the second history first, and nothing else, could not know.',
-      '  - So heads are shown to others who remember: a witness cosigns a head only if it continues the',
-      '    one that it cosigned before, and refuses the second history; an entry in Rekor or a time stamp',
-      '    fixes which head there was, for the whole world. Give "stele monitor" those with --witness and',
-      '    --trust, and it holds every one of them to what the log shows.',
+      '  - A witness remembers for everybody: it refused to cosign the second history, and what it had',
+      '    cosigned gave the copy away to a monitor that had never seen this log.',
+      '  - An entry in Rekor or a time stamp fixes in the same way, for the whole world, which head there',
+      '    was: "stele monitor" holds those to what the log shows, too.',
     );
-    this.#voice.json({ noticed: found });
-    if (found.rememberer && found.comparer && !found.newcomer) return HOLDS;
-    return FAILS;
+    this.#voice.json({ noticed });
+    const { newcomer, ...others } = noticed;
+    // That the newcomer does not notice is the point of the rest.
+    return !newcomer && Object.values(others).every((one) => one) ? HOLDS : FAILS;
   }
 
   async close(): Promise<void> {
@@ -99,6 +109,49 @@ class Demo {
       ...['--key', this.#path('gateway.key'), '--data', this.#data('honest')],
     );
     for (const text of ['loan 1: refused', 'loan 2: granted']) await this.#submit('honest', text);
+    await this.#startWitness();
+  }
+
+  /** It knows the log by its key, as any witness does. */
+  async #startWitness(): Promise<void> {
+    const trust = parseTrust(new Uint8Array(readFileSync(this.#trust())));
+    const key = trust.logs[0]?.keys.find((one) => isIdentity(one.key))?.key;
+    if (key === undefined) throw new Unusable('the demonstration failed: the log has no key');
+    writeWitnessSettings(this.#data('witness'), key.text);
+    await this.#start('witness');
+    this.#say(
+      '   A witness, which is another server, is shown the head. It has seen none before, and cosigns.',
+    );
+    this.#witnessed = await this.#show('honest', 0, true);
+  }
+
+  /** Shows the head of a server to the witness, which cosigned `old`; whether it cosigns. */
+  async #show(name: string, old: number, isWanted: boolean): Promise<number> {
+    const { size, status } = await showToWitness(
+      new Outbound(this.#starters.version),
+      `${this.#address('witness')}/witness`,
+      `${this.#address(name)}/logs/default`,
+      treeSize(old),
+    );
+    const did = status === 200 ? 'it cosigns' : `it refuses (${status})`;
+    this.#say(`   ${name === 'honest' ? 'log' : 'copy'}, head of ${size} ──▶ witness: ${did}`);
+    if ((status === 200) !== isWanted) {
+      throw new Unusable(`the demonstration failed: the witness answered ${status}`);
+    }
+    return size;
+  }
+
+  async #askWitness() {
+    this.#say(
+      `8. The witness is shown the head of the copy. It has cosigned the log’s head of ${this.#witnessed}, and no`,
+      '   proof leads from that one to this:',
+    );
+    const witness = await this.#show('forked', this.#witnessed, false).then(() => true);
+    this.#say(
+      '9. A monitor that never saw this log is shown the copy alone, and told where the witness is:',
+    );
+    const newcomer_with_witness = (await this.#monitor('d', ['forked'], true)) === FAILS;
+    return { witness, newcomer_with_witness };
   }
 
   async #watchWell(): Promise<void> {
@@ -116,7 +169,7 @@ class Demo {
       '   Stele refuses that by itself, since copies are made by accident; here it is told that no other',
       '   copy runs, and what it remembers outside its folder is taken away.',
     );
-    await this.#stopAll();
+    await this.#stop('honest');
     cpSync(this.#data('honest'), this.#data('forked'), { recursive: true });
     await this.#stele('restore', '--accept', '--data', this.#data('forked'));
     await this.#start('honest');
@@ -125,7 +178,7 @@ class Demo {
     await this.#submit('forked', 'loan 3: granted');
     await this.#submit('forked', 'loan 4: granted');
     this.#say(
-      '   Now two servers sign heads of one log, and they differ from the fifth entry on. Each of them',
+      '   Now two servers sign heads of one log, and they differ from entry 5 on. Each of them',
       '   proves everything that it says to whoever sees it alone.',
     );
   }
@@ -133,6 +186,10 @@ class Demo {
   async #watchFork() {
     this.#say('4. The monitor looks again, and the log is as it was, and longer:');
     await this.#monitor('a', ['honest']);
+    this.#say(
+      '   The witness is shown the longer head, with the proof that it continues the first:',
+    );
+    this.#witnessed = await this.#show('honest', this.#witnessed, true);
     this.#say('5. Then it is sent to the copy. It has seen a head that the copy cannot continue:');
     const rememberer = (await this.#monitor('a', ['forked'])) === FAILS;
     this.#say('6. A monitor that never saw this log is shown both addresses, and compares them:');
@@ -153,14 +210,15 @@ class Demo {
   }
 
   /** What anybody would run, with its lines shown. Each monitor has a memory of its own. */
-  #monitor(memory: string, names: readonly string[]): Promise<Status> {
-    const addresses = names.map((name) => `${readRunning(this.#data(name))?.server}/logs/default`);
+  #monitor(memory: string, names: readonly string[], withWitness = false): Promise<Status> {
+    const addresses = names.map((name) => `${this.#address(name)}/logs/default`);
+    const witness = withWitness ? ['--witness', `${this.#address('witness')}/witness`] : [];
     const tokens = names.flatMap((name, i) => [
       '--token',
       `${addresses[i]}=${join(this.#data(name), 'tokens', 'read')}`,
     ]);
-    this.#say(`   $ stele monitor --once ${addresses.join(' ')}`, '');
-    const argv = ['monitor', '--once', '--trust', join(this.#data('honest'), 'trust.json')];
+    this.#say(`   $ ${['stele monitor --once', ...addresses, ...witness].join(' ')}`, '');
+    const argv = ['monitor', '--once', '--trust', this.#trust(), ...witness];
     return this.#run([...argv, ...tokens, '--state', this.#path(memory), ...addresses], (text) =>
       this.#voice.say(
         ...text
@@ -195,7 +253,7 @@ class Demo {
       };
       const world = this.#worldOf(name, signal, hear);
       const ended = runCli(['serve', '--data', this.#data(name)], world, this.#starters);
-      this.#servers.push({ stop, ended });
+      this.#servers.push({ name, stop, ended });
       ended.then(() => resolve(false), reject);
     });
     const late = AbortSignal.timeout(START_MS);
@@ -206,9 +264,10 @@ class Demo {
     if (!isUp) throw new Unusable(`the demonstration failed: its server did not start: ${said}`);
   }
 
-  async #stopAll(): Promise<void> {
-    await this.close();
-    this.#servers.length = 0;
+  async #stop(name: string): Promise<void> {
+    const server = this.#servers.find((one) => one.name === name);
+    server?.stop.abort();
+    await server?.ended;
   }
 
   /** A world of its own for each server: other ports, and another memory. */
@@ -229,6 +288,14 @@ class Demo {
       out,
       err: out,
     };
+  }
+
+  #address(name: string): string {
+    return readRunning(this.#data(name))?.server ?? '';
+  }
+
+  #trust(): string {
+    return join(this.#data('honest'), 'trust.json');
   }
 
   #data(name: string): string {

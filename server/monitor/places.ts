@@ -6,9 +6,9 @@
  */
 import { LogClient, type ServedHead } from '../client/client.ts';
 import { isPassing, retrying, sleep } from '../client/retrying.ts';
-import { sha256, toHex, utf8 } from '../core/bytes.ts';
 import { hasCode, SteleError } from '../core/errors.ts';
 import { NOTE_BYTES_MAX } from '../core/limits.ts';
+import { checkpointPathOf } from '../core/tlog-witness.ts';
 import type { TreeSize } from '../core/units.ts';
 import type { TileReader, TileWanted } from '../log/audit/reader.ts';
 import type { Outbound } from '../outbound.ts';
@@ -152,7 +152,7 @@ export class WitnessPlace {
 
   /** Its newest checkpoint of this log; nothing where it has none. */
   async checkpoint(origin: string, signal: AbortSignal): Promise<Uint8Array | undefined> {
-    const url = `${this.url}/${toHex(sha256(utf8(origin)))}/checkpoint`;
+    const url = `${this.url}/${checkpointPathOf(origin)}`;
     const asked = { maxBytes: NOTE_BYTES_MAX, timeoutMs: WITNESS_TIMEOUT_MS, signal };
     const { status, bytes } = await this.#outbound.ask(url, asked);
     if (status === 404) return undefined;
