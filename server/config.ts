@@ -127,9 +127,9 @@ export const SETTINGS = {
     'name every request as he likes, and so ask without a limit or use up the share of another address',
   ),
   'guard.require': setting(
-    listOf('high-water', 'signer'),
+    listOf('high-water', 'signer', 'witness'),
     [],
-    'Memories outside the data folder without which a log does not start: high-water, signer.',
+    'Memories outside the data folder without which a log does not start: high-water, signer, witness (one\nof those that are shown the log has to answer).',
     'with an empty list: let a log sign where that memory is gone',
   ),
   'signer.socket': setting(
@@ -278,6 +278,48 @@ export const SETTINGS = {
     undefined,
     'An address or a page for those who run the targets and witnesses, sent in the User-Agent.',
     'have others complain to somebody else',
+  ),
+  'witnesses.policy': setting(
+    path,
+    undefined,
+    'A file with the witnesses that cosign heads, in C2SP tlog-policy syntax: witness lines with their\naddresses, groups, and the quorum. Log lines in it count for nothing here.',
+    'have heads cosigned by witnesses of his own',
+  ),
+  'witnesses.logs': setting(
+    namesOf(
+      'a list of names of logs, or "*", each once',
+      /^(?:\*|_admin|[a-z0-9][a-z0-9-]{0,62}(?:\.access)?)$/,
+    ),
+    ['*'],
+    'The logs whose heads are shown to them; "*" is all that are not private, and private ones, _admin and\nNAME.access are named. Witnesses see and republish origin, size and root.',
+    'keep a log’s heads from its witnesses, or show outside how a private log grows',
+  ),
+  'witnesses.fail': setting(
+    oneOf('open', 'closed'),
+    'open',
+    'closed: only heads that meet the quorum are published. open: each says whether it does.',
+    'with open: have heads published that no witness has seen; with closed: stop publication with the witnesses',
+  ),
+  'witnesses.per_day': setting(
+    whole(1, 86_400, 'times a day'),
+    96,
+    'How often a day each witness is asked about each log at most; how often it may be is agreed with it.',
+    'have witnesses asked so often that they refuse, or so seldom that heads wait long',
+  ),
+  'witnesses.rates': setting(
+    namesOf(
+      'a list of NAME=TIMES, each once: the name of a witness’ key and 1 to 86400 times a day',
+      /^[^\s+=,]{1,255}=[1-9][0-9]{0,4}$/,
+    ),
+    [],
+    'Witnesses that are asked more or less often than that, as "witness.example/w1=24".',
+    'the same',
+  ),
+  'witnesses.timeout_ms': setting(
+    whole(100, 60_000, 'milliseconds'),
+    5_000,
+    'Milliseconds that a witness has for one answer. All are asked at once, and no append waits for them.',
+    'have slow witnesses counted as silent',
   ),
   'rotation.overlap_days': setting(
     whole(30, 3_650, 'days'),
@@ -451,6 +493,21 @@ export const WITNESSED = {
   ),
 } as const;
 
+export const COSIGNED = {
+  policy: setting(
+    path,
+    undefined,
+    'A witness policy for this log alone, in place of witnesses.policy.',
+    'have its heads cosigned by witnesses of his own',
+  ),
+  fail: setting(
+    oneOf('open', 'closed'),
+    undefined,
+    'As witnesses.fail, for this log alone.',
+    'have its heads published that no witness has seen, or stop their publication',
+  ),
+} as const;
+
 export const PROVIDERS: Readonly<Record<string, string>> = {
   openai: 'https://api.openai.com/v1',
   anthropic: 'https://api.anthropic.com/v1',
@@ -503,6 +560,14 @@ export interface TsaTarget {
   readonly roots: string;
 }
 
+/** A log with witnesses of its own, or a rule of its own. */
+export interface CosignedLog {
+  readonly log: string;
+  /** Absolute. */
+  readonly policy: string | undefined;
+  readonly fail: 'open' | 'closed' | undefined;
+}
+
 export interface Config {
   /** Absolute. */
   readonly data: string;
@@ -517,7 +582,7 @@ export interface Config {
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error' | 'silent';
   readonly tls: { readonly cert: string; readonly key: string } | undefined;
   readonly trustedProxies: readonly Network[];
-  readonly guardRequire: readonly ('high-water' | 'signer')[];
+  readonly guardRequire: readonly ('high-water' | 'signer' | 'witness')[];
   readonly signerSocket: string | undefined;
   readonly keys: {
     readonly passphraseFile: string | undefined;
@@ -547,6 +612,18 @@ export interface Config {
     /** Absolute. */
     readonly lists: readonly string[];
     readonly mldsa: boolean;
+  };
+  readonly witnesses: {
+    /** Absolute. */
+    readonly policy: string | undefined;
+    /** Names, or `*` for all that are not private. */
+    readonly logs: readonly string[];
+    readonly fail: 'open' | 'closed';
+    readonly perDay: number;
+    /** By the name of a key: those that differ. */
+    readonly rates: ReadonlyMap<string, number>;
+    readonly timeoutMs: number;
+    readonly of: readonly CosignedLog[];
   };
   /** Without a schedule no key is changed by itself. */
   readonly rotation: {
@@ -612,6 +689,7 @@ export function loadConfig(sources: ConfigSources): Config {
     upstreams: readUpstreams(sources, given),
     targets: readTargets(sources, given),
     witnessed: readWitnessed(given),
+    cosigned: readCosigned(sources, given),
   };
   return build(data, sources, values, groups);
 }
@@ -623,10 +701,14 @@ interface NamedGroup {
   readonly of: Readonly<Record<string, Setting<unknown>>>;
   readonly examples: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
   readonly reserved?: RegExp;
+  /** What a name in it is, where that is not 1 to 31 of a-z, 0-9 and -. */
+  readonly name?: RegExp;
 }
 
 /** Settings whose members the operator names. */
-export const GROUPS: Readonly<Record<'upstreams' | 'rekor' | 'tsa' | 'witnessed', NamedGroup>> = {
+export const GROUPS: Readonly<
+  Record<'upstreams' | 'rekor' | 'tsa' | 'witnessed' | 'cosigned', NamedGroup>
+> = {
   upstreams: {
     variable: 'UPSTREAM',
     about: 'What the proxy forwards to: http://PROXY/NAME/… goes to the url of NAME.',
@@ -664,14 +746,26 @@ export const GROUPS: Readonly<Record<'upstreams' | 'rekor' | 'tsa' | 'witnessed'
       },
     },
   },
+  cosigned: {
+    variable: 'COSIGNED',
+    about: 'Logs with witnesses of their own, by their names.',
+    of: COSIGNED,
+    examples: { audit: { policy: 'audit-witnesses.txt', fail: 'closed' } },
+    name: LOG_NAME_FORM,
+  },
 };
 
 export const TABLE: Table = {
   keys: Object.keys(SETTINGS),
   groups: Object.fromEntries(
-    Object.entries(GROUPS).map(([key, { variable, of, reserved }]) => [
+    Object.entries(GROUPS).map(([key, { variable, of, reserved, name }]) => [
       key,
-      { variable, members: Object.keys(of), ...(reserved === undefined ? {} : { reserved }) },
+      {
+        variable,
+        members: Object.keys(of),
+        ...(reserved === undefined ? {} : { reserved }),
+        ...(name === undefined ? {} : { name }),
+      },
     ]),
   ),
 };
@@ -680,7 +774,7 @@ function build(
   data: string,
   sources: ConfigSources,
   values: Values,
-  { upstreams, targets, witnessed }: Named,
+  { upstreams, targets, witnessed, cosigned }: Named,
 ): Config {
   const proxyListen = need(values.proxy_listen);
   const custody = upstreams.some(
@@ -733,6 +827,7 @@ function build(
       lists: need(values['witness.lists']).map((path) => resolve(sources.cwd, path)),
       mldsa: need(values['witness.mldsa']),
     },
+    witnesses: witnessesOf(sources, values, cosigned),
     rotation: {
       overlapMs: need(values['rotation.overlap_days']) * DAY_MS,
       anchor: values['rotation.anchor'] || undefined,
@@ -752,6 +847,36 @@ function build(
       addressBurst: need(values['limits.address_burst']),
       shutdownMs: need(values['limits.shutdown_ms']),
     },
+  };
+}
+
+function witnessesOf(
+  sources: ConfigSources,
+  values: Values,
+  of: readonly CosignedLog[],
+): Config['witnesses'] {
+  const policy = inFolder(sources, values['witnesses.policy']);
+  const fail = need(values['witnesses.fail']);
+  if (fail === 'closed' && policy === undefined) {
+    throw malformed('witnesses.policy', 'is missing, and witnesses.fail is closed');
+  }
+  const bare = of.find((one) => one.policy === undefined && policy === undefined);
+  if (bare !== undefined) {
+    throw malformed(`cosigned.${bare.log}.policy`, 'is missing, and so is witnesses.policy');
+  }
+  const rates = need(values['witnesses.rates']).map((text) => {
+    const [name = '', times = ''] = text.split('=');
+    if (Number(times) <= 86_400) return [name, Number(times)] as const;
+    throw malformed('witnesses.rates', `${shown(text)} is more than 86400 times a day`);
+  });
+  return {
+    policy,
+    logs: need(values['witnesses.logs']),
+    fail,
+    perDay: need(values['witnesses.per_day']),
+    rates: new Map(rates),
+    timeoutMs: need(values['witnesses.timeout_ms']),
+    of,
   };
 }
 
@@ -791,6 +916,7 @@ interface Named {
   readonly upstreams: readonly Upstream[];
   readonly targets: Pick<Config['anchor'], 'rekor' | 'tsa'>;
   readonly witnessed: readonly WitnessedLog[];
+  readonly cosigned: readonly CosignedLog[];
 }
 
 type AnySettings = Readonly<Record<string, Setting<unknown>>>;
@@ -861,6 +987,14 @@ function readUpstreams(sources: ConfigSources, given: ReadonlyMap<string, Given>
     },
     Object.keys(PROVIDERS),
   );
+}
+
+function readCosigned(sources: ConfigSources, given: ReadonlyMap<string, Given>): CosignedLog[] {
+  return readGroup(given, 'cosigned', COSIGNED, (log, member) => ({
+    log,
+    policy: inFolder(sources, member('policy')),
+    fail: member('fail'),
+  }));
 }
 
 /** Whom heads are shown to. */

@@ -32,7 +32,7 @@ export function startersOf(program: Program): Starters {
       (await import('./main/signer.ts')).runSigner(program, options, world),
     administer: async (data, world) => (await offline()).administer(program, data, world),
     restore: async (data, world) => (await offline()).restore(program, data, world),
-    memories: async (config) => (await import('./main/memories.ts')).memoriesOf(config),
+    memories: async (config) => (await import('./main/memories.ts')).memoriesOf(config, program),
     checkLogs: async (config, request) =>
       (await import('./main/checks/command.ts')).checkLogs(config, request),
   };

@@ -12,12 +12,19 @@ import type { Logs } from '../log/logs.ts';
 import type { OwnGateways } from '../log/own-gateways.ts';
 import type { Possession } from '../log/possession.ts';
 import type { AnchorRows } from '../storage/anchors.ts';
+import type { WitnessRows } from '../storage/witnesses.ts';
 import type { Actor } from './actor.ts';
 import type { TokenBook } from './tokens.ts';
 
 export interface AnchorsPort {
   readonly rows: AnchorRows;
   /** Shows the newest head of a log; resolves when each target has answered, or after some time. */
+  now(log: string): Promise<void>;
+}
+
+export interface WitnessesPort {
+  readonly rows: WitnessRows;
+  /** Shows the newest head of a log to its witnesses; resolves when each has answered, or after some time. */
   now(log: string): Promise<void>;
 }
 
@@ -32,6 +39,8 @@ export interface World {
   readonly ownGateways: OwnGateways;
   /** Shows heads outside, where somebody does. */
   readonly anchors?: AnchorsPort | undefined;
+  /** Asks witnesses, where somebody does. */
+  readonly witnesses?: WitnessesPort | undefined;
   readonly clock: Clock;
   readonly random: (bytes: number) => Uint8Array;
 }

@@ -5,6 +5,7 @@ import { registerGateway, revokeGateway } from './gateways.ts';
 import { retireLogKey, rotateLogKey, rotateOwnKey } from './log-keys.ts';
 import { changeLog, createLog, freezeLog, retireLog, rollLog, unretireLog } from './logs.ts';
 import { createToken, revokeToken } from './tokens.ts';
+import { witnessNow } from './witnesses.ts';
 
 const ALL = [
   createLog,
@@ -21,6 +22,7 @@ const ALL = [
   createToken,
   revokeToken,
   anchorNow,
+  witnessNow,
 ];
 
 /** The arguments of an act that is found by its name are those that its own plan wrote down. */

@@ -65,6 +65,8 @@ export interface ReceiptOptions {
   /** Seconds to wait for the entry to be logged, at most 20. */
   readonly wait?: number | undefined;
   readonly source?: string | undefined;
+  /** What the receipt has to carry; a quorum of witnesses is waited for as well. */
+  readonly require?: readonly string[] | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -231,6 +233,12 @@ export class LogClient {
     return (await this.#http.ask(path, { maxBytes: RECEIPT_BYTES_MAX })).bytes;
   }
 
+  /** How far each witness is with the log, what each was asked, and what is held against the log. */
+  async witnesses(page: { readonly before?: TreeSize } = {}): Promise<JsonObject> {
+    const before = page.before === undefined ? undefined : String(page.before);
+    return this.#json(`/v1/witnesses${query({ before })}`);
+  }
+
   async inclusion(index: LeafIndex, size: TreeSize): Promise<Hash[]> {
     return proofOf(await this.#json(`/v1/proofs/inclusion/${index}/${size}`));
   }
@@ -241,8 +249,8 @@ export class LogClient {
 
   /** The receipt of an index, a leaf hash in hex, or a record id, under the best head there is. */
   async receipt(id: string, options: ReceiptOptions = {}): Promise<Uint8Array> {
-    const { wait, source, signal } = options;
-    const path = `/v1/receipts/${segment(id)}${query({ source, wait: wait?.toString() })}`;
+    const { wait, source, require, signal } = options;
+    const path = `/v1/receipts/${segment(id)}${query({ source, wait: wait?.toString(), require: require?.join(',') })}`;
     const timeoutMs = 30_000 + (wait ?? 0) * 1000;
     const { bytes } = await this.#http.ask(path, {
       maxBytes: RECEIPT_BYTES_MAX,

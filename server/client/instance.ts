@@ -119,6 +119,8 @@ export interface Administration {
   witness(): Promise<JsonObject>;
   /** What it refused and logs had signed, the newest first: {evidence}. */
   witnessEvidence(before?: number): Promise<JsonObject>;
+  /** Shows the newest head to the witnesses now: {witnessing}. */
+  witnessLog(name: string): Promise<JsonObject>;
   /** Acts that wait for the approval of another holder. */
   listRequests(): Promise<readonly JsonObject[]>;
   /** The answer is that of the act. */
@@ -220,6 +222,13 @@ export class InstanceClient implements Administration {
 
   async anchorLog(name: string): Promise<JsonObject> {
     return this.#ask(`/v1/admin/logs/${segment(name)}/anchor`, {
+      method: 'POST',
+      timeoutMs: ANCHOR_TIMEOUT_MS,
+    });
+  }
+
+  async witnessLog(name: string): Promise<JsonObject> {
+    return this.#ask(`/v1/admin/logs/${segment(name)}/witness`, {
       method: 'POST',
       timeoutMs: ANCHOR_TIMEOUT_MS,
     });

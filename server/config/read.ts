@@ -21,6 +21,8 @@ export interface Group {
   readonly members: readonly string[];
   /** Names that nothing in it has. */
   readonly reserved?: RegExp;
+  /** What a name in it is, where that is not `NAME`. */
+  readonly name?: RegExp;
 }
 
 export interface Given {
@@ -97,10 +99,10 @@ function groupOf(groups: Table['groups'], key: string): Group | undefined {
 }
 
 /** A name that ends like a member would share its variable with another's. */
-function isName({ members, reserved }: Group, name: string): boolean {
+function isName({ members, reserved, name: form = NAME }: Group, name: string): boolean {
   if (members.some((member) => name.endsWith(`-${dashed(member)}`)) || reserved?.test(name))
     return false;
-  return NAME.test(name);
+  return form.test(name);
 }
 
 export function readVariables(table: Table, env: Variables): Written[] {

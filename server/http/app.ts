@@ -56,6 +56,8 @@ export interface AppDeps {
   readonly anchors?: { now(log: string): Promise<void> } | undefined;
   /** Cosigns for other logs, where the instance is a witness. */
   readonly witness?: Witness | undefined;
+  /** Asks witnesses, where some are configured. */
+  readonly witnesses?: { now(log: string): Promise<void> } | undefined;
   readonly keyChanges: KeyChanges;
   readonly ownGateways: OwnGateways;
   readonly ingest: IngestPort;
@@ -148,6 +150,7 @@ function administratorOf(
     logs,
     instance,
     anchors,
+    witnesses,
     keyChanges,
     ownGateways,
     clock,
@@ -161,6 +164,7 @@ function administratorOf(
     logs,
     store: instance,
     anchors: anchors && { rows: instance.anchors, now: (log) => anchors.now(log) },
+    witnesses: witnesses && { rows: instance.witnesses, now: (log) => witnesses.now(log) },
     tokens,
     possession: new Possession({ clock, random }),
     requirePossession,

@@ -16,6 +16,7 @@ import type { InstanceStore } from '../storage/instance.ts';
 import type { Witness } from '../witness/giving.ts';
 import { addAnchorFigures } from './anchor-figures.ts';
 import type { IngestPort } from './app.ts';
+import { addCosignatureFigures } from './cosignature-figures.ts';
 import type { Places } from './places.ts';
 import type { Rates } from './rates.ts';
 
@@ -55,7 +56,7 @@ const NO_ROUTE: Names = { method: 'none', pattern: 'none' };
 
 /** The instance as it is counted. */
 export interface Counted {
-  readonly instance: Pick<InstanceStore, 'checks' | 'anchors'>;
+  readonly instance: Pick<InstanceStore, 'checks' | 'anchors' | 'witnesses'>;
   readonly logs: Logs;
   readonly clock: Clock;
   readonly rates: Rates;
@@ -208,6 +209,10 @@ export class Metrics {
         () => certificate().endsMs / 1_000,
       );
     }
+    addCosignatureFigures(add, {
+      rows: instance.witnesses,
+      visible: () => this.#visible,
+    });
     add('counter', 'stele_refused_total', 'Requests and entries of batches refused.', () =>
       [...this.#refused].map(([code, value]) => ({ labels: { code }, value })),
     );

@@ -12,6 +12,7 @@
 import { isBound } from '../admin/actor.ts';
 import { SteleError } from '../core/errors.ts';
 import type { Log } from '../log/log.ts';
+import { MEMORY_KINDS, type MemoryKind } from '../log/memories.ts';
 import { boundName, isAdminLog } from '../log/names.ts';
 import type { TokenRow } from '../storage/instance.ts';
 import type { Parts } from './app.ts';
@@ -43,7 +44,16 @@ export interface Readiness {
     readonly ended: number;
   };
   /** How many answers were asked of memories outside the data folder, and how many they had (P2). */
-  readonly guard: { readonly asked: number; readonly answered: number };
+  readonly guard: {
+    readonly asked: number;
+    readonly answered: number;
+    /** The same by kinds of memory. */
+    readonly memories: readonly {
+      readonly kind: MemoryKind;
+      readonly asked: number;
+      readonly answered: number;
+    }[];
+  };
   /** Logs that the caller's token is bound to, and what fails of each. */
   readonly failing?: readonly { readonly log: string; readonly checks: readonly LogCheck[] }[];
 }
@@ -87,16 +97,27 @@ export async function readinessOf(
       stopped: seen.filter(({ log }) => log.stopped !== undefined).length,
       ended: seen.filter(({ log }) => log.end !== undefined).length,
     },
-    guard: {
-      asked: seen.reduce((sum, { log }) => sum + log.memory.asked, 0),
-      answered: seen.reduce((sum, { log }) => sum + log.memory.knew, 0),
-    },
+    guard: guardOf(seen),
     ...(token === undefined ? {} : { failing: namedTo(token, seen) }),
   };
   if (why === undefined) return readiness;
   const { code, message, retryAfterS } = why;
   const again = retryAfterS === undefined ? {} : { retryAfterS };
   throw new Refusal(code, message, { status: 503, members: { readiness }, cause: why, ...again });
+}
+
+function guardOf(seen: readonly Seen[]): Readiness['guard'] {
+  const all = seen.flatMap(({ log }) => log.memories);
+  const answered = (some: typeof all) => some.filter((one) => one.answered).length;
+  const memories = MEMORY_KINDS.map((kind) => {
+    const some = all.filter((one) => one.kind === kind);
+    return { kind, asked: some.length, answered: answered(some) };
+  });
+  return {
+    asked: all.length,
+    answered: answered(all),
+    memories: memories.filter(({ asked }) => asked > 0),
+  };
 }
 
 function look(log: Log, now: number): Seen {
@@ -106,7 +127,7 @@ function look(log: Log, now: number): Seen {
   else if (refusal?.code === 'pushback') failing.push('queue');
   if (log.unpublishedMs > UNPUBLISHED_MS) failing.push('heads');
   if (log.head().timeMs > now + BEHIND_MS) failing.push('clock');
-  if (log.memory.knew < log.memory.asked) failing.push('memories');
+  if (log.memories.some(({ answered }) => !answered)) failing.push('memories');
   return { log, isAccepting: refusal === undefined && log.end === undefined, failing };
 }
 

@@ -40,6 +40,9 @@ export const FEED_PIECE_CHARS = 262_144;
 /** Bytes from which an answer counts as large. */
 export const LARGE_ANSWER_BYTES = 65_536;
 
+/** Questions to witnesses in one answer. */
+export const COSIGNINGS_PAGE_MAX = 100;
+
 /** Anchors in one answer. */
 export const ANCHORS_PAGE_MAX = 100;
 

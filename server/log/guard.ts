@@ -7,10 +7,10 @@
  *  1. an exclusive lock on `lock.db` keeps a second process out; any death releases it;
  *  2. the instance database knows the machine and the inode it was written on: a folder that was copied
  *     or restored from a backup has another one, and refuses until `stele restore --accept`;
- *  3. each log asks its high-water file (`high-water.ts`) when it is opened.
+ *  3. each log asks its memories (`memories.ts`) when it is opened: its high-water file, its witnesses.
  *
- * Known hole: a snapshot of the whole machine, state folder included, undoes all three. Witnesses and
- * anchors are the memories that such a snapshot does not reach (`anchor/strangers.ts`).
+ * Known hole: a snapshot of the whole machine, state folder included, undoes all three for a log that no witness and
+ * no Rekor log was shown (`anchor/strangers.ts`), or while those are away.
  */
 import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';

@@ -26,12 +26,19 @@ import {
 import type { LogKey } from '../verify/key-history.ts';
 import { Admission, type Admitted } from './admit.ts';
 import { Appender, type Item, type Logged, type StagedContent, type Submitted } from './append.ts';
+import { isWitnessed } from './cosigned.ts';
 import { openingError, readStored } from './damaged.ts';
 import { Finder, type SourceInfo } from './find.ts';
 import { Growth } from './growth.ts';
 import { largestProven } from './last-head.ts';
 import type { Lookups } from './lookups.ts';
-import { contradiction, type Known, largestKnown } from './memories.ts';
+import {
+  contradiction,
+  hasAnswered,
+  type Known,
+  largestKnown,
+  type MemoryKind,
+} from './memories.ts';
 import type { LogOptions } from './options.ts';
 import { orClosed } from './or-closed.ts';
 import { OwnKeys } from './own-keys.ts';
@@ -73,6 +80,13 @@ export interface HeadInfo {
   readonly checkpoint?: string;
 }
 
+/** A memory that was asked, and whether it said what it has to. */
+export interface Asked {
+  readonly kind: MemoryKind;
+  readonly place: string;
+  readonly answered: boolean;
+}
+
 /** What a log holds, in numbers. */
 export interface LogStats extends Usage {
   readonly entries: number;
@@ -98,7 +112,7 @@ export class Log<C extends StagedContent = StagedContent> {
   readonly #receipts: Receipts;
   readonly #appender: Appender<C>;
   readonly #publisher: Publisher;
-  #memory = { asked: 0, knew: 0 };
+  #memory: readonly Asked[] = [];
   #ahead: Known | undefined;
   readonly #stopListening: (() => void) | undefined;
   readonly #finder: Finder;
@@ -335,8 +349,8 @@ export class Log<C extends StagedContent = StagedContent> {
     return this.#appender.waitingBytes;
   }
 
-  /** Memories outside the data folder that were asked when this log was opened, and that knew it. */
-  get memory(): { readonly asked: number; readonly knew: number } {
+  /** Memories outside the data folder that were asked when this log was opened. */
+  get memories(): readonly Asked[] {
     return this.#memory;
   }
 
@@ -414,6 +428,16 @@ export class Log<C extends StagedContent = StagedContent> {
   /** Whether heads wait for a quorum of witnesses before they are published. */
   get waitsForQuorum(): boolean {
     return this.#publisher.isClosed;
+  }
+
+  /**
+   * Whether a head of this log is witnessed as its policy asks today, by the verified lines that it has; nothing
+   * where the log is shown to no witness.
+   */
+  isQuorumMet(checkpoint: string | undefined): boolean | undefined {
+    const witnesses = this.#options.witnesses?.(this);
+    if (witnesses === undefined) return undefined;
+    return checkpoint !== undefined && isWitnessed(checkpoint, witnesses.policy);
   }
 
   /** The newest head that is witnessed as the policy asks; nothing where there is none. */
@@ -743,8 +767,11 @@ export class Log<C extends StagedContent = StagedContent> {
    */
   async #checkMemories(head: Head, staged: UnsignedHead | undefined): Promise<void> {
     const answers = await this.#options.memories.ask(this.origin);
-    const knew = answers.filter(({ known }) => known !== undefined).length;
-    this.#memory = { asked: answers.length, knew };
+    this.#memory = answers.map((one) => ({
+      kind: one.kind,
+      place: one.place,
+      answered: hasAnswered(one),
+    }));
     const { size } = staged ?? head;
     const own = this.#registry.history?.all().map(({ key }) => key);
     this.#ahead = largestProven(answers, size, own ?? []);

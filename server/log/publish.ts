@@ -6,7 +6,7 @@
  * kept before it is served, and before it is kept it is proven consistent with the last published one,
  * by the same check that a stranger would make. Nothing here can slow or fail an append.
  *
- * Where a log has witnesses, whoever asks them (`witness/asking/`) takes heads from here and brings cosignatures
+ * Where a log has witnesses, whoever asks them (`witness/asking.ts`) takes heads from here and brings cosignatures
  * back. A head that was cosigned is kept for good, and published again with each line that it gets:
  *
  *     open      grown ──▶ published ──▶ shown to witnesses ──▶ kept, published with their lines
@@ -150,11 +150,15 @@ export class Publisher {
       const head: Head = { ...base, checkpoint };
       await store.keep(head);
       const isEnough = isWitnessed(checkpoint, witnesses.policy);
-      if (isEnough) this.#noteWitnessed(head);
       const isNew = isEnough && witnesses.fail === 'closed' && size >= this.#floor;
-      if (served === undefined && (!isNew || size <= (this.#published?.size ?? 0))) return;
-      await store.publish(head);
-      this.#serve(head);
+      try {
+        if (served === undefined && (!isNew || size <= (this.#published?.size ?? 0))) return;
+        await store.publish(head);
+        this.#serve(head);
+      } finally {
+        // Whoever waits for it finds it served.
+        if (isEnough) this.#noteWitnessed(head);
+      }
     });
   }
 

@@ -14,6 +14,7 @@ import { changeLog, createLog, freezeLog, retireLog, rollLog, unretireLog } from
 import { createToken, revokeToken, TokenBook } from '../admin/tokens.ts';
 import { parseWanted } from '../admin/wanted.ts';
 import { describeEvidence, describeWitness } from '../admin/witnessed.ts';
+import { witnessNow } from '../admin/witnesses.ts';
 import type { JsonObject } from '../client/client.ts';
 import type {
   Administration,
@@ -132,6 +133,10 @@ export class FileAdministration implements Administration {
 
   anchorLog(name: string): Promise<JsonObject> {
     return this.#act(anchorNow, name, {});
+  }
+
+  witnessLog(name: string): Promise<JsonObject> {
+    return this.#act(witnessNow, name, {});
   }
 
   async witness(): Promise<JsonObject> {

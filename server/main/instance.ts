@@ -36,13 +36,15 @@ import { WriterPool } from '../storage/sqlite/writer-pool.ts';
 import { createKek, openKek } from '../vault/keyring.ts';
 import type { Staging } from '../vault/vault.ts';
 import { Vaults } from '../vault/vaults.ts';
+import { disputeError } from '../witness/evidence.ts';
 import { checking } from './checks/checking.ts';
 import { ensureFolder, lost, openKey, spaceCheck } from './files.ts';
 import { ingesting } from './ingesting.ts';
-import { highWaterFolder, memoriesOf } from './memories.ts';
+import { highWaterFolder, memoriesOf, witnessedOf } from './memories.ts';
 import { removeLogFiles } from './removal.ts';
 import { rolling } from './rolling.ts';
 import { rotating } from './rotating.ts';
+import { type ShownLog, ShownTo } from './shown.ts';
 import { SignerKeys } from './signer-keys.ts';
 import { tidying } from './tidying.ts';
 import { followTrust, keepTrust } from './trust.ts';
@@ -66,6 +68,7 @@ export interface Instance {
   readonly store: InstanceStore;
   readonly logs: Logs;
   readonly vaults: Vaults;
+  readonly shown: ShownTo;
   /** For what is wrong and stops nothing. */
   readonly warn: (message: string, error: unknown) => void;
   readonly keyChanges: KeyChanges;
@@ -169,9 +172,11 @@ async function openLogs(
   closing.push(() => pool.close());
   const writers = new WriterPool();
   closing.push(() => writers.close());
+  const shown = new ShownTo(config.witnesses);
+  const witnessed = witnessedOf(store);
   const logs = new Logs({
     data,
-    memories: memoriesOf(config, signer),
+    memories: memoriesOf(config, { version, signer, witnessed, shown }),
     originBase: hostOf(config.publicUrl) ?? store.identity()?.originBase ?? '',
     instance: store,
     openStore: async (path) => {
@@ -195,7 +200,8 @@ async function openLogs(
     closed: (name) => vaults.release(name),
     following: (log, previous) => followTrust(data, log, { previous, logger }),
     damageOf: (name) => damageOf(store, name),
-    disputeOf: ({ name }) => disputeOf(store, name),
+    disputeOf: (log) => disputeOf(store, log, shown),
+    ...(shown.witnesses.length === 0 ? {} : { witnesses: (log: ShownLog) => shown.of(log) }),
     removeFiles: (name) => removeLogFiles(data, name),
     checkSpace: spaceCheck(data, config.limits.diskFloorBytes, systemClock.now),
     fatal,
@@ -234,7 +240,7 @@ async function openLogs(
   closing.push(checking({ config, store, logs, kek, logger, fatal }));
   const ingest = ingesting({ config, logs, vaults, store, kek, keys: ingestKeys, version, logger });
   closing.push(() => ingest.close());
-  return { logs, vaults, keyChanges, ownGateways, proxyKeys, ingest, warn };
+  return { logs, vaults, shown, keyChanges, ownGateways, proxyKeys, ingest, warn };
 }
 
 /** Puts a key that was brought along where the operator's is looked for, unless it is there already. */
@@ -311,10 +317,16 @@ function originOf(store: InstanceStore, name: string): string {
   return row.origin;
 }
 
-/** What somebody outside holds against a log. */
-function disputeOf(store: InstanceStore, name: string): SteleError | undefined {
-  const stranger = store.strangers.first(name);
-  return stranger && strangerError(stranger);
+/** What somebody outside holds against a log: of a witness for good where the log's own signature proves it. */
+function disputeOf(store: InstanceStore, log: ShownLog, shown: ShownTo): SteleError | undefined {
+  const stranger = store.strangers.first(log.name);
+  if (stranger !== undefined) return strangerError(stranger);
+  const named = shown.namesOf(log);
+  for (const { witness, evidence } of store.witnesses.evidence(log.name)) {
+    const { said, proven } = JSON.parse(evidence) as { said: string; proven: boolean };
+    if (proven || named.has(witness)) return disputeError(log.name, witness, said);
+  }
+  return undefined;
 }
 
 /** What the last check found of a log's tree, if that is damaged. */

@@ -23,6 +23,7 @@ import { type Instance, openInstance } from './instance.ts';
 import { proxyOf } from './proxy.ts';
 import { DEFAULT_LOG, setUp } from './setup.ts';
 import { targetsOf } from './targets.ts';
+import { Witnesses } from './witnesses.ts';
 import { openWitness } from './witnessing.ts';
 
 export interface Program {
@@ -88,10 +89,14 @@ export async function run(
     if (tls !== undefined) services.push(tls);
     const witnessing = await openWitness(config, instance);
     if (witnessing !== undefined) services.push(witnessing);
+    const { shown, logs, store } = instance;
+    const witnesses = new Witnesses({ config, shown, logs, store, logger, ...program });
+    services.push(witnesses);
     const server = await startServer(instance, config, logger, program, {
       tls,
       anchors,
       witness: witnessing?.witness,
+      witnesses,
     });
     services.push(server);
     let proxy: Service | undefined;
@@ -133,10 +138,12 @@ export async function startServer(
     tls,
     anchors,
     witness,
+    witnesses,
   }: {
     readonly tls?: TlsFiles | undefined;
     readonly anchors?: Anchors;
     readonly witness?: Witness | undefined;
+    readonly witnesses?: Witnesses;
   } = {},
 ): Promise<Service> {
   const stopping = new AbortController();
@@ -148,6 +155,7 @@ export async function startServer(
     instance: store,
     anchors,
     witness,
+    witnesses,
     keyChanges,
     ownGateways,
     ingest,

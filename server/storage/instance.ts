@@ -15,6 +15,7 @@ import {
 } from './sqlite/database.ts';
 import { StrangerRows } from './strangers.ts';
 import { WitnessedRows } from './witnessed.ts';
+import { type SeenRow, selectAllSeen, WitnessRows } from './witnesses.ts';
 
 export const VISIBILITIES = ['public', 'proofs', 'private'] as const;
 export type Visibility = (typeof VISIBILITIES)[number];
@@ -105,6 +106,7 @@ export class InstanceStore {
   readonly strangers: StrangerRows;
   readonly witnessed: WitnessedRows;
   readonly ingested: Ingested;
+  readonly witnesses: WitnessRows;
   #logs: ReadonlyMap<string, LogRow> | undefined;
   /** Made once for as long as no log comes or changes. */
   #followers: ReadonlyMap<string, string> | undefined;
@@ -117,6 +119,7 @@ export class InstanceStore {
     this.strangers = new StrangerRows(this.#db, (work) => this.#run(work));
     this.witnessed = new WitnessedRows(this.#db, (work) => this.#run(work));
     this.ingested = new Ingested(this.#db, (work) => this.#run(work));
+    this.witnesses = new WitnessRows(this.#db, (work) => this.#run(work));
   }
 
   identity(): Identity | undefined {
@@ -399,6 +402,18 @@ export function listLogs(path: string): SeenLog[] {
   return reading(path, (db) => {
     checkSchema(db, 'instance');
     return selectSeen(db);
+  });
+}
+
+/** The logs of an instance database, and how far witnesses are with them; it is left as it is. */
+export function witnessedIn(path: string): {
+  readonly logs: readonly Pick<LogRow, 'name' | 'origin' | 'visibility'>[];
+  readonly seen: readonly SeenRow[];
+} {
+  return reading(path, (db) => {
+    checkSchema(db, 'instance');
+    const logs = db.prepare('SELECT name, origin, visibility FROM log').all();
+    return { logs: logs as LogRow[], seen: selectAllSeen(db) };
   });
 }
 

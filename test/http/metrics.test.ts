@@ -228,6 +228,8 @@ describe('the dashboard', () => {
     const check = { beganMs: 1, endedMs: 1, size: 1, files: 0, found: [] };
     world.instance.putCheck({ ...check, log: 'a', tree: 'holds', content: 'holds' });
     anchored('a', 1);
+    const head = { size: 1, root: new Uint8Array(32), note: 'note', headMs: 0 };
+    world.instance.witnesses.plan('a', 'witness.example/w1', head, 0);
     const watch = world.token({ roles: ['metrics'] });
     await world.get('/nothing');
     await world.get('/metrics', { token: watch });

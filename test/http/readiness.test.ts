@@ -35,7 +35,7 @@ function logOf(fake: Fake): Log {
     end,
     unpublishedMs,
     isSignerAway: fake.isSignerAway ?? false,
-    memory: { asked: 1, knew },
+    memories: [{ kind: 'high-water', place: 'elsewhere', answered: knew === 1 }],
     head: () => ({ timeMs: headMs }),
     checkRoom: () => {
       if (refusal !== undefined) throw refusal;
@@ -133,7 +133,11 @@ describe('a server that takes entries', () => {
     ];
     expect(await ask({ open })).toMatchObject({
       logs: { open: 4, accepting: 2, stopped: 1, ended: 1 },
-      guard: { asked: 4, answered: 3 },
+      guard: {
+        asked: 4,
+        answered: 3,
+        memories: [{ kind: 'high-water', asked: 4, answered: 3 }],
+      },
     });
   });
 });

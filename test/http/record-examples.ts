@@ -176,6 +176,7 @@ async function recordAnswers(examples: Examples): Promise<Examples> {
   await record(byId('revokeToken'), { values: { id: value.id } });
   for (const id of [
     'anchorLog',
+    'witnessLog',
     'rotateLogKey',
     'retireLogKey',
     'rotateOwnKey',

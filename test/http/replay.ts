@@ -36,9 +36,24 @@ export async function setUp(
   const { value } = examples.requests.checkpoint;
   await send(witnessed, { type: 'text/plain', body: value.replace('old 4\n', 'old 0\n') });
   anchor(world);
+  cosign(world);
 }
 
 /** What two targets are made to have said of the log's head of size 4. */
+/** A witness that cosigned one head of `team-a` and is shown another. */
+function cosign({ instance: { witnesses }, now }: World): void {
+  const root = new Uint8Array(32);
+  const witness = 'witness.example/w1';
+  for (const size of [3, 4]) {
+    witnesses.plan('team-a', witness, { size, root, note: 'note', headMs: now }, now);
+    const [row] = witnesses.due(witness, now, 1);
+    if (row === undefined || size === 4) continue;
+    witnesses.count('team-a', witness, 'asked');
+    witnesses.change(row.id, 'planned', { state: 'received', answer: root, attempts: 1 }, now);
+    witnesses.cosigned(row, now, now);
+  }
+}
+
 function anchor({ instance: { anchors }, now }: World): void {
   const head = { log: 'team-a', size: 4, root: new Uint8Array(32), text: '' };
   const keys = { signature: new Uint8Array(), spki: new Uint8Array() };

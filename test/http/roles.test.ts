@@ -124,6 +124,7 @@ function makeCases(leaf: string, recordId: string): Case[] {
     get(`${L}/v1/entries/{index}`, `${L}/v1/entries/0`, 'readers', 'anyone'),
     get(`${L}/v1/feed`, `${L}/v1/feed?limit=1`, 'readers', 'anyone'),
     get(`${L}/v1/anchors`, `${L}/v1/anchors`, 'anyone'),
+    get(`${L}/v1/witnesses`, `${L}/v1/witnesses`, 'anyone'),
     {
       ...get(`${L}/v1/anchors/{target}/{size}`, `${L}/v1/anchors/none/1`, 'anyone'),
       ok: 404,
@@ -207,6 +208,14 @@ function makeCases(leaf: string, recordId: string): Case[] {
       public: 'admins',
       body: json({ name: LOGS.proofs }),
       ok: 409,
+    },
+    {
+      pattern: '/v1/admin/logs/{log}/witness',
+      method: 'POST',
+      path: '/v1/admin/logs/{log}/witness',
+      proofs: 'admins',
+      public: 'admins',
+      ok: 200,
     },
     {
       pattern: '/v1/admin/logs/{log}/anchor',

@@ -212,6 +212,7 @@ export class World {
       ingest,
       anchors: { now: async () => {} },
       witness: this.witness,
+      witnesses: { now: async () => {} },
       keyChanges: new KeyChanges({
         logs,
         instance,

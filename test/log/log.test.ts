@@ -425,12 +425,14 @@ describe('opening', () => {
     const options = logOptions({ stateFolder, store: new MemoryStore() });
     const { log, gateway } = await startLog(options);
     await log.close();
-    expect((await Log.open(options)).memory).toEqual({ asked: 1, knew: 1 });
+    expect((await Log.open(options)).memories).toMatchObject([
+      { kind: 'high-water', answered: true },
+    ]);
     const nothing = [new HighWater(temporaryFolder())];
     const elsewhere = { ...options, memories: new Memories(nothing) };
     const required = new Memories(nothing, ['high-water']);
     const forgotten = await Log.open({ ...options, memories: required });
-    expect(forgotten.memory).toEqual({ asked: 1, knew: 0 });
+    expect(forgotten.memories).toMatchObject([{ answered: false }]);
     expect(await submit(forgotten, await gateway.next())).toMatchObject([
       { code: 'split_view', message: expect.stringContaining('guard.require') },
     ]);

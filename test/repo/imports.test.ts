@@ -23,7 +23,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   log: ['core', 'verify', 'keys', 'storage'],
   admin: ['core', 'log', 'storage'],
   anchor: ['core', 'storage', 'outbound'],
-  witness: ['core', 'keys', 'native', 'storage'],
+  witness: ['core', 'keys', 'native', 'outbound', 'storage'],
   client: ['core', 'verify', 'keys', 'storage', 'outbound'],
   http: ['core', 'verify', 'keys', 'storage', 'log', 'vault', 'admin', 'linger', 'witness'],
   proxy: ['core', 'keys', 'storage', 'vault', 'client', 'callers', 'linger'],

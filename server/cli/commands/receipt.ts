@@ -1,7 +1,7 @@
 /** `stele receipt`: fetch what proves one entry. */
 import { writeFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { parseReceipt } from '../../core/receipt.ts';
 import { type WithContent, withContent } from '../content.ts';
 import { Unusable } from '../exit.ts';
@@ -13,6 +13,7 @@ interface Options extends WhereOptions {
   readonly log: string;
   readonly wait?: string;
   readonly source?: string;
+  readonly require?: readonly string[];
   readonly withContent?: string;
   readonly output?: string;
 }
@@ -22,6 +23,12 @@ export function command(cli: Cli): Command {
     .description('Fetches the receipt of an entry: what proves it, alone and offline.')
     .argument('<id>', 'an index, a leaf hash in hex, or a record id')
     .option('--wait <seconds>', 'wait for the entry to be logged, at most 20')
+    .addOption(
+      new Option(
+        '--require <what...>',
+        'only one that carries this; with --wait a quorum of witnesses is waited for',
+      ).choices(['quorum', 'rekor', 'rfc3161']),
+    )
     .option('--source <id>', 'the source of the record, where several used its id')
     .option(
       '--with-content <reason>',
@@ -36,10 +43,15 @@ export function command(cli: Cli): Command {
       cli.action(async (id: string, options: Options) => {
         const { world } = cli;
         const voice = voiceOf(world, options.json === true);
-        const { output, source, withContent: reason } = options;
+        const { output, source, require, withContent: reason } = options;
         const client = logClient(world, options, reason === undefined ? 'read' : 'content');
         const wait = options.wait === undefined ? undefined : parseWait(options.wait);
-        const plain = await client.receipt(id, { wait, source, signal: world.interrupted });
+        const plain = await client.receipt(id, {
+          wait,
+          source,
+          require,
+          signal: world.interrupted,
+        });
         const folder = output === undefined ? undefined : dirname(resolve(world.cwd, output));
         const { receipt, files, missing }: WithContent =
           reason === undefined

@@ -109,6 +109,15 @@ const logs: Descriptions = {
     answers: { 200: answer('Anchoring', 'How far each target has got.') },
     refusals: ['not_found', 'conflict', 'split_view'],
   },
+  'POST /v1/admin/logs/{log}/witness': {
+    id: 'witnessLog',
+    tag: 'Administration',
+    summary: 'Show the newest head to the witnesses now',
+    text: 'Answers when each has answered, or after 25 s; what has not is still on its way. `conflict` where no witness is configured, or the log is shown to none.',
+    parameters: [ADMIN_LOG],
+    answers: { 200: answer('Witnessing', 'How far each witness is.') },
+    refusals: ['not_found', 'conflict', 'split_view'],
+  },
   'POST /v1/admin/logs/{log}/freeze': {
     id: 'freezeLog',
     tag: 'Administration',

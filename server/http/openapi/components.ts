@@ -24,15 +24,17 @@ import { CONTINUITIES } from '../../core/record/control.ts';
 import { TOKEN, TOKEN_ID } from '../../core/token.ts';
 import { HASH_BYTES } from '../../core/units.ts';
 import { EVIDENCE_KINDS } from '../../core/witness-judge.ts';
+import { MEMORY_KINDS } from '../../log/memories.ts';
 import { FILE_NAME, ROW_NAME } from '../../log/names.ts';
 import { OWN_PURPOSES } from '../../log/own-gateways.ts';
 import { ANCHOR_STATES } from '../../storage/anchors.ts';
 import { LOG_STATES, ROLES, VISIBILITIES } from '../../storage/instance.ts';
+import { COSIGNING_STATES } from '../../storage/witnesses.ts';
 import { TITLE } from '../errors.ts';
 import { DETAIL_CHARS_MAX } from '../problem.ts';
 import { CHECKS, LOG_CHECKS, NAMED_MAX, READINESS } from '../readiness.ts';
 import { RECORD_ID } from '../routes/entries.ts';
-import { ANCHORS_PAGE_MAX, PAGE_ENTRIES_MAX } from '../settings.ts';
+import { ANCHORS_PAGE_MAX, COSIGNINGS_PAGE_MAX, PAGE_ENTRIES_MAX } from '../settings.ts';
 import { list, object, type Schema } from './schema.ts';
 
 export const COUNT: Schema = {
@@ -193,6 +195,28 @@ const PROGRESS = {
   missed: { ...COUNT, description: 'Heads beyond that size that were given up.' },
 } as const satisfies Record<string, Schema>;
 
+const WITNESS = {
+  type: 'string',
+  description: 'The name of its key.',
+} as const satisfies Schema;
+
+const WITNESSING = {
+  witness: WITNESS,
+  'size?': { ...COUNT, description: 'The largest head that it cosigned.' },
+  'time?': { ...TIME, description: 'Of its newest cosignature, by its own clock.' },
+  'pending?': object(
+    { size: COUNT, since: TIME, attempts: COUNT },
+    'The head that it is being shown.',
+  ),
+  missed: { ...COUNT, description: 'Heads beyond that size that were given up.' },
+  asked: { ...COUNT, description: 'Requests that it was ever sent.' },
+  failed: { ...COUNT, description: 'Attempts that came to nothing.' },
+  'disputes?': {
+    type: 'string',
+    description: 'What it holds against the log, which signs nothing more.',
+  },
+} as const satisfies Record<string, Schema>;
+
 const REQUEST_ROW = {
   id: { type: 'string', pattern: '^[0-9a-f]{16}$' },
   act: { type: 'string', pattern: '^[a-z]+\\.[a-z]+$' },
@@ -249,7 +273,26 @@ export const SCHEMAS = {
         description: 'The log has ended with this head: nothing comes after it.',
       },
       'next?': { ...ORIGIN, description: 'The log that goes on where this one ended.' },
-      cosignatures: list({ type: 'object' }),
+      cosignatures: {
+        ...list(object({ name: WITNESS, key_id: { type: 'string' }, time: TIME })),
+        description:
+          'Those that the checkpoint carries, each verified, with the witness’ own time.',
+      },
+      'quorum?': object(
+        {
+          met: {
+            type: 'boolean',
+            description: 'Whether this head is cosigned as the policy asks.',
+          },
+          fail: {
+            type: 'string',
+            enum: ['open', 'closed'],
+            description: 'Whether heads are published before that.',
+          },
+          'newest?': { ...COUNT, description: 'The size of the newest head that is.' },
+        },
+        'Of logs that are shown to witnesses.',
+      ),
       anchors: {
         ...list(object(ANCHOR_OF)),
         description: 'What targets outside said of this very head.',
@@ -258,10 +301,51 @@ export const SCHEMAS = {
         ...list(object(PROGRESS)),
         description: 'How far each target outside has got; of the newest head alone.',
       },
+      'witnessing?': {
+        ...list(object(WITNESSING)),
+        description: 'How far each witness is; of the newest head alone.',
+      },
     },
     'The tree at one size. `time` and `checkpoint` only of a head that was kept.',
   ),
   Anchoring: object({ anchoring: list(object(PROGRESS)) }),
+  Witnessing: object({ witnessing: list(object(WITNESSING)) }),
+  WitnessList: object({
+    witnessing: list(object(WITNESSING)),
+    asked: list(
+      object({
+        witness: WITNESS,
+        size: COUNT,
+        state: { type: 'string', enum: COSIGNING_STATES },
+        'time?': { ...TIME, description: 'Of the cosignature, by the witness’ clock.' },
+        attempts: COUNT,
+        planned: TIME,
+        changed: TIME,
+        'reason?': {
+          type: 'string',
+          description: 'Why the last attempt came to nothing; for those who hold a token.',
+        },
+      }),
+      { maxItems: COSIGNINGS_PAGE_MAX },
+    ),
+    evidence: {
+      ...list(
+        object({
+          witness: WITNESS,
+          said: { type: 'string' },
+          time: TIME,
+          proven: {
+            type: 'boolean',
+            description: 'Whether it has shown a head with the log’s own signature for that.',
+          },
+          asked: object({ old: COUNT, size: COUNT, checkpoint: CHECKPOINT }),
+          answered: object({ status: COUNT, body: base64(NOTE_BYTES_MAX) }),
+          'checkpoint?': { ...CHECKPOINT, description: 'What it serves, with its cosignature.' },
+        }),
+      ),
+      description: 'What witnesses hold against the log’s history.',
+    },
+  }),
   AnchorList: object({
     anchors: list(
       object({
@@ -598,7 +682,20 @@ export const SCHEMAS = {
     },
     logs: object({ open: COUNT, accepting: COUNT, stopped: COUNT, ended: COUNT }),
     guard: object(
-      { asked: COUNT, answered: COUNT },
+      {
+        asked: COUNT,
+        answered: COUNT,
+        memories: {
+          ...list(
+            object({
+              kind: { type: 'string', enum: MEMORY_KINDS },
+              asked: COUNT,
+              answered: COUNT,
+            }),
+          ),
+          description: 'The same by what they are.',
+        },
+      },
       'How many answers were asked of memories outside the data folder, and how many they had (P2).',
     ),
     'failing?': {

@@ -12,6 +12,7 @@ import {
   BEFORE,
   BEYOND,
   BUNDLE,
+  COSIGNINGS_LIMIT,
   FROM,
   HASH_TILE,
   HEAD_WAIT,
@@ -92,6 +93,14 @@ export const headDescriptions: Descriptions = {
       },
     },
     refusals: ['not_found'],
+  },
+  'GET LOG/v1/witnesses': {
+    id: 'listWitnesses',
+    tag: 'Heads',
+    summary: 'What witnesses were asked about heads',
+    text: 'How far each is, and what it was asked, the newest first. What was given up is there too, so that a hole shows; and what one of them holds against the log’s history.',
+    parameters: [BEFORE, COSIGNINGS_LIMIT],
+    answers: { 200: { text: 'The witnesses.', types: { [JSON_TYPE]: ref('WitnessList') } } },
   },
   'GET LOG/v1/next': {
     id: 'getNext',

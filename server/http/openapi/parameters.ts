@@ -4,6 +4,7 @@ import { REQUIREMENTS } from '../routes/receipts.ts';
 import { FIELD } from '../routes/submit-content.ts';
 import {
   ANCHORS_PAGE_MAX,
+  COSIGNINGS_PAGE_MAX,
   PAGE_ENTRIES_DEFAULT,
   PAGE_ENTRIES_MAX,
   REASON_CHARS_MAX,
@@ -184,6 +185,16 @@ export const ANCHORS_LIMIT: Parameter = {
   text: 'How many at most.',
   schema: { type: 'integer', minimum: 1, maximum: ANCHORS_PAGE_MAX, default: ANCHORS_PAGE_MAX },
   example: 10,
+};
+
+export const COSIGNINGS_LIMIT: Parameter = {
+  ...ANCHORS_LIMIT,
+  schema: {
+    type: 'integer',
+    minimum: 1,
+    maximum: COSIGNINGS_PAGE_MAX,
+    default: COSIGNINGS_PAGE_MAX,
+  },
 };
 
 export const TARGET_NAME: Parameter = {

@@ -18,6 +18,7 @@ import {
 } from '../../admin/logs.ts';
 import { createToken, revokeToken } from '../../admin/tokens.ts';
 import { parseWanted } from '../../admin/wanted.ts';
+import { witnessNow } from '../../admin/witnesses.ts';
 import { invariant } from '../../core/errors.ts';
 import { type JsonObject, parseJson } from '../../core/json.ts';
 import { sendJson } from '../answer.ts';
@@ -42,6 +43,7 @@ export function adminRoutes(parts: Parts): readonly InstanceRoute[] {
     get('admin', LOG, (call) => administrator.log(actorOf(call), param(call, 0))),
     route('PATCH', 'admin', LOG, doing(parts, changeLog)),
     post('admin', `${LOG}/anchor`, doing(parts, anchorNow, { wanted: () => ({}) })),
+    post('admin', `${LOG}/witness`, doing(parts, witnessNow, { wanted: () => ({}) })),
     post('admin', `${LOG}/freeze`, doing(parts, freezeLog)),
     post('admin', `${LOG}/roll`, doing(parts, rollLog, { status: 201 })),
     post('admin', `${LOG}/retire`, doing(parts, retireLog)),

@@ -5,6 +5,7 @@ import { adminRoutes } from './admin.ts';
 import { anchorRoutes } from './anchors.ts';
 import { batchRoutes } from './batch.ts';
 import { contentRoutes } from './content.ts';
+import { cosigningRoutes } from './cosignings.ts';
 import { ctRoutes } from './ct.ts';
 import { entryRoutes } from './entries.ts';
 import { feedRoutes } from './feed.ts';
@@ -29,6 +30,7 @@ export function allRoutes(parts: Parts): readonly Route[] {
     ...feedRoutes(parts),
     ...receiptRoutes(parts),
     ...anchorRoutes(parts),
+    ...cosigningRoutes(parts),
     ...submitRoutes(parts),
     ...batchRoutes(parts),
     ...ingestRoutes(parts),

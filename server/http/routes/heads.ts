@@ -6,13 +6,15 @@
  */
 import { unknownLog } from '../../admin/actor.ts';
 import { anchoringOf, anchorsAt } from '../../admin/anchors.ts';
+import { witnessingOf } from '../../admin/witnesses.ts';
 import { toBase64 } from '../../core/bytes.ts';
 import { parseDecimal } from '../../core/decimal.ts';
 import type { JsonObject } from '../../core/json.ts';
-import { type Hash, type TreeSize, treeSize } from '../../core/units.ts';
+import { type Hash, leafIndex, type TreeSize, treeSize } from '../../core/units.ts';
 import { timestamp } from '../../log/clock.ts';
+import { cosignaturesOn } from '../../log/cosigned.ts';
 import { nextOf, seamOf } from '../../log/goes-on.ts';
-import type { AnchorRows } from '../../storage/anchors.ts';
+import type { InstanceStore } from '../../storage/instance.ts';
 import type { Head } from '../../storage/store.ts';
 import { JSON_TYPE, sendHead, sendJson, type TaggedBody, TEXT_TYPE, tagged } from '../answer.ts';
 import type { Parts } from '../app.ts';
@@ -23,7 +25,7 @@ import { parseWait } from './receipts.ts';
 
 /** A head's body is made once: many more ask than heads are signed. */
 const checkpoints = new WeakMap<Head, TaggedBody>();
-const treeHeads = new WeakMap<Head, TaggedBody & { readonly version: number }>();
+const treeHeads = new WeakMap<Head, TaggedBody & { readonly version: string }>();
 
 export function headRoutes(parts: Parts): readonly LogRoute[] {
   return [
@@ -71,7 +73,7 @@ async function getHeadBeyond(parts: Parts, call: Call, log: Log): Promise<void> 
   const { query } = call;
   const seconds = parseWait(query.get('wait'));
   const beyond = treeSize(parseDecimal(query.get('beyond') ?? '0', 'beyond'));
-  if (seconds > 0 && log.head().size <= beyond) {
+  if (seconds > 0 && shownSize(log) <= beyond) {
     const leave = parts.headWaiters.take(call.token);
     try {
       await grownWithin(call, log, beyond, seconds, parts.stopping);
@@ -93,7 +95,8 @@ async function grownWithin(
 ): Promise<void> {
   const { over, release } = hold(call, seconds * 1000, stopping);
   try {
-    await log.grown(beyond, over);
+    if (log.waitsForQuorum) await log.whenWitnessed(leafIndex(beyond), over);
+    else await log.grown(beyond, over);
   } catch (error) {
     if (!over.aborted) throw error;
   } finally {
@@ -101,22 +104,32 @@ async function grownWithin(
   }
 }
 
-function sendNewest({ instance: { anchors } }: Parts, call: Call, log: Log): void {
-  const head = log.head();
-  const { version } = anchors;
+function sendNewest({ instance }: Parts, call: Call, log: Log): void {
+  const head = newestOf(log);
+  const version = `${instance.anchors.version} ${instance.witnesses.version}`;
   let body = treeHeads.get(head);
   if (body?.version !== version) {
-    const anchoring = anchoringOf(anchors, log.name);
-    body = { ...tagged(formatHead(log, head, { anchors, anchoring })), version };
+    body = { ...tagged(formatHead(log, head, instance, { isNewest: true })), version };
     treeHeads.set(head, body);
   }
   sendHead(call, JSON_TYPE, body);
 }
 
+/** With the lines of its witnesses once it is published; where a quorum is waited for, no other is shown. */
+function newestOf(log: Log): Head {
+  if (log.waitsForQuorum) return log.checkpoint();
+  const [newest, published] = [log.head(), log.published()];
+  return published.size === newest.size ? published : newest;
+}
+
+function shownSize(log: Log): number {
+  return log.isHeldBack ? 0 : newestOf(log).size;
+}
+
 /** Any integrated size has a root; only some sizes had a head that was kept. */
-async function getHeadAt({ instance: { anchors } }: Parts, call: Call, log: Log): Promise<void> {
+async function getHeadAt({ instance }: Parts, call: Call, log: Log): Promise<void> {
   const size = treeSize(parseDecimal(param(call, 0), 'size'));
-  sendHead(call, JSON_TYPE, tagged(formatHead(log, await log.headAt(size), { anchors })));
+  sendHead(call, JSON_TYPE, tagged(formatHead(log, await log.headAt(size), instance)));
 }
 
 /** Proven by receipts of control entries alone: whoever may see heads may see who signs the next ones. */
@@ -138,9 +151,10 @@ interface AnyHead {
 function formatHead(
   log: Log,
   { size, root, timeMs, checkpoint }: AnyHead,
-  { anchors, anchoring }: { readonly anchors: AnchorRows; readonly anchoring?: JsonObject[] },
+  { anchors, witnesses }: Pick<InstanceStore, 'anchors' | 'witnesses'>,
+  { isNewest = false } = {},
 ): string {
-  const { origin, end } = log;
+  const { origin, end, name } = log;
   return JSON.stringify({
     origin,
     size,
@@ -150,8 +164,35 @@ function formatHead(
     // The entry that ends a log is its last.
     ...(end === undefined || size <= end.index ? {} : { final: true }),
     ...(end?.next === undefined || size <= end.index ? {} : { next: end.next }),
-    cosignatures: [],
-    anchors: anchorsAt(anchors, log.name, size),
-    ...(anchoring === undefined ? {} : { anchoring }),
+    cosignatures: cosignaturesIn(log, checkpoint),
+    ...quorumOf(log, checkpoint),
+    anchors: anchorsAt(anchors, name, size),
+    ...(isNewest
+      ? { anchoring: anchoringOf(anchors, name), witnessing: witnessingOf(witnesses, name) }
+      : {}),
   });
+}
+
+function cosignaturesIn(log: Log, checkpoint: string | undefined): JsonObject[] {
+  if (checkpoint === undefined) return [];
+  const own = log.ownKeys().map(({ key }) => key);
+  return cosignaturesOn(checkpoint, own).map(({ name, keyId, time }) => ({
+    name,
+    key_id: keyId,
+    time: timestamp(time * 1_000),
+  }));
+}
+
+/** Whether this head meets the quorum, and which one does; of a log that is shown to nobody nothing is said. */
+function quorumOf(log: Log, checkpoint: string | undefined): JsonObject {
+  const isMet = log.isQuorumMet(checkpoint);
+  if (isMet === undefined) return {};
+  const { witnessed, waitsForQuorum } = log;
+  return {
+    quorum: {
+      met: isMet,
+      fail: waitsForQuorum ? 'closed' : 'open',
+      ...(witnessed === undefined ? {} : { newest: witnessed.size }),
+    },
+  };
 }

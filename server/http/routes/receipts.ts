@@ -1,7 +1,8 @@
 /**
  * GET LOG/v1/receipts/{index, leaf_hash or record_id}: a receipt under the best head there is.
  *
- * With `wait=N` the request is held until the entry is logged: one bounded number of waiters for the
+ * With `wait=N` the request is held until the entry is logged, and with `require=quorum` until its head is cosigned
+ * by enough: one bounded number of waiters for the
  * whole process, each woken only when its log has grown.
  */
 import { parseHex } from '../../core/bytes.ts';
@@ -39,7 +40,7 @@ export function receiptRoutes(parts: Parts): readonly LogRoute[] {
         const required = parseRequirements(call.query.get('require'));
         const receipt = (index: LeafIndex) => {
           const anchors = anchorsOf(parts.instance.anchors, log, index);
-          checkMet(required, anchors);
+          checkMet(required, anchors, isWitnessed(log, index));
           return log.receipt(index, { anchors });
         };
         if (seconds === 0) {
@@ -52,8 +53,13 @@ export function receiptRoutes(parts: Parts): readonly LogRoute[] {
           throw new SteleError('pushback', `wait: ${waiters} requests wait already`);
         }
         waiters += 1;
+        const begunMs = performance.now();
         try {
           const index = await whenLogged(call, log, find, seconds, parts.stopping);
+          if (required.includes('quorum')) {
+            const left = seconds - (performance.now() - begunMs) / 1_000;
+            await whenWitnessed(call, log, index, left, parts.stopping);
+          }
           parts.tokens.checkStill(call.token);
           send(call, await receipt(index));
         } finally {
@@ -130,8 +136,19 @@ function anchorsOf(rows: AnchorRows, log: Log, index: LeafIndex): readonly KeptA
   );
 }
 
-function checkMet(required: readonly string[], anchors: readonly KeptAnchor[]): void {
-  const missing = required.filter((name) => !anchors.some(({ anchor }) => anchor.type === name));
+/** Whether a head that covers the entry is cosigned as the log's policy asks. */
+function isWitnessed(log: Log, index: LeafIndex): boolean {
+  return (log.witnessed?.size ?? 0) > index;
+}
+
+function checkMet(
+  required: readonly string[],
+  anchors: readonly KeptAnchor[],
+  hasQuorum: boolean,
+): void {
+  const missing = required.filter((name) =>
+    name === 'quorum' ? !hasQuorum : !anchors.some(({ anchor }) => anchor.type === name),
+  );
   if (missing.length === 0) return;
   throw new SteleError(
     'not_yet',
@@ -160,6 +177,25 @@ async function whenLogged(
       }
       await grownOrOver(log, size, over);
     }
+  } finally {
+    release();
+  }
+}
+
+/** Until its head is cosigned by enough, the time is up, the client has gone, or we stop. */
+async function whenWitnessed(
+  call: Call,
+  log: Log,
+  index: LeafIndex,
+  seconds: number,
+  stopping: AbortSignal,
+): Promise<void> {
+  if (seconds <= 0 || isWitnessed(log, index)) return;
+  const { over, release } = hold(call, seconds * 1000, stopping);
+  try {
+    await log.whenWitnessed(index, over);
+  } catch (error) {
+    if (!over.aborted) throw error;
   } finally {
     release();
   }
