@@ -67,7 +67,7 @@ class Side {
   }
 }
 
-function recordIdOf(reply: Reply): string | undefined {
+export function recordIdOf(reply: Reply): string | undefined {
   return /\nx-stele-record-id: *([0-9a-f-]{36})/i.exec(reply.head)?.[1];
 }
 

@@ -28,6 +28,7 @@ export class Connection {
   #head: { readonly text: string; readonly end: number; readonly total: number } | undefined;
   #firstByteMs = 0;
   #waiting: { resolve: (reply: Reply) => void; reject: (error: Error) => void } | undefined;
+  readonly #begun = Promise.withResolvers<void>();
 
   static open(url: string): Promise<Connection> {
     const { hostname, port } = new URL(url);
@@ -44,6 +45,8 @@ export class Connection {
   private constructor(socket: Socket) {
     this.#socket = socket;
     socket.on('data', (data) => this.#take(data));
+    // Few ask for it.
+    this.#begun.promise.catch(() => {});
     socket.on('error', (error) => this.#fail(error));
     socket.on('close', () => this.#fail(new Error('the server closed the connection')));
     socket.setTimeout(PATIENCE_MS, () => socket.destroy(new Error('no answer came')));
@@ -55,6 +58,11 @@ export class Connection {
       this.#waiting = { resolve, reject };
       this.#socket.write(request);
     });
+  }
+
+  /** Resolves with the first byte of the first answer's body. */
+  begun(): Promise<void> {
+    return this.#begun.promise;
   }
 
   close(): void {
@@ -76,7 +84,10 @@ export class Connection {
       this.#head = head;
       this.#firstByteMs = 0;
     }
-    if (this.#firstByteMs === 0 && this.#length > head.end) this.#firstByteMs = performance.now();
+    if (this.#firstByteMs === 0 && this.#length > head.end) {
+      this.#firstByteMs = performance.now();
+      this.#begun.resolve();
+    }
     if (this.#isWhole(head, data)) this.#settle(head);
   }
 
@@ -111,6 +122,7 @@ export class Connection {
   }
 
   #fail(error: Error): void {
+    this.#begun.reject(error);
     this.#waiting?.reject(error);
     this.#waiting = undefined;
   }

@@ -9,6 +9,7 @@ import { parsePublicKey } from '../../server/core/keys.ts';
 import { useNativePrimitives } from '../../server/native.ts';
 import { calls } from './calls.ts';
 import { Connection, type Reply, requestBytes } from './connection.ts';
+import { crowd, HeldStreams } from './crowd.ts';
 import { alone, batchBody, type Gateway, inWindow, Source } from './records.ts';
 import { spread } from './stats.ts';
 import type { Load, Result, Target, Task } from './task.ts';
@@ -229,11 +230,22 @@ async function witness(task: Task & { readonly do: 'witness' }): Promise<Load> {
 }
 
 let generator: Generator | undefined;
+let held: HeldStreams | undefined;
 
 async function perform(task: Task): Promise<Result> {
   if (task.do === 'echo') return echo(task);
   if (task.do === 'witness') return witness(task);
   if (task.do === 'calls') return calls(task, arrivals);
+  if (task.do === 'crowd') return crowd(task);
+  if (task.do === 'hold') {
+    held = await HeldStreams.open(task.proxied, task.count);
+    return { seconds: 0, recordIds: [] };
+  }
+  if (task.do === 'release') {
+    if (held === undefined) throw new Error('no stream is held');
+    await fetch(`${task.model}/release`, { method: 'POST' });
+    return held.end();
+  }
   if (task.do === 'begin') {
     const { privateKey, publicKey } = generateKeyPairSync('ed25519');
     const spki = publicKey.export({ type: 'spki', format: 'der' });

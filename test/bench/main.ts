@@ -22,6 +22,7 @@ import { LogUnderLoad, logRows } from './log-rows.ts';
 import { logsRows } from './logs-rows.ts';
 import { measureParts } from './parts.ts';
 import { proxyRows } from './proxy-rows.ts';
+import { PUBLISHED } from './published.ts';
 import { describeMachine, formatReport, type Report, type Row } from './report.ts';
 import { SIZES } from './sizes.ts';
 import { witnessRows } from './witness-rows.ts';
@@ -77,8 +78,7 @@ async function benchProxy(model: string): Promise<Row[]> {
   const env = { STELE_UPSTREAM_OPENAI: `${model}/v1` };
   const server = await Server.start({ command: 'up', env, profiles: values.profiles, ...own });
   try {
-    const { runs, callSeconds: seconds } = sizes;
-    return await proxyRows({ server, generator, model }, { runs, seconds }, progress);
+    return await proxyRows({ server, generator, model }, sizes, progress);
   } finally {
     await server.stop();
   }
@@ -106,6 +106,7 @@ try {
     machine,
     parts,
     rows,
+    ...(wants('proxy') ? { published: PUBLISHED } : {}),
   };
   process.stdout.write(`\n${formatReport(report)}`);
   if (values.json !== undefined) {

@@ -1,6 +1,7 @@
 /** How are the figures shown? As a table for people, and as JSON for whoever compares two of them. */
 import { cpus, loadavg, totalmem } from 'node:os';
 import type { Parts } from './parts.ts';
+import type { Published } from './published.ts';
 import type { Runs } from './stats.ts';
 
 export interface Row {
@@ -25,6 +26,8 @@ export interface Report {
   };
   readonly parts: Parts;
   readonly rows: readonly Row[];
+  /** What others say that their gateways add. */
+  readonly published?: readonly Published[];
 }
 
 export function describeMachine(): Report['machine'] {
@@ -78,8 +81,18 @@ export function formatReport(report: Report): string {
         verdict(row),
       ]),
     ]),
+    ...publishedLines(report.published ?? []),
   ];
   return `${lines.join('\n')}\n`;
+}
+
+function publishedLines(published: readonly Published[]): string[] {
+  if (published.length === 0) return [];
+  return [
+    '',
+    'What others say that their gateways add, by their own methods and not by this one:',
+    ...published.flatMap(({ who, figure, method }) => [`  ${who}: ${figure}`, `    ${method}`]),
+  ];
 }
 
 /** Columns, the first two to the left and figures to the right. */

@@ -14,6 +14,9 @@ export interface Sizes {
   readonly callSeconds: number;
   /** Checkpoints that a witness is shown of each of its logs in one run. */
   readonly witnessRounds: number;
+  /** Calls of each run of a crowd, and streams that are open at once. */
+  readonly crowdCalls: number;
+  readonly heldStreams: number;
   /** Logs of one instance. */
   readonly logs: number;
 }
@@ -29,6 +32,8 @@ export const SIZES = {
     logEntries: 100_000,
     callSeconds: 1.5,
     witnessRounds: 2,
+    crowdCalls: 600,
+    heldStreams: 1_000,
     logs: 50,
   },
   full: {
@@ -41,6 +46,8 @@ export const SIZES = {
     logEntries: 2_000_000,
     callSeconds: 8,
     witnessRounds: 5,
+    crowdCalls: 6_000,
+    heldStreams: 1_000,
     logs: 1_000,
   },
 } as const satisfies Record<string, Sizes>;

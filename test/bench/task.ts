@@ -53,7 +53,18 @@ export type Task =
       readonly rate: number;
       readonly count: number;
       readonly stream: boolean;
-    };
+    }
+  /** Calls through the proxy, each client's next one when its last was answered. */
+  | {
+      readonly do: 'crowd';
+      readonly proxied: string;
+      readonly clients: number;
+      readonly count: number;
+      readonly stream: boolean;
+    }
+  /** So many streams through the proxy that are open at once; then their end. */
+  | { readonly do: 'hold'; readonly proxied: string; readonly count: number }
+  | { readonly do: 'release'; readonly model: string };
 
 export interface Load {
   /** Requests answered as wanted. */
@@ -73,6 +84,12 @@ export interface Calls {
   readonly recordIds: readonly string[];
 }
 
+/** Calls that were answered well, each with the record that its answer names. */
+export interface Crowd {
+  readonly seconds: number;
+  readonly recordIds: readonly string[];
+}
+
 export interface CallTimes {
   /** Milliseconds to the first byte of the answer's body, and to its end. */
   readonly first: Spread;
@@ -83,4 +100,4 @@ export interface Begun {
   readonly spki: string;
 }
 
-export type Result = Begun | Load | Calls;
+export type Result = Begun | Load | Calls | Crowd;

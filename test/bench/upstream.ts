@@ -39,11 +39,22 @@ function event(delta: object, finish: string | null): string {
   return `data: ${JSON.stringify(chunk)}\n\n`;
 }
 
+/** What held streams wait for. */
+let released = Promise.withResolvers<void>();
+
 const model: RequestListener = (req, res) => {
   const parts: Buffer[] = [];
   req.on('data', (part: Buffer) => parts.push(part));
   req.on('end', () => {
-    const stream = Buffer.concat(parts).includes('"stream":true');
+    if (req.url === '/release') {
+      released.resolve();
+      released = Promise.withResolvers();
+      res.end();
+      return;
+    }
+    const body = Buffer.concat(parts);
+    const stream = body.includes('"stream":true');
+    const isHeld = body.includes('"hold":true');
     void (async () => {
       await delay(FIRST_MS);
       if (!stream) {
@@ -54,6 +65,7 @@ const model: RequestListener = (req, res) => {
       }
       res.setHeader('content-type', 'text/event-stream');
       for (let i = 0; i < EVENTS; i++) {
+        if (i === 1 && isHeld) await released.promise;
         if (i > 0) await delay(EVENT_MS);
         res.write(event({ content: 'Well. ' }, null));
       }
