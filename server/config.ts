@@ -61,6 +61,9 @@ function setting<T>(kind: Kind<T>, standard: unknown, about: string, power: stri
 
 const GIB = 1_073_741_824;
 const DAY_MS = 86_400_000;
+
+/** A pebibyte: no disk of one machine. */
+const MAX_SPOOL_BYTES = 1_024 ** 5;
 const LOG_NAME_FORM = /^[a-z0-9][a-z0-9-]{0,62}$/;
 const LOG_NAME = text('a log name: a-z, 0-9 and -, at most 63', LOG_NAME_FORM);
 
@@ -191,6 +194,12 @@ export const SETTINGS = {
     10_000,
     'Connections open at one time, of the log and of the proxy each. More are closed at once.',
     'use up file descriptors, or shut callers out',
+  ),
+  'limits.spool_bytes': setting(
+    whole(1_048_576, MAX_SPOOL_BYTES, 'bytes'),
+    MAX_SPOOL_BYTES,
+    'What calls may take in the proxy’s journal while the log is away, for each log. By itself the disk\nfloor is the limit.',
+    'have calls refused, or the disk filled up to its floor',
   ),
   'limits.open_logs': setting(
     whole(2, 100_000, 'logs'),
@@ -641,6 +650,7 @@ export interface Config {
     readonly queueAgeMs: number;
     readonly openLogs: number;
     readonly connections: number;
+    readonly spoolBytes: number;
     readonly tokenRate: number;
     readonly tokenBurst: number;
     readonly addressRate: number;
@@ -841,6 +851,7 @@ function build(
       queueAgeMs: need(values['limits.queue_age_ms']),
       openLogs: need(values['limits.open_logs']),
       connections: need(values['limits.connections']),
+      spoolBytes: need(values['limits.spool_bytes']),
       tokenRate: need(values['limits.token_rate']),
       tokenBurst: need(values['limits.token_burst']),
       addressRate: need(values['limits.address_rate']),

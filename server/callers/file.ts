@@ -47,7 +47,9 @@ export class CallerFile {
       this.#byHash = new Map(readCallers(this.path).map((caller) => [caller.hash, caller]));
       this.#error = undefined;
     } catch (cause) {
-      const reason = cause instanceof Error ? cause.message : String(cause);
+      const message = cause instanceof Error ? cause.message : String(cause);
+      // Strangers hear of it, and what is quoted may be a token that somebody put in the wrong place (P10).
+      const reason = message.replaceAll(this.path, 'the file').replace(/"(?:[^"\\]|\\.)*"/g, '"…"');
       this.#byHash = new Map();
       this.#error = new SteleError('storage', `callers: nobody is let in: ${reason}`, {
         cause,

@@ -204,6 +204,7 @@ async function start(program: Program, parts: Parts): Promise<RunningProxy> {
         requestBytes: limits.bodyBytes,
         floorBytes: limits.diskFloorBytes,
         connections: limits.connections,
+        spoolBytes: limits.spoolBytes,
       },
       logger,
       onFatal: program.fatal,

@@ -113,7 +113,16 @@ export class Drafter {
     if (job.kind === 'heartbeat') {
       record = { ...common, kind: 'heartbeat', heartbeat: { seq } };
     } else {
-      const { reason, source = chain.source, seqs, time, count, damage, replaces } = job.gap;
+      const {
+        reason,
+        source = chain.source,
+        seqs,
+        time,
+        count,
+        damage,
+        replaces,
+        missed,
+      } = job.gap;
       const gap = {
         reason,
         source,
@@ -130,6 +139,7 @@ export class Drafter {
         ...meta,
         ...(damage === undefined ? {} : { damage }),
         ...(replaces === undefined ? {} : { replaces }),
+        ...(missed === undefined ? {} : { missed }),
         ...(own === undefined ? {} : { explains: { from: own.from, to: own.to + 1 } }),
       };
     }

@@ -23,6 +23,8 @@ export interface GapFacts {
   readonly count?: number;
   readonly damage?: readonly Damage[];
   readonly replaces?: string;
+  /** The batch of calls that it counts. */
+  readonly missed?: string;
 }
 
 export type Job =

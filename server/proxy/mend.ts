@@ -2,14 +2,15 @@
  * What the journal missed while it could not be written: how does it get on record afterwards?
  *
  * A call whose request is on disk is ended from its frames and becomes a truncated record. A call that was
- * forwarded without (posture observe) is counted in a gap. Both wait in memory until the journal can be
- * written again; a crash before that leaves the first kind to the next start.
+ * forwarded without (posture observe) is counted in a gap (`missed.ts`). Both wait until the journal can be
+ * written again; a crash before that leaves them to the next start.
  */
 import { hasCode } from '../core/errors.ts';
 import type { Clock } from './clock.ts';
 import { closeOpenCall } from './close-call.ts';
 import type { EndFacts } from './facts.ts';
 import type { ProxyLogger } from './logger.ts';
+import type { Missed } from './missed.ts';
 import type { Recorder } from './recorder.ts';
 import type { OpenCall } from './recover.ts';
 import type { CallSpool, SpoolContext } from './spool.ts';
@@ -17,6 +18,7 @@ import type { CallSpool, SpoolContext } from './spool.ts';
 export interface MenderOptions {
   readonly context: SpoolContext;
   readonly recorder: Recorder;
+  readonly missed: Missed;
   readonly clock: Clock;
   readonly logger: ProxyLogger;
   readonly retryMs: number;
@@ -27,7 +29,6 @@ export interface MenderOptions {
 export class Mender {
   readonly #options: MenderOptions;
   readonly #broken: { readonly call: OpenCall; readonly facts: EndFacts }[] = [];
-  #missed: { count: number; fromUs: number; toUs: number } | undefined;
   #timer: NodeJS.Timeout | undefined;
   #isStopped = false;
 
@@ -40,7 +41,7 @@ export class Mender {
     const { recordId, position, begin, requestPositions, responsePositions } = spool;
     if (!spool.isRequestCommitted) {
       // In posture enforce nothing was forwarded, so nothing is missing.
-      if (facts.forwarded) this.missed(begin.received_us);
+      if (facts.forwarded) this.missed(begin.received_us, recordId);
       return;
     }
     const call = {
@@ -54,14 +55,25 @@ export class Mender {
     this.#later();
   }
 
-  /** A call was forwarded without a frame. */
-  missed(receivedUs: number): void {
-    const toUs = this.#options.clock.nowUs();
-    this.#missed ??= { count: 0, fromUs: receivedUs, toUs };
-    this.#missed.count++;
-    this.#missed.fromUs = Math.min(this.#missed.fromUs, receivedUs);
-    this.#missed.toUs = toUs;
+  /** A call was forwarded without a frame, or with none that counts. */
+  missed(receivedUs: number, recordId?: string): void {
+    const { missed, clock } = this.#options;
+    missed.add(receivedUs, clock.nowUs(), recordId);
     this.#later();
+  }
+
+  /** The gap of this batch of missed calls is on disk. */
+  recorded(id: string): void {
+    const { missed } = this.#options;
+    missed.recorded(id);
+    if (missed.count > 0) this.#later();
+  }
+
+  /** What an earlier process missed goes on record. */
+  async start(): Promise<void> {
+    if (this.#options.missed.count === 0) return;
+    // Where there is no room for it yet, it is tried again like anything else.
+    await this.#mend().catch(() => this.#later());
   }
 
   /** Ends a call from its frames and hands it to the recorder, which makes a gap of what does not open. */
@@ -78,16 +90,17 @@ export class Mender {
     recorder.call({ recordId, beginPosition: begin, endPosition });
   }
 
-  /** A last attempt. Broken calls that it does not reach are found by the next start; counts are not. */
+  /** A last attempt. Broken calls that it does not reach are found by the next start, and so are counts. */
   async stop(): Promise<void> {
     this.#isStopped = true;
     clearTimeout(this.#timer);
-    if (this.#broken.length === 0 && this.#missed === undefined) return;
+    const { missed } = this.#options;
+    if (this.#broken.length === 0 && missed.count === 0) return;
     try {
       await this.#mend();
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
-      const facts = { error: message, unrecorded: this.#missed?.count ?? 0 };
+      const facts = { error: message, unrecorded: missed.count };
       this.#options.logger.error(facts, 'the proxy stops while the journal is failing');
     }
   }
@@ -111,9 +124,10 @@ export class Mender {
       await this.close(call, facts);
       this.#broken.shift();
     }
-    if (this.#missed === undefined) return;
-    const { count, fromUs, toUs } = this.#missed;
-    this.#missed = undefined;
-    this.#options.recorder.gap({ reason: 'journal-unwritable', count, time: { fromUs, toUs } });
+    const batch = this.#options.missed.take();
+    if (batch === undefined) return;
+    const { id: missed, count, fromUs, toUs } = batch;
+    const gap = { reason: 'journal-unwritable', count, time: { fromUs, toUs }, missed };
+    this.#options.recorder.gap(gap);
   }
 }

@@ -213,6 +213,9 @@ export async function startProxy(options: ProxyOptions): Promise<RunningProxy> {
         logger,
         software: options.software ?? 'stele-proxy',
         retentionClass: options.retentionClass ?? 'default',
+        isObserved: [...upstreams.values()].some(
+          ({ log, posture }) => log === name && posture === 'observe',
+        ),
         onFatal: options.onFatal ?? throwUncaught,
         limits: { ...limits, ...timeouts },
       });

@@ -24,6 +24,8 @@ export interface RecordMeta {
   readonly kind: 'inference' | 'intent' | 'gap' | 'heartbeat';
   /** The gap names a source that this one replaces. */
   readonly replaces?: string;
+  /** The gap counts this batch of calls (`missed.ts`). */
+  readonly missed?: string;
   readonly record_id: string;
   /** The source, and the origin of the log that the record was made for. */
   readonly source: string;

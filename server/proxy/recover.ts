@@ -59,6 +59,8 @@ export interface Recovered {
   readonly headless: number;
   /** Numbers that no record has in any log and no gap record explains yet. */
   readonly unexplained: Unexplained;
+  /** Batches of missed calls that have a gap. */
+  readonly missed: ReadonlySet<string>;
 }
 
 /** Why a number has no record. */
@@ -117,6 +119,7 @@ class Replay {
   readonly #headless = new Set<string>();
   readonly #damage: Damage[] = [];
   readonly #unexplained = new Map<number, Reason>();
+  readonly #missed = new Set<string>();
   #chain: Chain | undefined;
   #isCertain = true;
   #isDamaged = false;
@@ -180,6 +183,7 @@ class Replay {
       damage: this.#damage,
       headless: this.#headless.size,
       unexplained: this.#unexplained,
+      missed: this.#missed,
     };
   }
 
@@ -203,6 +207,7 @@ class Replay {
       const at = this.#damage.findIndex((d) => d.begin === begin && d.end === end);
       if (at >= 0) this.#damage.splice(at, 1);
     }
+    if (meta.missed !== undefined) this.#missed.add(meta.missed);
     if (meta.explains !== undefined) {
       const { from, to } = meta.explains;
       for (const seq of this.#unexplained.keys()) {

@@ -18,6 +18,7 @@ import { refuse } from './receive.ts';
 import { parseRoute } from './route.ts';
 import type { Judge } from './rules/judge.ts';
 import type { Source } from './source.ts';
+import type { SourceState } from './source-state.ts';
 import type { Upstream } from './upstream.ts';
 
 export interface ServerOptions extends ForwardOptions {
@@ -155,38 +156,43 @@ export class ProxyServer {
       });
   }
 
-  /** Whether calls can be recorded now, and how much waits. */
+  /** Whether calls can be recorded now, why not, and how much waits. */
   async #ready(res: ServerResponse): Promise<void> {
-    const logs: Record<string, object> = {};
-    let isReady = true;
+    const { custody, sources } = this.#options;
     const upstreams = [...this.#options.upstreams.values()];
     const strict = new Set(upstreams.filter((u) => u.posture === 'strict').map(({ log }) => log));
-    let refusing: string | undefined;
+    const logs: Record<string, SourceState> = {};
+    const reasons: string[] = [];
     try {
-      this.#options.custody?.check();
+      custody?.check();
     } catch (error) {
-      isReady = false;
-      refusing = error instanceof Error ? error.message : String(error);
+      reasons.push(messageOf(error));
     }
-    for (const [name, source] of this.#options.sources) {
+    for (const [name, source] of sources) {
       try {
         await source.probe();
-      } catch {
-        // The reason is in the state below.
-        isReady = false;
+      } catch (error) {
+        reasons.push(`log ${name}: ${messageOf(error)}`);
       }
       const state = source.state();
-      // Without the log no call is made whose intent has to be there first.
-      if (state.log_error !== undefined && strict.has(name)) isReady = false;
       logs[name] = state;
+      // Without the log no call is made whose intent has to be there first.
+      if (state.log_error !== undefined && strict.has(name)) {
+        reasons.push(`log ${name}: ${state.log_error}`);
+      }
     }
+    const isReady = reasons.length === 0;
     answerJson(res, isReady ? 200 : 503, {
       status: isReady ? 'ready' : 'not ready',
+      ...(isReady ? {} : { reasons }),
       calls: this.#calls.size,
-      ...(refusing === undefined ? {} : { refusing }),
       logs,
     });
   }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 function serverOf({ tls, headersMs }: ServerOptions): Server {

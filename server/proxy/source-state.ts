@@ -29,6 +29,8 @@ export interface SourceState {
   readonly unrecorded: number;
   /** Records that wait for the log. */
   readonly backlog: number;
+  /** Calls that went through unrecorded (posture observe), and that no gap on disk counts yet. */
+  readonly missed?: number;
   readonly journal_bytes: number;
   /** Why new calls are refused now, if they are. */
   readonly refusing?: string;

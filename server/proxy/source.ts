@@ -7,6 +7,7 @@
  *
  *     0000000000000000.journal …   segments
  *     source.json                  the source's id, to notice that a journal was lost
+ *     unrecorded                   in posture observe: how many calls went through unrecorded
  *     refused-SEQ-ID.journal       entries the log refused for good, with their calls' sealed frames
  *
  * Its id is the configured name and a random part: a journal that is lost with everything that
@@ -33,6 +34,7 @@ import { FRAME, NO_CALL } from './journal/frame.ts';
 import { Journal, type SyncFailed } from './journal/journal.ts';
 import type { ProxyLogger } from './logger.ts';
 import { Mender } from './mend.ts';
+import { Missed } from './missed.ts';
 import { readSubmission, setAside } from './outgoing.ts';
 import type { RequestFacts } from './providers/provider.ts';
 import { Recorder } from './recorder.ts';
@@ -82,6 +84,8 @@ export interface SourceOptions {
   readonly logger: ProxyLogger;
   readonly software: string;
   readonly retentionClass: string;
+  /** Whether calls of an upstream go on while they cannot be recorded. */
+  readonly isObserved: boolean;
   readonly onFatal: (error: SyncFailed) => void;
   readonly limits: SourceLimits;
 }
@@ -89,6 +93,9 @@ export interface SourceOptions {
 const BLOCK_RECORDS = 4_096;
 const LOADED_MAX = 65_536;
 const RECENT_MAX = 256;
+
+/** A segment this large is worth another when room is short. */
+const ROTATED_BYTES = 1_048_576;
 
 /** Has the log of this origin give a source to another key. */
 type HandOver = (origin: string, source: string) => Promise<void>;
@@ -107,6 +114,7 @@ export class Source {
   readonly #recorder: Recorder;
   readonly #submitter: Submitter;
   readonly #mender: Mender;
+  readonly #missed: Missed;
   readonly #rolling: Rolling;
   readonly #context: SpoolContext;
   /** Calls that have frames and no record: nothing from their begin on may be deleted. */
@@ -130,6 +138,7 @@ export class Source {
     context: SpoolContext,
     recovered: Recovered,
     rolling: Rolling,
+    missed: Missed,
   ) {
     this.#options = options;
     this.#journal = journal;
@@ -138,9 +147,11 @@ export class Source {
     this.#context = context;
     this.#rolling = rolling;
     this.#unexplained = recovered.unexplained;
+    this.#missed = missed;
     this.#mender = new Mender({
       context,
       recorder,
+      missed,
       clock: options.clock,
       logger: options.logger,
       retryMs: options.limits.retryMs,
@@ -201,7 +212,12 @@ export class Source {
       logger: options.logger,
       recorded: (position, draft) => source?.recorded(position, draft),
     });
-    source = new Source(options, journal, backlog, recorder, context, recovered, rolling);
+    const { logger } = options;
+    const missed = await Missed.open(disk, {
+      ...{ random, logger, recorded: recovered.missed },
+      isObserved: options.isObserved,
+    });
+    source = new Source(options, journal, backlog, recorder, context, recovered, rolling, missed);
     await source.#start(recovered, chain, replaces);
     return source;
   }
@@ -276,6 +292,7 @@ export class Source {
       open_calls: this.#open.size,
       unrecorded: this.#recorder.waiting,
       backlog: this.#unlogged,
+      ...(this.#missed.count === 0 ? {} : { missed: this.#missed.count }),
       journal_bytes: this.#journal.bytes,
       ...(refusing === undefined ? {} : { refusing }),
       ...(logError === undefined ? {} : { log_error: logError }),
@@ -369,6 +386,7 @@ export class Source {
     await this.#mender.stop();
     if (this.#recorder.lastError === undefined) await this.#recorder.idle();
     await this.#recorder.stop();
+    await this.#missed.close();
     await this.#submitter.drain(drainMs);
     await this.#submitter.close();
     this.#context.linger.flush();
@@ -381,6 +399,7 @@ export class Source {
     if (spooled !== undefined && this.#recent.size < RECENT_MAX)
       this.#recent.set(position, spooled);
     this.#open.delete(drops ?? meta.record_id);
+    if (meta.missed !== undefined) this.#mender.recorded(meta.missed);
     if (meta.kind === 'intent') this.#intents.recorded(position, meta.record_id);
     if (meta.replaces !== undefined) {
       this.#remember(undefined).catch((error) => this.#report(error, 'source.json'));
@@ -408,7 +427,14 @@ export class Source {
     }
     this.#recorder.start();
     this.#explain();
-    for (const call of openCalls) await this.#mender.close(call, undefined);
+    for (const call of openCalls) {
+      if (!this.#missed.counts(call.recordId)) await this.#mender.close(call, undefined);
+      else {
+        this.#journal.append(FRAME.dropped, call.recordId, new Uint8Array(0));
+        this.#open.delete(call.recordId);
+      }
+    }
+    await this.#mender.start();
     this.#heartbeat = setInterval(() => this.#recorder.heartbeat(), limits.heartbeatMs);
     this.#heartbeat.unref();
     this.#submitter.wake();
@@ -539,6 +565,11 @@ export class Source {
     let floor = Math.min(this.#backlog.floor, this.#rolling.floor, this.#journal.tail);
     for (const begin of this.#open.values()) floor = Math.min(floor, begin);
     await this.#journal.release(floor);
+    const { isShort, bytes, tail } = this.#journal;
+    if (floor < tail || !isShort || bytes < ROTATED_BYTES) return;
+    // Where room is short the last segment has to go too, and it can once it is not the last.
+    await this.#journal.start();
+    await this.#journal.release(tail);
   }
 
   #checkRoom(): void {

@@ -274,7 +274,11 @@ export async function callProxy(load: Load, name: string, kinds: readonly Kind[]
 }
 
 /** One call; whatever breaks is part of the answer. */
-export function call(url: string, body: Uint8Array): Promise<ProxyCall> {
+export function call(
+  url: string,
+  body: Uint8Array,
+  more: Readonly<Record<string, string>> = {},
+): Promise<ProxyCall> {
   return new Promise((resolve) => {
     const chunks: Buffer[] = [];
     const seen = { status: 0, recordId: undefined as string | undefined };
@@ -285,7 +289,7 @@ export function call(url: string, body: Uint8Array): Promise<ProxyCall> {
         answer: new Uint8Array(Buffer.concat(chunks)),
         isComplete,
       });
-    const headers = { 'content-type': 'application/json', 'content-length': body.length };
+    const headers = { 'content-type': 'application/json', 'content-length': body.length, ...more };
     const req = request(url, { method: 'POST', agent: false, headers }, (res) => {
       const id = res.headers['x-stele-record-id'];
       seen.status = res.statusCode ?? 0;

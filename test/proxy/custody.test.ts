@@ -1,7 +1,7 @@
 /** Custody: only the proxy has the provider's key, so that nobody calls the model past it. */
 
 import { once } from 'node:events';
-import { chmodSync, renameSync, writeFileSync } from 'node:fs';
+import { chmodSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { gzipSync } from 'node:zlib';
@@ -518,18 +518,25 @@ describe('the file of callers', () => {
     const place = await custodyOf(provider);
     const { token } = place.callers.add();
     await place.openai(token).chat.completions.create(chat);
-    writeFileSync(place.callers.path, '{"format":"stele.callers/1","callers":[{"id":"x"}]}');
+    // As if somebody had put the token where its hash belongs.
+    const text = readFileSync(place.callers.path, 'utf8').replace(
+      /"hash":"[^"]*"/,
+      `"hash":"${token}"`,
+    );
+    writeFileSync(place.callers.path, text);
     const answer = await ask(`${place.proxy.url}${CHAT}`, {
       headers: { 'content-type': 'application/json', authorization: `Bearer ${token}` },
       body: REQUEST,
     });
     expect(answer.status).toBe(503);
+    expect(answer.body.toString()).not.toContain(token.slice(7, 40));
     expect(Number(answer.headers['retry-after'])).toBeGreaterThan(0);
     const ready = await ask(`${place.proxy.url}/readyz`, { method: 'GET' });
     expect(ready.status).toBe(503);
+    expect(ready.body.toString()).not.toContain(token.slice(7, 40));
     expect(JSON.parse(ready.body.toString())).toMatchObject({
       status: 'not ready',
-      refusing: expect.stringContaining('callers[0]'),
+      reasons: [expect.stringContaining('callers[0]')],
     });
     expect(provider.requests).toHaveLength(1);
   });

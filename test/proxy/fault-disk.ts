@@ -21,6 +21,8 @@ export class FaultDisk implements SpoolDisk {
   /** Called at each step; it may throw, before the step's effect or after it. */
   before: (step: Step, n: number) => void = () => {};
   after: (step: Step, n: number) => void = () => {};
+  /** Called before a file grows; it may throw, as a full disk does. */
+  grows: () => void = () => {};
   /** Resolves before each step; replace it to hold the disk up. */
   gate: () => Promise<void> = () => Promise.resolve();
 
@@ -110,6 +112,7 @@ export class FaultDisk implements SpoolDisk {
         this.#step('write', () => {
           const bytes = Buffer.concat(buffers);
           const size = Math.max(content.written.length, at + bytes.length);
+          if (size > content.written.length) this.grows();
           const grown = Buffer.alloc(size);
           content.written.copy(grown);
           bytes.copy(grown, at);

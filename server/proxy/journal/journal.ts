@@ -152,6 +152,11 @@ export class Journal {
     }
   }
 
+  /** Whether the disk had less room than a new call needs when it was last looked at. */
+  get isShort(): boolean {
+    return this.#free < this.#options.floorBytes;
+  }
+
   /** Whether callers should wait for `drained` before they append more bulk. */
   get isFull(): boolean {
     return this.#queuedBytes >= this.#options.queueBytes;
