@@ -3,7 +3,7 @@
  *
  * A data folder cannot tell that it is old. So before a log signs, whatever else may know a newer head is
  * asked: the high-water file (`high-water.ts`), the signer where one holds the keys, and in the same form
- * the witnesses that are shown its heads. One list of memories serves all logs of an instance; `doctor` and `restore`
+ * what it showed to targets outside, and the witnesses that are shown its heads. One list of memories serves all logs of an instance; `doctor` and `restore`
  * ask the same list.
  *
  * What a memory knows was signed once, so it may know too little, which is safe, and never too much. A
@@ -18,7 +18,7 @@ import { SteleError } from '../core/errors.ts';
 import { type Hash, type TreeSize, treeSize } from '../core/units.ts';
 import { isAdminLog } from './names.ts';
 
-export const MEMORY_KINDS = ['high-water', 'signer', 'witness'] as const;
+export const MEMORY_KINDS = ['high-water', 'signer', 'anchors', 'witness'] as const;
 export type MemoryKind = (typeof MEMORY_KINDS)[number];
 
 /** A head that a memory knows. */

@@ -9,15 +9,19 @@ import { Memories, type Memory } from '../log/memories.ts';
 import { ACCESS_SUFFIX } from '../log/names.ts';
 import { SignerHeads } from '../log/signer-heads.ts';
 import { Outbound } from '../outbound.ts';
+import type { PlannedHead } from '../storage/anchors.ts';
 import { type InstanceStore, witnessedIn } from '../storage/instance.ts';
 import type { SeenRow } from '../storage/witnesses.ts';
+import { AnchorMemory } from './anchor-memory.ts';
 import { type ShownLog, ShownTo } from './shown.ts';
 import { WitnessMemory } from './witness-memory.ts';
 
-/** What an instance database says of the logs, and of how far each witness is with them. */
+/** What an instance database says of the logs, and of how far each was shown to whom. */
 export interface Witnessed {
   logOf(origin: string): ShownLog | undefined;
   seen(log: string, witness: string): SeenRow | undefined;
+  /** The largest head that was to be shown to a target. */
+  shown(log: string): PlannedHead | undefined;
 }
 
 export interface MemoriesOptions {
@@ -34,8 +38,16 @@ export function memoriesOf(config: Config, options: MemoriesOptions): Memories {
   const memories: Memory[] = [new HighWater(highWaterFolder(config))];
   const asking = signer ?? (config.signerSocket && new AskOnce(config.signerSocket));
   if (asking) memories.push(new SignerHeads(asking));
-  if (shown.witnesses.length === 0) return new Memories(memories, config.guardRequire);
-  const witnessed = options.witnessed ?? fileOf(config);
+  const { tsa, rekor } = config.anchor;
+  const isShown = shown.witnesses.length + tsa.length + rekor.length > 0;
+  // A folder of an earlier release is read as it is where there is nothing of this to know.
+  const witnessed = options.witnessed ?? (isShown ? fileOf(config) : undefined);
+  if (witnessed === undefined) return new Memories(memories, config.guardRequire);
+  const newest = (origin: string) => {
+    const log = witnessed.logOf(origin);
+    return log && witnessed.shown(log.name);
+  };
+  memories.push(new AnchorMemory(databaseOf(config), newest));
   const outbound = new Outbound(version, config.anchor.contact);
   for (const witness of shown.witnesses) {
     const seen = (origin: string) => {
@@ -57,15 +69,22 @@ export function witnessedOf(store: InstanceStore): Witnessed {
   return {
     logOf: (origin) => logIn(store.logs(), origin),
     seen: (log, witness) => store.witnesses.seen(log, witness),
+    shown: (log) => store.anchors.newestHead(log),
   };
 }
 
-function fileOf({ data }: Config): Witnessed {
-  const path = join(data, 'stele.db');
-  const { logs, seen } = existsSync(path) ? witnessedIn(path) : { logs: [], seen: [] };
+function databaseOf({ data }: Config): string {
+  return join(data, 'stele.db');
+}
+
+function fileOf(config: Config): Witnessed {
+  const path = databaseOf(config);
+  const none = { logs: [], seen: [], shown: [] };
+  const { logs, seen, shown } = existsSync(path) ? witnessedIn(path) : none;
   return {
     logOf: (origin) => logIn(logs, origin),
     seen: (log, witness) => seen.find((one) => one.log === log && one.witness === witness),
+    shown: (log) => shown.find((one) => one.log === log),
   };
 }
 

@@ -56,6 +56,15 @@ export interface AnchorRow extends PlannedAnchor {
   readonly changedMs: number;
 }
 
+export type PlannedHead = Pick<PlannedAnchor, 'log' | 'size' | 'root'>;
+
+/** Of each log the largest head that was to be shown to anybody. */
+export function selectNewestHeads(db: Db): PlannedHead[] {
+  return db
+    .prepare('SELECT log, max(size) AS size, root FROM anchor GROUP BY log')
+    .all() as PlannedHead[];
+}
+
 /** A row without its bytes, for lists. */
 export type AnchorSummary = Pick<
   AnchorRow,
@@ -251,6 +260,15 @@ export class AnchorRows {
         .pluck()
         .get(log, target),
     ) as number | undefined;
+  }
+
+  /** The largest head of a log that was to be shown to anybody, whatever became of it. */
+  newestHead(log: string): PlannedHead | undefined {
+    return this.#run(() =>
+      this.#db
+        .prepare('SELECT log, size, root FROM anchor WHERE log = ? ORDER BY size DESC LIMIT 1')
+        .get(log),
+    ) as PlannedHead | undefined;
   }
 
   /** The largest published size of a log, whatever the target. */

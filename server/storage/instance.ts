@@ -3,7 +3,7 @@
  * Small and rarely written, so it is read and written in place, each write one durable transaction.
  */
 import { SteleError } from '../core/errors.ts';
-import { AnchorRows } from './anchors.ts';
+import { AnchorRows, type PlannedHead, selectNewestHeads } from './anchors.ts';
 import { type CheckRow, prepareChecks } from './checks.ts';
 import { Ingested } from './ingested.ts';
 import {
@@ -405,15 +405,16 @@ export function listLogs(path: string): SeenLog[] {
   });
 }
 
-/** The logs of an instance database, and how far witnesses are with them; it is left as it is. */
+/** The logs of an instance database, and how far witnesses and targets were shown them; it is left as it is. */
 export function witnessedIn(path: string): {
   readonly logs: readonly Pick<LogRow, 'name' | 'origin' | 'visibility'>[];
   readonly seen: readonly SeenRow[];
+  readonly shown: readonly PlannedHead[];
 } {
   return reading(path, (db) => {
     checkSchema(db, 'instance');
     const logs = db.prepare('SELECT name, origin, visibility FROM log').all();
-    return { logs: logs as LogRow[], seen: selectAllSeen(db) };
+    return { logs: logs as LogRow[], seen: selectAllSeen(db), shown: selectNewestHeads(db) };
   });
 }
 

@@ -2,7 +2,7 @@
  * A log's database is copied, and both copies are appended to: whichever looks into Rekor after the other has
  * shown a head there signs nothing more, and says why (P2). With real processes.
  */
-import { cpSync, writeFileSync } from 'node:fs';
+import { cpSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { RekorDouble } from '../anchor/rekor-double/double.ts';
@@ -85,4 +85,33 @@ test('of two that run at once, the one that is to show a head after the other st
   await expect(refused).rejects.toMatchObject({ code: 'split_view' });
   // Nothing of the second was shown, so the first has nothing to see yet.
   await first.log('submit').submit(await author.sign(author.next()));
+});
+
+test('a log that is put back without the rest of its folder is older than what was shown of it', async () => {
+  const place = newPlace();
+  await place.start();
+  const author = new Author((await place.log('read').head()).origin, 'gateway');
+  await place.register(author.signer);
+  await place.stop();
+  const before = join(place.folder, 'before');
+  cpSync(join(place.data, 'logs'), before, { recursive: true });
+  await place.start();
+  await place.log('submit').submit(await author.sign(author.next()));
+  await place.admin().anchorLog('default');
+  const shown = (await place.log('read').head()).size;
+  await place.stop();
+
+  rmSync(join(place.data, 'logs'), { recursive: true });
+  cpSync(before, join(place.data, 'logs'), { recursive: true });
+  // What would have known it first is gone.
+  rmSync(place.env.STELE_STATE!, { recursive: true });
+  const audited = await place.stele('audit', '--log', 'default', '--data', place.data);
+  expect(audited.output).toContain('the heads that were shown outside');
+  expect(audited.code).toBe(1);
+  await place.start();
+  const refused = place.log('submit').submit(await author.sign(author.next()));
+  await expect(refused).rejects.toMatchObject({ code: 'split_view' });
+  await expect(refused).rejects.toThrow(
+    new RegExp(`a head of ${shown} was signed before \\(anchors: .*stele\\.db\\)`),
+  );
 });

@@ -175,6 +175,7 @@ async function knownHeads(
 const MEMORY = {
   'high-water': 'the high-water file',
   signer: 'the signer',
+  anchors: 'the heads that were shown outside',
   witness: 'a witness',
 } as const satisfies Record<MemoryKind, string>;
 
