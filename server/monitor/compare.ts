@@ -42,8 +42,8 @@ export interface SplitView {
 export interface Compared {
   /** The largest head; nothing where no place shows one that is signed. */
   readonly newest: SeenHead | undefined;
-  /** Whose it is. */
-  readonly place: LogPlace;
+  /** The first of the log's addresses that shows a head, and that head: where the rest is read. */
+  readonly reading: { readonly head: SeenHead; readonly place: LogPlace } | undefined;
   /** Every head that a place showed, the newest among them. */
   readonly shown: readonly SeenHead[];
   readonly witnessed: readonly SeenHead[];
@@ -92,21 +92,25 @@ export async function compareHeads(
     });
   }
   const shown = views.filter((view) => view.by === 'place');
-  const newest = shown.reduce<PlaceView | undefined>(
-    (best, view) => (view.head.size >= (best?.head.size ?? 0) ? view : best),
-    undefined,
-  );
-  const place = newest?.place ?? watched.places[0];
+  const newest = largestOf(shown);
+  const first = watched.places.find((place) => shown.some((view) => view.place === place));
   const held = newest && (await holdTogether(newest, views, words, signal));
   return {
     newest: newest?.head,
-    place,
+    reading: largestOf(shown.filter(({ place }) => place === first)),
     shown: shown.map(({ head }) => head),
     witnessed: views.filter(({ by }) => by === 'witness').map(({ head }) => head),
     served,
     split: held === 'unproven' ? undefined : held,
     isProven: newest !== undefined && held === undefined,
   };
+}
+
+function largestOf(views: readonly PlaceView[]): PlaceView | undefined {
+  return views.reduce<PlaceView | undefined>(
+    (best, view) => (view.head.size >= (best?.head.size ?? 0) ? view : best),
+    undefined,
+  );
 }
 
 /** Holds each head to the newest. What is found of two histories is the answer. */

@@ -11,16 +11,15 @@ const TOLD_MAX = 50;
 export function controlWords(
   contents: Contents,
   since: {
-    readonly from: number;
-    /** Nothing of the log was read before. */
-    readonly isFirst: boolean;
+    /** The size of which everything was told; nothing where this is the first look. */
+    readonly from: number | undefined;
     readonly gateways: readonly PublicKey[];
   },
   words: Words,
 ): void {
-  const records = contents.controlFrom(since.from);
   // Whoever begins to watch a log does not want its whole history.
-  if (since.isFirst) return;
+  if (since.from === undefined) return;
+  const records = contents.controlFrom(since.from);
   for (const { index, entry } of records.slice(0, TOLD_MAX)) {
     const record = parseRecord(decodeEntry(entry).payload);
     words.add('control', describe(record, since.gateways), { index });

@@ -29,6 +29,9 @@ export interface SeenHead extends Checkpoint {
   readonly hasQuorum: boolean | undefined;
 }
 
+/** The last moment that a date can be of [ECMA-262 §21.4.1.1]. */
+const TIME_MAX_MS = 8.64e15;
+
 /** What a note claims, with nothing verified. */
 export function claimOf(bytes: Uint8Array): Checkpoint {
   return parseCheckpoint(parseNote(bytes).text, { extensions: true });
@@ -56,7 +59,8 @@ export function openSeen(
     if (line === undefined || !isWitness(key, witnesses)) return [];
     const seconds = cosignatureTime(line.signature);
     // SPEC: a time of 0 says nothing about when.
-    return seconds === 0 ? [] : [{ by: `witness ${key.name}`, ms: seconds * 1_000 }];
+    const ms = Math.min(seconds * 1_000, TIME_MAX_MS);
+    return seconds === 0 ? [] : [{ by: `witness ${key.name}`, ms }];
   });
   times.sort((a, b) => b.ms - a.ms);
   return {

@@ -30,9 +30,10 @@ import { claimOf, isSameHead, type SeenHead } from './heads.ts';
 import { anchorKeys, judgeAnchors, judgeLag, type OutsideContext } from './outside.ts';
 import { isAbsence, type LogPlace } from './places.ts';
 import {
+  ACKNOWLEDGED_MAX,
   DEPTHS,
+  DETAIL_MAX,
   type Depth,
-  EVIDENCE_MAX,
   PLACES_MAX,
   type State,
   type StateFile,
@@ -101,7 +102,7 @@ export class Watch {
     const standing = this.#standing(this.#contents ?? this.#restored());
     const known = new Set(this.#state.acknowledged ?? []);
     for (const { detail } of standing) known.add(detail);
-    this.#save({ acknowledged: [...known].slice(-10_000) });
+    this.#save({ acknowledged: [...known].slice(-ACKNOWLEDGED_MAX) });
     return standing.length;
   }
 
@@ -116,9 +117,9 @@ export class Watch {
       this.#means.signal,
     );
     this.#evidence(compared.split, words);
-    const { newest } = compared;
-    if (newest === undefined || !compared.isProven || words.isBroken) {
-      return this.#end(words, newest, undefined, compared);
+    const { newest, reading } = compared;
+    if (newest === undefined || reading === undefined || !compared.isProven || words.isBroken) {
+      return this.#end(words, undefined, compared);
     }
     if (this.#state.seen === undefined && this.#watched.known.length === 0) {
       words.add(
@@ -128,7 +129,7 @@ export class Watch {
     }
     this.#seen(newest);
     this.#noteKinds();
-    const contents = await this.#read(compared, newest, words);
+    const contents = await this.#read(reading, words);
     if (contents !== undefined) {
       this.#judgeKeys(compared, contents, words);
       for (const { kind, detail, index } of this.#standing(contents)) {
@@ -136,17 +137,13 @@ export class Watch {
         words.add(isKnown ? 'acknowledged' : kind, detail, index === undefined ? {} : { index });
       }
     }
-    if (!words.isBroken) await this.#outside(compared, newest, contents, words);
-    if (!words.isBroken) await this.#judgeSweep(sweep, compared, newest, words);
-    return this.#end(words, newest, contents, compared);
+    if (!words.isBroken) await this.#outside(compared, reading, contents, words);
+    if (!words.isBroken) await this.#judgeSweep(sweep, reading, words);
+    return this.#end(words, contents, compared);
   }
 
-  #end(
-    words: Words,
-    head: SeenHead | undefined,
-    contents: Contents | undefined,
-    compared: Compared,
-  ): Look {
+  #end(words: Words, contents: Contents | undefined, compared: Compared): Look {
+    const head = compared.reading?.head;
     const nowMs = this.#means.now();
     const end = contents?.registry.end;
     const fresh = freshnessOf(this.#state, compared, nowMs, this.#watched.limits.staleMs);
@@ -174,22 +171,20 @@ export class Watch {
     };
   }
 
-  /** A second history is told in every look from the one that found it on. */
+  /** A second history is told in every look from the one that found it on; one proof of it is enough. */
   #evidence(split: SplitView | undefined, words: Words): void {
-    const kept = this.#state.evidence ?? [];
-    if (split !== undefined) {
+    if (split !== undefined && this.#state.evidence === undefined) {
+      const files = keepEvidence(this.#file.folder, this.origin, split);
+      const found_ms = this.#means.now();
       const heads = split.heads.map(({ note }) => note);
-      const isKnown = kept.some((one) => one.heads.every((note) => heads.includes(note)));
-      if (!isKnown && kept.length < EVIDENCE_MAX) {
-        const files = keepEvidence(this.#file.folder, this.#watched.keys.origin, split);
-        const evidence = { found_ms: this.#means.now(), detail: split.detail, heads, files };
-        this.#save({ evidence: [...kept, evidence] });
-      } else if (!isKnown) words.add('split_view', split.detail, { heads });
+      const detail = split.detail.slice(0, DETAIL_MAX);
+      this.#save({ evidence: { found_ms, detail, heads, files } });
     }
-    for (const { found_ms, detail, heads, files } of this.#state.evidence ?? []) {
-      const when = new Date(found_ms).toISOString();
-      words.add('split_view', `${detail} (found ${when})`, { heads, files });
-    }
+    const { evidence } = this.#state;
+    if (evidence === undefined) return;
+    const when = new Date(evidence.found_ms).toISOString();
+    const { heads, files } = evidence;
+    words.add('split_view', `${evidence.detail} (found ${when})`, { heads, files });
   }
 
   #seen(newest: SeenHead): void {
@@ -208,15 +203,20 @@ export class Watch {
     if (fresh.length > 0) this.#save({ stele_at: [...known, ...fresh].slice(-PLACES_MAX) });
   }
 
-  async #read(compared: Compared, head: SeenHead, words: Words): Promise<Contents | undefined> {
-    const { place } = compared;
+  async #read({ head, place }: Reading, words: Words): Promise<Contents | undefined> {
     const depth = await this.#depth(place, words);
     if (depth === undefined || head.size === 0) return undefined;
+    const known = this.#state.contents?.depth ?? depth;
+    if (this.#watched.limits.depth === undefined && isDeeper(known, depth)) {
+      words.add(
+        'unreachable',
+        `${place.url}: it was read as ${known} before, and shows no more than ${depth} now`,
+      );
+      return undefined;
+    }
     let contents: Contents | undefined;
     try {
       contents = this.#contents?.depth === depth ? this.#contents : this.#restored(depth);
-      const before = contents.size;
-      const isFirst = before === 0;
       // Until it has all passed there is nothing to go back to but the state.
       this.#contents = undefined;
       const findings = await contents.advance({
@@ -230,7 +230,9 @@ export class Watch {
       reportFindings(findings, words);
       if (findings.count('fail') > 0) return undefined;
       this.#contents = contents;
-      controlWords(contents, { from: before, isFirst, gateways: this.#watched.gateways }, words);
+      // From the last look that passed: whoever died in between has told nobody.
+      const from = this.#state.head === undefined ? undefined : headOf(this.#state.head).size;
+      controlWords(contents, { from, gateways: this.#watched.gateways }, words);
       return contents;
     } catch (error) {
       if (!(error instanceof SteleError)) throw error;
@@ -283,8 +285,7 @@ export class Watch {
     const { contents } = this.#state;
     const depth = wanted ?? contents?.depth ?? 'tiles';
     if (contents === undefined) return new Contents(origin, depth);
-    const isDeeper = DEPTHS.indexOf(depth) > DEPTHS.indexOf(contents.depth);
-    if (isDeeper) return new Contents(origin, depth);
+    if (isDeeper(depth, contents.depth)) return new Contents(origin, depth);
     const bare = { control: [], sources: [], flaws: [], more_flaws: 0 };
     return new Contents(origin, depth, {
       ...contents,
@@ -309,13 +310,13 @@ export class Watch {
   }
 
   /** Each line on each head that was shown is by a key that had to sign it, and none is missing. */
-  #judgeKeys({ shown, place }: Compared, contents: Contents, words: Words): void {
+  #judgeKeys({ shown, reading }: Compared, contents: Contents, words: Words): void {
     const { history } = contents;
     if (history === undefined) return;
     const { origin, keys } = this.#watched.keys;
     const findings = new Findings();
     for (const head of shown.filter(({ size }) => size <= contents.size)) {
-      const isPublished = head.from === place.url;
+      const isPublished = head.from === reading?.place.url;
       const claim = { ...head, note: parseNote(utf8(head.note)), isPublished };
       judgeHead(claim, { origin, history, trusted: keys, genesis: [] }, findings);
     }
@@ -324,12 +325,11 @@ export class Watch {
 
   async #outside(
     compared: Compared,
-    head: SeenHead,
+    { head, place }: Reading,
     contents: Contents | undefined,
     words: Words,
   ): Promise<void> {
     const { signal, now } = this.#means;
-    const { place } = compared;
     const context: OutsideContext = {
       ...{ watched: this.#watched, head, place, words, signal },
       tiles: place.tiles(signal),
@@ -356,8 +356,7 @@ export class Watch {
   /** What was read of Rekor is passed once the log has every head that was found there. */
   async #judgeSweep(
     { found, marks }: Sweep,
-    { place }: Compared,
-    head: SeenHead,
+    { head, place }: Reading,
     words: Words,
   ): Promise<void> {
     if (this.#watched.rekors.length === 0) return;
@@ -366,10 +365,21 @@ export class Watch {
   }
 
   #save(change: Partial<State>): void {
+    const isNew = Object.entries(change).some(
+      ([name, value]) => JSON.stringify(value) !== JSON.stringify(this.#state[name as keyof State]),
+    );
+    // Nothing happened in most looks, and a disk is not asked to sync that.
+    if (!isNew) return;
     const next = { ...this.#state, ...change };
     this.#file.write(next);
     this.#state = next;
   }
+}
+
+type Reading = NonNullable<Compared['reading']>;
+
+function isDeeper(a: Depth, b: Depth): boolean {
+  return DEPTHS.indexOf(a) > DEPTHS.indexOf(b);
 }
 
 /** The newest head with a quorum that anybody showed. */

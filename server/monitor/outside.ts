@@ -9,9 +9,9 @@
  * The log's own list says which words there are; that it lists too few shows as being behind. What it does not
  * list and Rekor has all the same is looked for in `sweep.ts`.
  */
-import { type JsonObject, text } from '../client/client.ts';
+import { count, type JsonObject, text } from '../client/client.ts';
 import { anchoredText } from '../core/anchor.ts';
-import { NoTrust, SteleError } from '../core/errors.ts';
+import { NoTrust, SteleError, shown } from '../core/errors.ts';
 import { type PublicKey, parsePublicKey } from '../core/keys.ts';
 import { checkTimestamp } from '../core/rfc3161.ts';
 import { checkRekorAnchor } from '../core/sigstore/rekor-anchor.ts';
@@ -28,7 +28,7 @@ import { isFlaw } from './contents.ts';
 import type { SeenHead } from './heads.ts';
 import { isAbsence, type LogPlace } from './places.ts';
 import { prefixOf } from './prefix.ts';
-import type { State } from './state.ts';
+import { type State, TARGETS_MAX } from './state.ts';
 import type { Requirable, Watched } from './watched.ts';
 
 type Targets = NonNullable<State['targets']>;
@@ -66,6 +66,13 @@ export async function judgeAnchors(context: OutsideContext, before: Targets): Pr
   try {
     const rows = await newRows(place, before, words, signal);
     for (const [name, own] of grouped(rows)) {
+      if (!targets.has(name) && targets.size >= TARGETS_MAX) {
+        words.add(
+          'state',
+          `over ${TARGETS_MAX} targets are listed: ${shown(name)} is not followed`,
+        );
+        continue;
+      }
       const next = await judgeTarget(context, name, own, targets.get(name));
       if (next !== undefined) targets.set(name, next);
     }
@@ -108,17 +115,27 @@ function rowOf(row: JsonObject): Row {
   if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 1) {
     throw new SteleError('malformed', 'an anchor is listed without the size that it is of');
   }
-  const target = text(row, 'target');
-  if (target.length > 64)
-    throw new SteleError('malformed', 'a target has a name of over 64 characters');
+  const target = nameIn(row, 'target');
   const ms = typeof time === 'string' ? Date.parse(time) : Number.NaN;
   return {
     target,
-    type: text(row, 'type'),
+    type: nameIn(row, 'type'),
     size,
-    state: text(row, 'state'),
-    ms: Number.isFinite(ms) ? ms : undefined,
+    state: nameIn(row, 'state'),
+    ms: ms >= 0 ? ms : undefined,
   };
+}
+
+const NAME_MAX = 64;
+
+/** A short name that a log gives. */
+function nameIn(row: JsonObject, member: string): string {
+  const name = text(row, member);
+  if (name.length >= 1 && name.length <= NAME_MAX) return name;
+  throw new SteleError(
+    'malformed',
+    `${member}: ${shown(name)} has not 1 to ${NAME_MAX} characters`,
+  );
 }
 
 function grouped(rows: readonly Row[]): Map<string, Row[]> {
@@ -246,19 +263,20 @@ export function judgeLag(
   const { watched, head, words, nowMs } = context;
   const { lateMs, require } = watched.limits;
   const targets = new Map(Object.entries(before.targets));
-  for (const claim of served?.anchoring ?? []) {
-    const name = text(claim, 'target').slice(0, 64);
-    if (!targets.has(name)) targets.set(name, { type: text(claim, 'type'), checked: 0 });
-    const { missed } = claim;
-    if (typeof missed === 'number' && missed > 0) {
-      words.add('anchoring', `target ${name} was not shown ${missed} heads since its last word`);
+  for (const { target, type, missed } of claimsOf(served?.anchoring ?? [], words)) {
+    if (!targets.has(target)) {
+      if (targets.size >= TARGETS_MAX) continue;
+      targets.set(target, { type, checked: 0 });
+    }
+    if (missed > 0) {
+      words.add('anchoring', `target ${target} was not shown ${missed} heads since its last word`);
     }
   }
   for (const [name, state] of targets) {
     const now = behindOf(state, head.size, nowMs);
     targets.set(name, now);
     if (isLate(now, nowMs, lateMs)) {
-      words.add('anchoring', `target ${name}: ${lagOf(now, head.size)}`);
+      words.add('anchoring', `target ${name}: ${lagOf(now)}`);
     }
   }
   const quorum = judgeQuorum(context, before.quorum);
@@ -276,6 +294,21 @@ export function judgeLag(
   return { targets: Object.fromEntries(targets), quorum };
 }
 
+/** What the log says of each target beside its head. */
+function claimsOf(anchoring: readonly JsonObject[], words: Words) {
+  try {
+    return anchoring.map((claim) => ({
+      target: nameIn(claim, 'target'),
+      type: nameIn(claim, 'type'),
+      missed: count(claim, 'missed'),
+    }));
+  } catch (error) {
+    if (!(error instanceof SteleError)) throw error;
+    words.add('anchor', `anchoring beside the head: ${error.message}`);
+    return [];
+  }
+}
+
 /** A head with a quorum is the log's newest, or was not long ago. */
 function judgeQuorum(
   { watched, words, nowMs, head }: OutsideContext,
@@ -284,7 +317,7 @@ function judgeQuorum(
   if (watched.keys.policy?.quorum === undefined) return before;
   const now = behindOf(before ?? {}, head.size, nowMs);
   if (isLate(now, nowMs, watched.limits.lateMs)) {
-    words.add('witnessing', `the policy’s quorum: ${lagOf(now, head.size)}`);
+    words.add('witnessing', `the policy’s quorum: ${lagOf(now)}`);
   }
   return now;
 }
@@ -306,8 +339,8 @@ function isLate({ behind_ms }: Lag, nowMs: number, lateMs: number): boolean {
   return behind_ms !== undefined && nowMs - behind_ms > lateMs;
 }
 
-function lagOf({ size, behind_ms }: Lag, newest: number): string {
+function lagOf({ size, behind_ms }: Lag): string {
   const since = new Date(behind_ms ?? 0).toISOString();
   const last = size === undefined ? 'no head at all' : `no head after the one of ${size}`;
-  return `${last}, and the log has been further since ${since} (now ${newest})`;
+  return `${last}, and the log has been further since ${since}`;
 }

@@ -19,6 +19,8 @@ export interface PlaceOptions {
   readonly url: string;
   readonly token?: string | undefined;
   readonly fetch?: typeof fetch | undefined;
+  /** Milliseconds for one request. */
+  readonly timeoutMs?: number | undefined;
 }
 
 /** Requests that fail in a way that may pass are made so often in one look. */
@@ -32,10 +34,10 @@ export class LogPlace {
   #isStele: boolean | undefined;
   #kept: { readonly bytes: Uint8Array; readonly tag: string | undefined } | undefined;
 
-  constructor({ url, token, fetch }: PlaceOptions) {
+  constructor({ url, token, fetch, timeoutMs }: PlaceOptions) {
     this.url = url;
     this.hasToken = token !== undefined;
-    this.client = new LogClient({ base: url, token, fetch });
+    this.client = new LogClient({ base: url, token, fetch, timeoutMs });
   }
 
   get isStele(): boolean {

@@ -15,7 +15,7 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { sha256, toHex, utf8 } from '../core/bytes.ts';
 import { hasCode, malformed, SteleError } from '../core/errors.ts';
-import { parseJson } from '../core/json.ts';
+import { type Json, parseJson } from '../core/json.ts';
 import {
   ENTRY_BYTES_MAX,
   NOTE_BYTES_MAX,
@@ -47,12 +47,12 @@ const STATE_BYTES_MAX = 67_108_864;
 
 const RUNS_MAX = 1_000_000;
 const ITEMS_MAX = 100_000;
-/** Two proofs of a second history say no more than one. */
-export const EVIDENCE_MAX = 8;
+/** Characters of what was found, in words. */
+export const DETAIL_MAX = 2_000;
 /** Flaws that are told one by one. */
 export const FLAWS_MAX = 200;
 export const ACKNOWLEDGED_MAX = 10_000;
-const TARGETS_MAX = 64;
+export const TARGETS_MAX = 64;
 /** Addresses of one log. */
 export const PLACES_MAX = 256;
 
@@ -106,13 +106,9 @@ const SHAPE = object(
     ),
     rekor: map((url) => url.length <= 2_048, 'an address', text(1_024), TARGETS_MAX),
     quorum: object({}, { size: int(), ms: int(), behind_ms: int() }),
-    fresh: object({ by: text(512), ms: int() }, {}),
-    evidence: list(
-      object(
-        { found_ms: int(), detail: text(2_048), heads: list(note, 4), files: list(text(4_096), 8) },
-        {},
-      ),
-      EVIDENCE_MAX,
+    evidence: object(
+      { found_ms: int(), detail: text(2_048), heads: list(note, 4), files: list(text(4_096), 8) },
+      {},
     ),
     acknowledged: list(text(2_048), ACKNOWLEDGED_MAX),
   },
@@ -178,8 +174,12 @@ export class StateFile {
     }
   }
 
-  /** On disk when it returns. */
+  /** On disk when it returns. Throws `too_large` for what could not be read again. */
   write(state: State): void {
+    const flaw = SHAPE.flaw(state as unknown as Json);
+    if (flaw !== undefined) {
+      throw new SteleError('too_large', `${this.path}: ${flaw.path}: ${flaw.rule}`);
+    }
     const textOf = formatState(state);
     if (textOf.length > STATE_BYTES_MAX) {
       throw new SteleError(

@@ -56,6 +56,9 @@ const VERDICT = {
   unknown: 'COULD NOT TELL',
 } as const satisfies Record<Outcome, string>;
 
+/** Characters of an address. */
+const ADDRESS_MAX = 2_000;
+
 /** Addresses that are watched by one process. */
 const PLACES_MAX = 256;
 /** Between two looks at least. */
@@ -163,15 +166,14 @@ async function monitor(
   };
   try {
     const settings = settingsOf(world, logs, options, outbound);
-    const outcome = await run({
-      ...settings,
-      means: {
-        checker: pool,
-        now: world.now,
-        signal: world.interrupted,
-        progress: voice.progress,
-      },
-      tell,
+    const means = {
+      ...{ checker: pool, now: world.now },
+      ...{ signal: world.interrupted, progress: voice.progress },
+    };
+    // What is found is told, so what is thrown is that nothing could be: a state of another monitor, a full disk.
+    const outcome = await run({ ...settings, means, tell }).catch((cause: unknown) => {
+      if (cause instanceof SteleError) throw new Unusable(cause.message, { cause });
+      throw cause;
     });
     if (settings.once) voice.say('', VERDICT[outcome]);
     return STATUS[outcome];
@@ -256,7 +258,7 @@ function isAddress(text: string): boolean {
 }
 
 function addressOf(text: string, isSecret: boolean): string {
-  const parsed = URL.parse(text);
+  const parsed = text.length > ADDRESS_MAX ? null : URL.parse(text);
   if (parsed === null || !['http:', 'https:'].includes(parsed.protocol)) {
     const which = isSecret ? 'the webhook' : JSON.stringify(text.slice(0, 200));
     throw new Unusable(`${which} is not an http or https address`);
