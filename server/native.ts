@@ -1,17 +1,19 @@
 /**
- * The primitives that Node does faster than plain JavaScript: SHA-256, hex and base64, and from version 24 on
- * ML-DSA-44.
+ * The primitives that native code does faster than plain JavaScript: SHA-256, hex and base64, from Node 24 on ML-DSA-44,
+ * and where libsodium loads the arithmetic of Ed25519 keys.
  *
  * The main program and every worker thread call `useNativePrimitives` before they hash anything. The
  * offline verifier never does, so that it runs the same code in Node as in a browser.
  */
 import { createPublicKey, hash, type KeyObject, verify } from 'node:crypto';
+import { createRequire } from 'node:module';
 import { concat, equalBytes, parseHex } from './core/bytes.ts';
 import { PORTABLE, usePrimitives } from './core/primitives.ts';
 
 /** Installs Node's primitives for this thread. */
 export function useNativePrimitives(): void {
-  usePrimitives({ sha256, toHex, toBase64, verifyMldsa44 });
+  const isEd25519Key = sodiumKeyCheck() ?? PORTABLE.isEd25519Key;
+  usePrimitives({ sha256, toHex, toBase64, isEd25519Key, verifyMldsa44 });
 }
 
 /**
@@ -34,6 +36,19 @@ function toBase64(bytes: Uint8Array): string {
 
 function view(bytes: Uint8Array): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+/** Some 40 µs where noble takes a millisecond: a list of logs has thousands of keys. */
+function sodiumKeyCheck(): ((key: Uint8Array) => boolean) | undefined {
+  try {
+    const sodium = createRequire(import.meta.url)('sodium-native') as {
+      crypto_core_ed25519_is_valid_point(point: Uint8Array): boolean;
+    };
+    return (key) => sodium.crypto_core_ed25519_is_valid_point(key);
+  } catch {
+    // An optional dependency, as for signatures: what there is then is the portable verdict.
+    return undefined;
+  }
 }
 
 /** What stands before the 1,312 bytes of a key in its SubjectPublicKeyInfo [RFC 9881 §4]. */

@@ -20,6 +20,7 @@ import { Point } from '@noble/ed25519';
 import { sha512 } from '@noble/hashes/sha2.js';
 import { concat, parseHex, toHex } from './bytes.ts';
 import { malformed, unverified } from './errors.ts';
+import { primitives } from './primitives.ts';
 
 export const ED25519_KEY_BYTES = 32;
 export const ED25519_SIGNATURE_BYTES = 64;
@@ -52,6 +53,8 @@ export function checkEd25519Key(key: Uint8Array): void {
   }
   const flaw = encodingFlaw(key);
   if (flaw !== undefined) throw malformed(what, `${flaw} (${toHex(key)})`);
+  if (primitives().isEd25519Key(key)) return;
+  // Why it is none is for the portable code to say.
   const point = pointOf(key);
   if (point === undefined) throw malformed(what, `not a point of the curve (${toHex(key)})`);
   // A key with a small-order component makes the two equations disagree on the same signature.

@@ -7,7 +7,7 @@ import { equalBytes } from '../core/bytes.ts';
 import { malformed, SteleError, shown } from '../core/errors.ts';
 import { rawEd25519 } from '../core/keys.ts';
 import { LOG_LIST_BYTES_MAX, parseLogList } from '../core/log-list.ts';
-import { NOTE_MLDSA, parseVerifierKey } from '../core/verifier-key.ts';
+import { NOTE_MLDSA, parseVerifierKey, type VerifierKey } from '../core/verifier-key.ts';
 import { createMldsaKeyFile, type MldsaSigner, openMldsaKeyFile } from '../keys/mldsa.ts';
 import { secretsIn } from '../keys/reference.ts';
 import { systemClock } from '../log/clock.ts';
@@ -15,7 +15,7 @@ import type { InstanceStore } from '../storage/instance.ts';
 import { Witness } from '../witness/giving.ts';
 import { Cosigner } from '../witness/giving-keys.ts';
 import { WitnessMark } from '../witness/giving-mark.ts';
-import { Origins } from '../witness/giving-origins.ts';
+import { ORIGINS_MAX, Origins } from '../witness/giving-origins.ts';
 import { JudgeQueue } from '../witness/giving-queue.ts';
 import { ensureFolder, openKey } from './files.ts';
 import { highWaterFolder } from './memories.ts';
@@ -139,6 +139,8 @@ class Lists {
   readonly #origins: Origins;
   readonly #logger: Logger;
   readonly #seen = new Map<string, string>();
+  /** By their text: as many as the lists have, which are bounded. */
+  readonly #keys = new Map<string, VerifierKey>();
 
   constructor(paths: readonly string[], origins: Origins, logger: Logger) {
     this.#paths = paths;
@@ -168,7 +170,15 @@ class Lists {
     this.#seen.set(path, stamp);
     const skipped = (error: SteleError) =>
       this.#logger.warn({ err: error, path }, 'a log of the list is not witnessed');
-    this.#origins.addAll(parseLogList(readList(path), skipped), skipped);
+    const list = parseLogList(readList(path), skipped, (text) => this.#parseKey(text));
+    this.#origins.addAll(list, skipped);
+  }
+
+  /** A list that is read again is mostly the one that was read before. */
+  #parseKey(text: string): VerifierKey {
+    const key = this.#keys.get(text) ?? parseVerifierKey(text);
+    if (this.#keys.size < ORIGINS_MAX) this.#keys.set(text, key);
+    return key;
   }
 }
 
