@@ -136,7 +136,7 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     load: () => import('./commands/caller.ts'),
   },
   witness: {
-    about: 'show whom this instance witnessed, and what it refused',
+    about: 'show heads to witnesses, and whom this instance witnessed itself',
     load: () => import('./commands/witness.ts'),
   },
   anchor: {

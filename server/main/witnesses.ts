@@ -27,20 +27,24 @@ const EVERY_HOUR = '17 * * * *';
 const JITTER_MS = 600_000;
 /** Milliseconds between two looks at what is due, while something is on its way. */
 const LOOK_MS = 1_000;
+/** Milliseconds after which it is tried again where something here failed. */
+const AGAIN_MS = 60_000;
 /** The longest time without a look. */
 const LOOK_MS_MAX = 3_600_000;
 /** Milliseconds that somebody who asks is kept waiting at most. */
 const NOW_MS = 25_000;
 const DAY_MS = 86_400_000;
-/** A share of the interval that is added at random, so that many logs do not come at once. */
+/** A share of the interval by which a log comes later, at random, so that many do not come at once. */
 const JITTER = 0.05;
 
 /** The work of asking witnesses, for as long as a server runs. */
 export class Witnesses {
   readonly #options: WitnessesOptions;
   readonly #asking: Asking;
-  /** When each log that has grown may be shown to the next of its witnesses. */
+  /** When each log that has grown is to be shown. */
   readonly #due = new Map<string, number>();
+  /** When each may be shown again. */
+  readonly #nextMs = new Map<string, number>();
   /** Planning is done by one at a time. */
   #planning: Promise<void> = Promise.resolve();
   #timer: NodeJS.Timeout | undefined;
@@ -66,6 +70,10 @@ export class Witnesses {
     });
     if (shown.witnesses.length === 0) return;
     shown.onGrown = (log) => this.#grown(log);
+    store.witnesses.giveUp(
+      shown.witnesses.map(({ name }) => name),
+      Date.now(),
+    );
     this.#ends.push(
       scheduled(EVERY_HOUR, 'looking for old cosignatures', async () => this.#lookForOld(), {
         ...options,
@@ -93,6 +101,7 @@ export class Witnesses {
     }
     await this.#plan(log, { now: true });
     this.#options.store.witnesses.hurry(log, Date.now());
+    this.#wakeAt(Date.now() + LOOK_MS);
     const { promise: over, resolve } = Promise.withResolvers<void>();
     const timer = setTimeout(resolve, NOW_MS);
     try {
@@ -113,8 +122,7 @@ export class Witnesses {
 
   #intervalMs(witness: string): number {
     const { rates, perDay } = this.#options.config.witnesses;
-    const interval = DAY_MS / (rates.get(witness) ?? perDay);
-    return Math.round(interval * (1 + Math.random() * JITTER));
+    return Math.ceil(DAY_MS / (rates.get(witness) ?? perDay));
   }
 
   #shownTo(log: string): ReadonlySet<string> {
@@ -132,10 +140,13 @@ export class Witnesses {
   }
 
   #grown(log: string): void {
-    const now = Date.now();
-    if (this.#closed || (this.#due.get(log) ?? Number.POSITIVE_INFINITY) <= now) return;
-    this.#due.set(log, now);
-    this.#wakeAt(now);
+    this.#schedule(log, Math.max(Date.now(), this.#nextMs.get(log) ?? 0));
+  }
+
+  #schedule(log: string, atMs: number): void {
+    if (this.#closed || (this.#due.get(log) ?? Number.POSITIVE_INFINITY) <= atMs) return;
+    this.#due.set(log, atMs);
+    this.#wakeAt(atMs);
   }
 
   #lookForOld(): void {
@@ -162,7 +173,7 @@ export class Witnesses {
   /** Plans what is due, and goes on with what is on its way; nobody waits for either. */
   #look(): void {
     this.#timerMs = Number.POSITIVE_INFINITY;
-    void this.#lookNow().catch((error: unknown) => this.#options.fatal(error as Error));
+    void this.#lookNow().catch((error: unknown) => this.#failed(error));
   }
 
   async #lookNow(): Promise<void> {
@@ -176,16 +187,25 @@ export class Witnesses {
         if (!(error instanceof SteleError)) throw error;
         if (!hasCode(error, 'not_found')) {
           this.#options.logger.warn({ err: error, log }, 'no head of it is shown to witnesses');
+          this.#schedule(log, Date.now() + AGAIN_MS);
         }
       }
     }
     if (this.#closed) return;
-    void this.#asking.work().catch((error: unknown) => this.#options.fatal(error as Error));
+    void this.#asking.work().catch((error: unknown) => this.#failed(error));
     const nextMs = Math.min(
       this.#options.store.witnesses.nextDueMs() ?? Number.POSITIVE_INFINITY,
       ...this.#due.values(),
     );
     if (nextMs < Number.POSITIVE_INFINITY) this.#wakeAt(Math.max(nextMs, Date.now() + LOOK_MS));
+  }
+
+  /** What goes wrong here is said and tried again; a failed fsync, or a broken promise of our own, ends the process (P9). */
+  #failed(error: unknown): void {
+    const { logger, fatal } = this.#options;
+    if (!(error instanceof SteleError)) fatal(error as Error);
+    logger.error({ err: error }, 'asking witnesses failed; it is tried again');
+    this.#wakeAt(Date.now() + AGAIN_MS);
   }
 
   /** Plans for a log, and notes when the next of its witnesses may be asked. */
@@ -195,11 +215,10 @@ export class Witnesses {
       () => undefined,
       () => undefined,
     );
-    const nextMs = await planned;
-    if (nextMs !== undefined && !this.#closed) {
-      this.#due.set(log, Math.min(nextMs, this.#due.get(log) ?? nextMs));
-      this.#wakeAt(nextMs);
-    }
+    const { nextMs, leftMs } = await planned;
+    const laterMs = Math.random() * JITTER * (DAY_MS / this.#options.config.witnesses.perDay);
+    this.#nextMs.set(log, nextMs + laterMs);
+    if (leftMs !== undefined) this.#schedule(log, leftMs + laterMs);
   }
 }
 

@@ -174,6 +174,19 @@ export class WitnessRows {
     );
   }
 
+  /** Gives up what is open of witnesses that nobody asks any more. */
+  giveUp(asked: readonly string[], nowMs: number): void {
+    const reason = 'the witness is no longer in a policy';
+    this.#transaction(() => {
+      this.#db
+        .prepare(
+          `UPDATE cosigning SET state = 'superseded', answer = NULL, reason = ?, changed_ms = ?
+           WHERE ${OPEN} AND witness NOT IN (SELECT value FROM json_each(?))`,
+        )
+        .run(reason, nowMs, JSON.stringify(asked));
+    });
+  }
+
   /** When the next open row of any witness is due; nothing where none is open. */
   nextDueMs(): number | undefined {
     return (

@@ -49,6 +49,14 @@ export interface AskingPorts extends Omit<ExchangePorts, 'signal'> {
   ) => void;
 }
 
+/** What is left after a plan. */
+export interface Planned {
+  /** When a head may be shown again. */
+  readonly nextMs: number;
+  /** When to plan again even if the log does not grow: some were not shown the newest head. */
+  readonly leftMs?: number;
+}
+
 /** Rows of one witness that are worked on at once. */
 const AT_ONCE = 8;
 
@@ -74,27 +82,32 @@ export class Asking {
   }
 
   /**
-   * Plans to show the newest head of a log to each witness whose time has come, or with `now` to all. Says when
-   * the time of the next one comes, where one is left.
+   * Plans to show the newest head of a log to those of its witnesses whose time has come, or with `now` to all. Those
+   * that may be asked most often set the pace and are waited for, and others join them when their time has come:
+   * a quorum is of one head, so they have to be shown the same.
    */
-  async plan(log: string, { now: isWanted = false } = {}): Promise<number | undefined> {
+  async plan(log: string, { now: isWanted = false } = {}): Promise<Planned> {
     const { rows, now } = this.#ports;
+    const paceMs = this.#paceMs(log);
+    if (!isWanted && paceMs > now()) return { nextMs: paceMs, leftMs: paceMs };
     const shownTo = [...this.#ports.shownTo(log)];
-    const timed = shownTo.map((witness) => ({ witness, atMs: this.#nextMs(log, witness) }));
-    const isDue = ({ atMs }: { readonly atMs: number }) => isWanted || atMs <= now();
-    const later = timed.filter((one) => !isDue(one)).map(({ atMs }) => atMs);
+    const due = shownTo.filter((witness) => isWanted || this.#nextMs(log, witness) <= now());
+    const left = shownTo.filter((witness) => !due.includes(witness));
     // What is on its way is not overtaken; the next plan comes after it.
     const onTheirWay = new Set(this.#busy.values());
-    const due = timed.filter((one) => isDue(one) && !onTheirWay.has(`${one.witness} ${log}`));
-    if (due.length > 0) {
+    const free = due.filter((witness) => !onTheirWay.has(`${witness} ${log}`));
+    if (free.length > 0) {
       const head = await this.#ports.use(log, shownHead);
-      for (const { witness } of due) {
+      for (const witness of free) {
         const isNew = (rows.largest(log, witness) ?? 0) < (head?.size ?? 0);
         if (head === undefined || !(isNew || isWanted || this.#isOld(log, witness))) continue;
         rows.plan(log, witness, head, now());
       }
     }
-    return later.length === 0 ? undefined : Math.min(...later);
+    const nextMs = this.#paceMs(log);
+    const leftMs = left.map((witness) => Math.max(nextMs, this.#nextMs(log, witness)));
+    if (free.length < due.length) leftMs.push(nextMs);
+    return { nextMs, ...(leftMs.length === 0 ? {} : { leftMs: Math.min(...leftMs) }) };
   }
 
   /** Does all that is due. Resolves when nothing is any more; never rejects for what a witness does. */
@@ -106,6 +119,15 @@ export class Asking {
   async close(): Promise<void> {
     this.#stop.abort();
     await Promise.all(this.#working.values());
+  }
+
+  /** When those may be asked again that may be asked most often. */
+  #paceMs(log: string): number {
+    const { shownTo, intervalMs } = this.#ports;
+    const all = [...shownTo(log)].map((witness) => ({ witness, every: intervalMs(witness) }));
+    const pace = Math.min(...all.map(({ every }) => every));
+    const first = all.filter(({ every }) => every === pace);
+    return Math.max(...first.map(({ witness }) => this.#nextMs(log, witness)));
   }
 
   #nextMs(log: string, witness: string): number {

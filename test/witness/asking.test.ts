@@ -7,6 +7,7 @@ import { SteleError } from '../../server/core/errors.ts';
 import { formatNote, parseNote } from '../../server/core/note.ts';
 import { parsePolicy } from '../../server/core/policy.ts';
 import { formatCosignatures, parseAddCheckpoint } from '../../server/core/tlog-witness.ts';
+import { checkSignatureNative } from '../../server/keys/engine.ts';
 import type { StagedContent } from '../../server/log/append.ts';
 import { cosignaturesOn, type LogWitnesses } from '../../server/log/cosigned.ts';
 import { HighWater } from '../../server/log/high-water.ts';
@@ -38,6 +39,8 @@ class World {
   gateway!: Gateway;
   /** Milliseconds between two questions. */
   interval = 900_000;
+  /** Of single witnesses, where theirs are others. */
+  readonly intervals = new Map<string, number>();
   shown = true;
 
   constructor(doubles: readonly WitnessDouble[]) {
@@ -93,10 +96,11 @@ class World {
       rows: this.instance.witnesses,
       witnesses: witnessesOf(this.witnesses.policy, 'policy'),
       shownTo: () => new Set(this.shown ? this.doubles.map(({ name }) => name) : []),
-      intervalMs: () => this.interval,
+      intervalMs: (witness) => this.intervals.get(witness) ?? this.interval,
       use: async (_, work) => work(this.log),
       outbound: { ask: (url, asked) => this.#ask(url, asked) },
       timeoutMs: 5_000,
+      check: checkSignatureNative,
       now: () => this.clock.now(),
       random: () => 1 / 3,
       alarm: (message) => this.alarms.push(message),
@@ -199,8 +203,8 @@ describe('a head', () => {
     await world.ask(asking);
     await world.append();
     world.clock.ms += world.interval - 1;
-    const nextMs = await asking.plan(NAME);
-    expect(nextMs).toBe(world.clock.ms + 1);
+    const again = world.clock.ms + 1;
+    expect(await asking.plan(NAME)).toEqual({ nextMs: again, leftMs: again });
     await asking.work();
     expect(world.questions()).toHaveLength(1);
     world.clock.ms += 1;
@@ -287,6 +291,44 @@ describe('several witnesses', () => {
     world.clock.ms = world.dueMs();
     await asking.work();
     expect(world.log.witnessed?.size).toBe(2);
+  });
+});
+
+describe('witnesses that are asked at other times', () => {
+  test('are shown the same head as the others, as soon as both may be asked', async () => {
+    world = await World.start(['a.example', 'b.example']);
+    const [often, seldom] = world.doubles;
+    world.intervals.set('b.example', 2.5 * world.interval);
+    const asking = world.asking();
+    await world.ask(asking);
+    for (let i = 0; i < 6; i++) {
+      await world.append();
+      world.clock.ms += world.interval / 2;
+      await world.ask(asking);
+    }
+    expect(world.questions(often)).toEqual(['0 → 2', '2 → 4', '4 → 6', '6 → 8']);
+    // Its time came between two of the others'.
+    expect(world.questions(seldom)).toEqual(['0 → 2', '2 → 8']);
+    expect(world.log.witnessed?.size).toBe(8);
+  });
+
+  test('are caught up with also where the log does not grow', async () => {
+    world = await World.start(['a.example', 'b.example']);
+    const [often, seldom] = world.doubles;
+    world.intervals.set('b.example', 2.5 * world.interval);
+    const asking = world.asking();
+    await world.ask(asking);
+    await world.append();
+    const begunMs = world.clock.ms;
+    world.clock.ms += world.interval;
+    const { leftMs } = await asking.plan(NAME);
+    await asking.work();
+    expect((leftMs ?? 0) - begunMs).toBe(2.5 * world.interval);
+    world.clock.ms = leftMs ?? 0;
+    await world.ask(asking);
+    expect(world.questions(often)).toEqual(['0 → 2', '2 → 3']);
+    expect(world.questions(seldom)).toEqual(['0 → 2', '2 → 3']);
+    expect(world.log.witnessed?.size).toBe(3);
   });
 });
 
@@ -745,6 +787,17 @@ describe('a process that dies', () => {
     await world.reopen();
     expect(world.instance.witnesses.evidence(NAME)).toHaveLength(1);
   });
+});
+
+test('what is open of a witness that no policy names any more is given up', async () => {
+  const rows = world.instance.witnesses;
+  world.double.plan.push(() => SILENCE);
+  await world.ask();
+  rows.giveUp(['w.example'], world.clock.ms);
+  expect(world.states()).toEqual(['w.example 2 sent']);
+  rows.giveUp(['other.example'], world.clock.ms);
+  expect(world.states()).toEqual(['w.example 2 superseded']);
+  expect(rows.nextDueMs()).toBeUndefined();
 });
 
 test('what was asked is listed from the newest, and rows do not become more for ever', async () => {

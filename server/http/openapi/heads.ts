@@ -36,7 +36,7 @@ export const headDescriptions: Descriptions = {
     id: 'getCheckpoint',
     tag: 'Heads',
     summary: 'The published checkpoint',
-    text: 'A signed note [C2SP tlog-checkpoint]. Published at most once a second while the log grows.',
+    text: 'A signed note [C2SP tlog-checkpoint]. Published at most once a second while the log grows; where a quorum of witnesses is waited for, `not_yet` before the first that has it.',
     parameters: [IF_NONE_MATCH],
     answers: {
       200: {
