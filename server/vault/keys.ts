@@ -6,15 +6,16 @@
  * deleted after the file is gone. So no file has a name without a row, and whoever cleans up asks
  * here instead of walking folders. A row whose file does not exist is a commit that never finished.
  *
- * Each method is one transaction and on disk when it returns: `synchronous = FULL`. Deleted keys are
+ * Each method is one transaction and on disk when it is done: `synchronous = FULL`. Deleted keys are
  * overwritten in the file (`secure_delete`), and `erase` empties the write-ahead log, which still
  * held them.
  *
- * Known hole: transactions run on the calling thread, so the fsync of one (for each batch with content)
- * stops HTTP for as long as it takes. A writer thread, as the log's store has, would close it.
+ * The fsync of an addition, for each batch with content, is a thread's matter where there is one (`key-writer.ts`). All
+ * others run on the calling thread: they are rare. Who adds and who deletes take turns, so neither waits for the other's lock.
  */
 import { SteleError, shown } from '../core/errors.ts';
 import { type Db, openForWriting, storageError } from '../storage/sqlite/database.ts';
+import type { KeyWriter } from './key-writer.ts';
 
 export const STATE = { stored: 0, settled: 1, erased: 2 } as const;
 export type State = (typeof STATE)[keyof typeof STATE];
@@ -46,14 +47,14 @@ export interface KeyTable {
   files(record: Uint8Array): FileRow[];
   isErased(record: Uint8Array): boolean;
   /** Adds rows in order, and marks the rows `touched` as stored at `nowMs`. */
-  add(files: readonly NewFile[], touched: readonly number[], nowMs: number): Placement[];
+  add(files: readonly NewFile[], touched: readonly number[], nowMs: number): Promise<Placement[]>;
   /** Rows after `after` that are erased, or stored at `untilMs` or before and not settled. */
   unsettled(after: number, untilMs: number, limit: number): FileRow[];
   settle(seqs: readonly number[]): void;
   remove(seqs: readonly number[]): void;
   /** Destroys the record's keys and refuses new ones; the rows whose files must go. */
   erase(record: Uint8Array, nowMs: number): FileRow[];
-  close(): void;
+  close(): Promise<void>;
 }
 
 export interface KeyTableOptions {
@@ -63,25 +64,28 @@ export interface KeyTableOptions {
   readonly newCheck: () => Uint8Array;
   /** Throws unless our key-encryption key made this. */
   readonly check: (kekCheck: Uint8Array) => void;
+  /** The thread that adds; without one additions run here. */
+  readonly writer?: KeyWriter | undefined;
 }
 
 export class SqliteKeys implements KeyTable {
   readonly #path: string;
   readonly #db: Db;
   readonly #run: ReturnType<typeof prepare>;
+  readonly #writer: KeyWriter | undefined;
 
-  private constructor(path: string, db: Db) {
+  private constructor(path: string, db: Db, writer: KeyWriter | undefined) {
     this.#path = path;
     this.#db = db;
     this.#run = prepare(db);
+    this.#writer = writer;
   }
 
   /** Refuses a database of another log, or one that another key-encryption key made. */
   static open(options: KeyTableOptions): SqliteKeys {
     const { path, origin } = options;
-    const db = openForWriting(path, 'vault');
+    const db = openTable(path);
     try {
-      db.pragma('secure_delete = ON');
       const found = db.prepare('SELECT origin, kek_check FROM vault').get() as
         | { origin: string; kek_check: Uint8Array }
         | undefined;
@@ -94,7 +98,7 @@ export class SqliteKeys implements KeyTable {
       } else {
         options.check(new Uint8Array(found.kek_check));
       }
-      return new SqliteKeys(path, db);
+      return new SqliteKeys(path, db, options.writer);
     } catch (error) {
       db.close();
       throw storageError(error, path);
@@ -109,7 +113,12 @@ export class SqliteKeys implements KeyTable {
     return this.#guard(() => this.#run.isErased.get(record) !== undefined);
   }
 
-  add(files: readonly NewFile[], touched: readonly number[], nowMs: number): Placement[] {
+  async add(
+    files: readonly NewFile[],
+    touched: readonly number[],
+    nowMs: number,
+  ): Promise<Placement[]> {
+    if (this.#writer !== undefined) return this.#writer.add(this.#path, files, touched, nowMs);
     return this.#guard(() => this.#run.add(files, touched, nowMs));
   }
 
@@ -135,8 +144,12 @@ export class SqliteKeys implements KeyTable {
     });
   }
 
-  close(): void {
-    this.#db.close();
+  async close(): Promise<void> {
+    try {
+      await this.#writer?.release(this.#path);
+    } finally {
+      this.#db.close();
+    }
   }
 
   #guard<T>(work: () => T): T {
@@ -146,6 +159,32 @@ export class SqliteKeys implements KeyTable {
       throw storageError(error, this.#path);
     }
   }
+}
+
+/** The same table for the thread that adds to it. */
+export class KeyAdder {
+  readonly #db: Db;
+  readonly #run: ReturnType<typeof prepare>;
+
+  /** The database must have been opened by `SqliteKeys` before. */
+  constructor(path: string) {
+    this.#db = openTable(path);
+    this.#run = prepare(this.#db);
+  }
+
+  add(files: readonly NewFile[], touched: readonly number[], nowMs: number): Placement[] {
+    return this.#run.add(files, touched, nowMs);
+  }
+
+  close(): void {
+    this.#db.close();
+  }
+}
+
+function openTable(path: string): Db {
+  const db = openForWriting(path, 'vault');
+  db.pragma('secure_delete = ON');
+  return db;
 }
 
 export const COLUMNS = 'seq, record, number, source, record_id, state, stored_ms, wrapped';

@@ -67,7 +67,13 @@ export class Placer {
   ): Promise<boolean[]> {
     if (sealed.length === 0 && touched.length === 0) return [];
     const { files, keys, layout } = this.#disk;
-    const placements = keys.add(sealed, touched, nowMs);
+    const rows = sealed.map(({ record, source, recordId, wrapped }) => ({
+      record,
+      source,
+      recordId,
+      wrapped,
+    }));
+    const placements = await keys.add(rows, touched, nowMs);
     invariant(placements.length === sealed.length, 'every file has an answer');
     const moves = sealed.flatMap(({ path, record }, i) => {
       const placement = placements[i];

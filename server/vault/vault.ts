@@ -15,6 +15,7 @@ import { DISCLOSURES_MAX } from '../core/limits.ts';
 import { associatedData } from './chunks.ts';
 import { ContentWriter, sectionBytes, sectionName } from './content-file.ts';
 import { type Files, FsyncFailed, nodeFiles } from './files.ts';
+import type { KeyWriter } from './key-writer.ts';
 import { Keyring } from './keyring.ts';
 import { type KeyTable, type KeyTableOptions, SqliteKeys, STATE } from './keys.ts';
 import { Layout, recordHash, STAGING } from './layout.ts';
@@ -39,6 +40,8 @@ export interface VaultOptions {
   /** What the outside gives; tests give their own. */
   readonly files?: Files;
   readonly openKeys?: (options: KeyTableOptions) => KeyTable;
+  /** The thread that adds to key databases; without one it is done where it is asked for. */
+  readonly keyWriter?: KeyWriter | undefined;
   readonly random?: (bytes: number) => Uint8Array;
   readonly now?: () => number;
 }
@@ -104,6 +107,7 @@ export class Vault {
     const keys = openKeys({
       path: keysDb,
       origin,
+      writer: options.keyWriter,
       newCheck: () => keyring.wrap(new Uint8Array(32), checkOwner),
       check: (kekCheck) => {
         keyring.unwrap(kekCheck, checkOwner);
@@ -279,7 +283,7 @@ export class Vault {
           await all([...this.#members.keys()].map((staging) => staging.discard()));
         }
       } finally {
-        this.#disk.keys.close();
+        await this.#disk.keys.close();
       }
     });
   }

@@ -1,5 +1,6 @@
 /** The vaults of one instance: one per log, opened when first asked for. */
 import { join } from 'node:path';
+import { KeyWriter } from './key-writer.ts';
 import { type Staging, Vault, type VaultOptions } from './vault.ts';
 
 export interface VaultsOptions extends Pick<VaultOptions, 'kek' | 'random' | 'now'> {
@@ -11,6 +12,8 @@ export interface VaultsOptions extends Pick<VaultOptions, 'kek' | 'random' | 'no
 export class Vaults {
   readonly #options: VaultsOptions;
   readonly #open = new Map<string, Promise<Vault>>();
+  /** One for all of them. */
+  readonly #writer = new KeyWriter();
 
   constructor(options: VaultsOptions) {
     this.#options = options;
@@ -25,6 +28,7 @@ export class Vaults {
       dir: join(data, 'vault', name),
       keysDb: join(data, 'vault-keys', `${name}.db`),
       origin: originOf(name),
+      keyWriter: this.#writer,
     });
     this.#open.set(name, made);
     // A vault that did not open is tried again by the next caller; this one gets the reason.
@@ -49,5 +53,6 @@ export class Vaults {
     const vaults = await Promise.allSettled(this.#open.values());
     this.#open.clear();
     for (const vault of vaults) if (vault.status === 'fulfilled') await vault.value.close();
+    await this.#writer.close();
   }
 }

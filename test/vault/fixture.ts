@@ -9,6 +9,7 @@ import { makeDisclosure } from '../../server/core/disclosure.ts';
 import { SteleError } from '../../server/core/errors.ts';
 import type { Json } from '../../server/core/json.ts';
 import { type Files, FsyncFailed, nodeFiles } from '../../server/vault/files.ts';
+import type { KeyWriter } from '../../server/vault/key-writer.ts';
 import { type KeyTable, type KeyTableOptions, SqliteKeys } from '../../server/vault/keys.ts';
 import { type RecordKey, type Staging, Vault } from '../../server/vault/vault.ts';
 import { PowerCut } from './power.ts';
@@ -33,16 +34,19 @@ export interface OpenOptions {
   readonly origin?: string;
   readonly now?: () => number;
   readonly faults?: Faults;
+  /** The thread that adds to the key database. */
+  readonly keyWriter?: KeyWriter;
 }
 
 export function openVault(folder: string, options: OpenOptions = {}): Promise<Vault> {
-  const { kek = KEK, origin = ORIGIN, now = () => 1_000, faults } = options;
+  const { kek = KEK, origin = ORIGIN, now = () => 1_000, faults, keyWriter } = options;
   return Vault.open({
     dir: join(folder, 'vault', 'default'),
     keysDb: join(folder, 'vault-keys', 'default.db'),
     kek,
     origin,
     now,
+    keyWriter,
     ...(faults === undefined
       ? {}
       : {
@@ -203,7 +207,7 @@ export class Faults {
 
   /** What the death of a process does to what it has open, and a power failure to what is not synced. */
   async bury(): Promise<void> {
-    this.#keys?.close();
+    await this.#keys?.close();
     for (const close of this.#open) await close();
     if (this.#plan?.kind.startsWith('without power') === true) this.power.cut();
   }
@@ -257,7 +261,7 @@ export class Faults {
     return {
       files: (record) => wrap('read keys', () => real.files(record)),
       isErased: (record) => wrap('read erased', () => real.isErased(record)),
-      add: (files, touched, now) => wrap('add keys', () => real.add(files, touched, now)),
+      add: (files, touched, now) => this.#step('add keys', () => real.add(files, touched, now)),
       unsettled: (after, until, limit) =>
         wrap('read unsettled', () => real.unsettled(after, until, limit)),
       settle: (seqs) => wrap('settle keys', () => real.settle(seqs)),
