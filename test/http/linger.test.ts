@@ -2,8 +2,13 @@
  * Refusals that come before all was sent: whoever sends everything first and reads afterwards gets them, and
  * nobody can go on sending for ever.
  */
+import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
-import { afterEach, describe, expect, test } from 'vitest';
+import { connect as connectTls } from 'node:tls';
+import { afterEach, describe, expect, onTestFinished, test } from 'vitest';
+import { TlsFiles } from '../../server/keys/tls-pair.ts';
+import { Issuer, opensslMissing } from '../certificates.ts';
+import { temporaryFolder } from '../temporary.ts';
 import { head, statusesOf, talk } from './wire.ts';
 import { World, type WorldOptions } from './world.ts';
 
@@ -215,4 +220,44 @@ describe('nobody goes on sending for ever', () => {
     expect((await cut).bytesRead).toBeLessThan(BOUNDS.bytesMax + HELD_BYTES);
     sender.destroy();
   });
+});
+
+describe.skipIf(opensslMissing)('over TLS (skipped where openssl is missing)', () => {
+  test.each([
+    ['that is kept', {}],
+    ['that is not kept', { connection: 'close' }],
+  ])(
+    'a sender that reads nothing before all is sent gets the refusal: on a connection %s',
+    async (_, more) => {
+      const issuer = new Issuer(temporaryFolder());
+      const pair = issuer.make({ names: ['log.example'] });
+      const tls = await TlsFiles.open(pair, { now: Date.now, changed: () => {}, failed: () => {} });
+      onTestFinished(() => tls.close());
+      await start({ listen: { tls } });
+      const { port } = new URL(world.server.url);
+      const socket = connectTls({
+        ...{ host: '127.0.0.1', port: Number(port), servername: 'log.example', ca: issuer.pem },
+      });
+      const errors: Error[] = [];
+      socket.on('error', (error) => errors.push(error)).pause();
+      await once(socket, 'secureConnect');
+      const headers = { ...PROTOBUF, ...more, authorization: `Bearer ${token}` };
+      socket.write(head('POST', ENTRIES, { ...headers, 'content-length': `${MEGABYTES}` }));
+      await new Promise<void>((resolve) => {
+        socket.write(new Uint8Array(MEGABYTES), () => resolve());
+      });
+      let text = '';
+      const answered = new Promise<void>((resolve) => {
+        socket.on('data', (chunk: Buffer) => {
+          text += chunk.toString();
+          if (text.includes('}')) resolve();
+        });
+      });
+      socket.resume();
+      await answered;
+      expect(errors).toEqual([]);
+      expect(statusesOf(text)).toEqual([413]);
+      socket.destroy();
+    },
+  );
 });
