@@ -35,6 +35,15 @@ export interface AnchoringPorts {
   ) => void;
 }
 
+/** What this process asked of a target, and what came of it. */
+export interface TargetTally {
+  attempts: number;
+  /** Attempts that came to nothing, for whatever reason. */
+  failures: number;
+  /** Heads that the target has proven. */
+  published: number;
+}
+
 /** Rows of one target that are worked on at once: a Rekor log may answer only after seconds. */
 const AT_ONCE = 8;
 
@@ -42,6 +51,8 @@ const FIRST_WAIT_MS = 30_000;
 const LONGEST_WAIT_MS = 3_600_000;
 
 export class Anchoring {
+  /** By the target's name. */
+  readonly tallies: ReadonlyMap<string, TargetTally>;
   readonly #ports: AnchoringPorts;
   readonly #stop = new AbortController();
   /** Work on the rows of each target, while it is under way. */
@@ -53,6 +64,9 @@ export class Anchoring {
 
   constructor(ports: AnchoringPorts) {
     this.#ports = ports;
+    this.tallies = new Map(
+      ports.targets.map(({ name }) => [name, { attempts: 0, failures: 0, published: 0 }]),
+    );
   }
 
   /** Plans to show the newest head of a log to every target that has not been shown it. Says whether there is any. */
@@ -161,6 +175,7 @@ export class Anchoring {
       const attempts = row.attempts + 1;
       const tried = this.#change(row, state, { attempts });
       if (tried === undefined) return undefined;
+      this.#tally(target.name, 'attempts');
       const answered = await target.ask(request, signal);
       return this.#change(tried, state, { state: 'received', answer: answered, reason: null });
     }
@@ -170,6 +185,7 @@ export class Anchoring {
       const { anchor, ...checked } = await target.check(head, request, answer, last, signal);
       const said = { anchor: JSON.stringify(anchor), ...checked };
       this.#ports.rows.publish(row.id, said, this.#ports.now());
+      this.#tally(target.name, 'published');
       return undefined;
     });
   }
@@ -185,6 +201,7 @@ export class Anchoring {
     if (this.#stop.signal.aborted) return;
     const { rows, now, alarm } = this.#ports;
     const about = { target: row.target, log: row.log };
+    this.#tally(row.target, 'failures');
     if (error instanceof Equivocation) {
       const evidence = JSON.stringify({ notes: error.notes, ...error.evidence });
       rows.suspect(row.id, error.message, evidence, now());
@@ -208,6 +225,11 @@ export class Anchoring {
     const change = isWrong ? ({ state: 'sent', answer: null } as const) : {};
     rows.change(row.id, state, { ...change, dueMs, reason }, now());
     if (isWrong) alarm(`target ${row.target} answered what does not verify: ${reason}`, about);
+  }
+
+  #tally(target: string, what: keyof TargetTally): void {
+    const tally = this.tallies.get(target);
+    if (tally !== undefined) tally[what]++;
   }
 
   /** Twice as long each time, at random within that, and never less than was asked for. */

@@ -15,6 +15,7 @@ import { Possession } from '../log/possession.ts';
 import type { InstanceStore } from '../storage/instance.ts';
 import type { Vault } from '../vault/vault.ts';
 import type { Witness } from '../witness/giving.ts';
+import type { AnchorFigures } from './anchor-figures.ts';
 import { HeldBytes } from './body.ts';
 import { Dispatcher } from './dispatch.ts';
 import { Metrics } from './metrics.ts';
@@ -53,7 +54,9 @@ export interface AppDeps {
   readonly vaults: (name: string) => Promise<Vault>;
   readonly instance: InstanceStore;
   /** Shows heads outside, where targets are configured. */
-  readonly anchors?: { now(log: string): Promise<void> } | undefined;
+  readonly anchors?:
+    | (Pick<AnchorFigures, 'tallies'> & { now(log: string): Promise<void> })
+    | undefined;
   /** Cosigns for other logs, where the instance is a witness. */
   readonly witness?: Witness | undefined;
   /** Asks witnesses, where some are configured. */
@@ -134,6 +137,7 @@ export function createApp(deps: AppDeps): Koa {
       feeds,
       headWaiters,
       certificate: deps.certificate,
+      targets: deps.anchors?.tallies,
       witness: deps.witness,
       ingest: deps.ingest,
     }),

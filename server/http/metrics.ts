@@ -14,7 +14,7 @@ import { Tally } from '../log/meter.ts';
 import type { CheckRow } from '../storage/checks.ts';
 import type { InstanceStore } from '../storage/instance.ts';
 import type { Witness } from '../witness/giving.ts';
-import { addAnchorFigures } from './anchor-figures.ts';
+import { type AnchorFigures, addAnchorFigures } from './anchor-figures.ts';
 import type { IngestPort } from './app.ts';
 import { addCosignatureFigures } from './cosignature-figures.ts';
 import type { Places } from './places.ts';
@@ -65,6 +65,8 @@ export interface Counted {
   readonly witness?: Witness | undefined;
   /** The certificate that is shown now, where there is one of our own. */
   readonly certificate?: (() => { readonly endsMs: number }) | undefined;
+  /** What those were asked who are shown heads. */
+  readonly targets?: AnchorFigures['tallies'] | undefined;
   readonly ingest: Pick<IngestPort, 'counts' | 'waiting'>;
 }
 
@@ -200,7 +202,12 @@ export class Metrics {
     check('stele_log_check_holds', '1 if all of it was as it was stored.', ({ tree, content }) =>
       tree === 'holds' && content === 'holds' ? 1 : 0,
     );
-    addAnchorFigures(add, { rows: instance.anchors, clock, visible: () => this.#visible });
+    addAnchorFigures(add, {
+      rows: instance.anchors,
+      tallies: this.#counted.targets ?? new Map(),
+      clock,
+      visible: () => this.#visible,
+    });
     if (certificate !== undefined) {
       one(
         'gauge',

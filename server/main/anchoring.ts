@@ -81,6 +81,11 @@ export class Anchors {
           ];
   }
 
+  /** What each target was asked since this process began, and what came of it. */
+  get tallies(): Anchoring['tallies'] {
+    return this.#anchoring.tallies;
+  }
+
   /**
    * Looks for heads of our logs that somebody else had taken up, before anything is signed. A target that does not
    * answer keeps nobody from starting.

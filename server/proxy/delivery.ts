@@ -21,7 +21,8 @@ export class Delivery {
     this.#idle = new IdleTimer(idleMs, () => res.destroy());
     res.on('close', () => {
       this.#idle.stop();
-      if (res.writableFinished) return;
+      // Node 22 takes an answer for finished that was cut under what it still had to write.
+      if (res.writableFinished && this.#flushed === this.#written) return;
       this.#isGone = true;
       onGone();
     });

@@ -101,17 +101,6 @@ export interface TargetProgress {
   readonly missed: number;
 }
 
-/** Rows of one target in one state. */
-export interface TargetFigures {
-  readonly target: string;
-  readonly state: AnchorState;
-  readonly rows: number;
-  /** Requests that were sent for them. */
-  readonly attempts: number;
-  /** Those among the rows whose last request was answered. */
-  readonly answered: number;
-}
-
 export interface TargetRow {
   readonly name: string;
   readonly last: Uint8Array | null;
@@ -125,6 +114,29 @@ const SUMMARY = `log, target, kind, size, state, time_ms AS timeMs, attempts, du
   planned_ms AS plannedMs, changed_ms AS changedMs`;
 
 const OPEN = `state IN (${OPEN_STATES.map((state) => `'${state}'`).join(', ')})`;
+
+const OF_TARGET = 'FROM anchor WHERE log = @log AND target = named.target';
+
+/** The names of targets are found one after the other, and what is beyond the last proven size is little. */
+export const PROGRESS = `WITH RECURSIVE named (target) AS (
+    SELECT min(target) FROM anchor WHERE log = @log
+    UNION ALL
+    SELECT (SELECT min(target) FROM anchor WHERE log = @log AND target > named.target) FROM named
+      WHERE target IS NOT NULL
+  ), done AS MATERIALIZED (
+    SELECT target, (SELECT kind ${OF_TARGET} ORDER BY size DESC LIMIT 1) AS kind,
+      (SELECT size ${OF_TARGET} AND state = 'published' ORDER BY size DESC LIMIT 1) AS size
+    FROM named WHERE target IS NOT NULL
+  )
+  SELECT named.target, named.kind, named.size,
+    (SELECT time_ms ${OF_TARGET} AND size = named.size) AS timeMs,
+    open.size AS pendingSize, open.planned_ms AS pendingSinceMs, open.attempts,
+    (SELECT count(*) ${OF_TARGET} AND size > coalesce(named.size, 0)
+       AND state IN ('superseded', 'dead', 'suspect')) AS missed
+  FROM done AS named
+  LEFT JOIN anchor AS open ON open.id = (SELECT id ${OF_TARGET} AND size > coalesce(named.size, 0)
+    AND state NOT IN ('published', 'superseded', 'dead', 'suspect') ORDER BY size DESC LIMIT 1)
+  ORDER BY named.target`;
 
 const CHANGED = {
   state: 'state',
@@ -331,38 +343,9 @@ export class AnchorRows {
     ) as AnchorSummary[];
   }
 
-  /** How far each target has got with a log. */
+  /** How far each target has got with a log. Every step is a look-up in an index, however many rows there are. */
   progress(log: string): TargetProgress[] {
-    return this.#run(() =>
-      this.#db
-        .prepare(
-          `WITH done AS (
-             SELECT target, max(size) AS size FROM anchor WHERE log = @log AND state = 'published' GROUP BY target
-           ), named AS (SELECT DISTINCT target, kind FROM anchor WHERE log = @log)
-           SELECT named.target, named.kind, done.size,
-             (SELECT time_ms FROM anchor WHERE log = @log AND target = named.target AND size = done.size) AS timeMs,
-             open.size AS pendingSize, open.planned_ms AS pendingSinceMs, open.attempts,
-             (SELECT count(*) FROM anchor WHERE log = @log AND target = named.target AND state IN ('superseded', 'dead', 'suspect')
-               AND size > coalesce(done.size, 0)) AS missed
-           FROM named LEFT JOIN done USING (target)
-           LEFT JOIN anchor AS open ON open.log = @log AND open.target = named.target AND open.${OPEN}
-           ORDER BY named.target`,
-        )
-        .all({ log }),
-    ) as TargetProgress[];
-  }
-
-  /** Rows of each target by state, for figures. */
-  counts(): TargetFigures[] {
-    return this.#run(() =>
-      this.#db
-        .prepare(
-          `SELECT target, state, count(*) AS rows, sum(attempts) AS attempts,
-             sum(attempts > 0 AND state IN ('received', 'published', 'suspect')) AS answered
-           FROM anchor GROUP BY target, state`,
-        )
-        .all(),
-    ) as TargetFigures[];
+    return this.#run(() => this.#db.prepare(PROGRESS).all({ log })) as TargetProgress[];
   }
 
   #transaction(work: () => void): void {

@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import Database from 'better-sqlite3';
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { Anchoring, type AnchoringPorts } from '../../server/anchor/anchoring.ts';
 import { type AnchoredHead, Equivocation, TargetError } from '../../server/anchor/target.ts';
@@ -9,6 +10,7 @@ import { utf8 } from '../../server/core/bytes.ts';
 import { formatCheckpoint } from '../../server/core/checkpoint.ts';
 import { SteleError } from '../../server/core/errors.ts';
 import { hash, treeSize } from '../../server/core/units.ts';
+import { PROGRESS } from '../../server/storage/anchors.ts';
 import { InstanceStore } from '../../server/storage/instance.ts';
 import { makeSigner } from '../log/make.ts';
 import { TestTarget } from './test-target.ts';
@@ -150,6 +152,7 @@ describe('a lost answer', () => {
     expect(target.asked).toHaveLength(4);
     expect(target.entries.size).toBe(1);
     expect(world.states()).toEqual(['double 5 published']);
+    expect([...own.tallies]).toEqual([['double', { attempts: 4, failures: 3, published: 1 }]]);
   });
 
   test('is not asked for before the target said', async () => {
@@ -188,6 +191,40 @@ describe('an outage', () => {
     ]);
     const [, given] = world.store.anchors.list('team', { limit: 2 });
     expect(given).toMatchObject({ attempts: 1, reason: 'busy' });
+  });
+
+  test('shows in how far each target has got, which is found without reading what is behind', async () => {
+    const other = new TestTarget('other');
+    const own = anchoring(target, other);
+    const { anchors } = world.store;
+    expect(anchors.progress('team')).toEqual([]);
+    for (const size of [5, 6, 7]) {
+      if (size > 5) target.plan.push(retry());
+      world.sizes.set('team', size);
+      world.sizes.set('a-team', size);
+      await own.plan('team');
+      await own.work();
+      world.now += 1_000;
+    }
+    await own.plan('a-team');
+    expect(anchors.progress('team')).toMatchObject([
+      { target: 'double', kind: target.kind, size: 5, pendingSize: 7, attempts: 1, missed: 1 },
+      { target: 'other', kind: other.kind, size: 7, pendingSize: null, missed: 0 },
+    ]);
+    expect(anchors.progress('a-team')).toMatchObject([
+      { target: 'double', size: null, timeMs: null, pendingSize: 7, missed: 0 },
+      { target: 'other', size: null, pendingSize: 7, missed: 0 },
+    ]);
+    expect(anchors.progress('nobody')).toEqual([]);
+    const db = new Database(world.path, { readonly: true });
+    const plan = db.prepare(`EXPLAIN QUERY PLAN ${PROGRESS}`).all({ log: 'team' });
+    db.close();
+    const steps = plan.map((step) => (step as { detail: string }).detail);
+    const reads = steps.filter((detail) => /^(SCAN|SEARCH) (?!named)/.test(detail));
+    const ofOne = reads.filter((detail) => /rowid=|\(log=\? AND target/.test(detail));
+    // The first name is the least of an index.
+    expect(reads.length - ofOne.length).toBe(1);
+    expect(ofOne.length).toBeGreaterThan(5);
   });
 
   test('of one target is no matter to another', async () => {

@@ -73,6 +73,8 @@ describe('figures', () => {
     await world.log('b', 'private');
     const watch = world.token({ roles: ['metrics'] });
     expect([...(await figures(watch)).keys()].filter((name) => /anchor/.test(name))).toEqual([]);
+    world.tallies.set('one', { attempts: 5, failures: 3, published: 2 });
+    world.tallies.set('silent', { attempts: 0, failures: 0, published: 0 });
     anchored('a', 1);
     anchored('b', 1);
     world.now += 60_000;
@@ -87,15 +89,14 @@ describe('figures', () => {
     expect(of('stele_log_anchored_age_seconds')).toBe(65);
     expect(of('stele_log_anchor_waiting_seconds')).toBe(5);
     expect(of('stele_log_anchors_missed')).toBe(0);
-    expect(all.get('stele_anchors{target="one",state="published"}')).toBe(2);
-    expect(all.get('stele_anchors{target="one",state="sent"}')).toBe(1);
+    expect(all.get('stele_anchors_total{target="one"}')).toBe(2);
     expect(all.get('stele_anchor_attempts_total{target="one"}')).toBe(5);
     expect(all.get('stele_anchor_failures_total{target="one"}')).toBe(3);
+    expect(all.get('stele_anchor_attempts_total{target="silent"}')).toBe(0);
     // It is given up for a newer one, and that is seen at once.
     plan('a', 3);
     const later = await figures(watch);
     expect(later.get('stele_log_anchors_missed{log="a",target="one"}')).toBe(1);
-    expect(later.get('stele_anchor_attempts_total{target="one"}')).toBe(5);
     expect(all.get('stele_tls_certificate_not_after_timestamp_seconds')).toBe(1_900_000_000);
     // A log of one's own, and no other.
     const own = await figures(world.token({ roles: ['metrics'], logs: ['a'] }));
@@ -228,6 +229,7 @@ describe('the dashboard', () => {
     const check = { beganMs: 1, endedMs: 1, size: 1, files: 0, found: [] };
     world.instance.putCheck({ ...check, log: 'a', tree: 'holds', content: 'holds' });
     anchored('a', 1);
+    world.tallies.set('one', { attempts: 1, failures: 0, published: 1 });
     const head = { size: 1, root: new Uint8Array(32), note: 'note', headMs: 0 };
     world.instance.witnesses.plan('a', 'witness.example/w1', head, 0);
     const watch = world.token({ roles: ['metrics'] });

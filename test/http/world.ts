@@ -18,6 +18,7 @@ import { pae } from '../../server/core/pae.ts';
 import { possessionMessage } from '../../server/core/possession.ts';
 import { type Record as AuditRecord, formatRecord } from '../../server/core/record.ts';
 import { uuidv7 } from '../../server/core/uuid.ts';
+import type { Tally } from '../../server/http/anchor-figures.ts';
 import { createApp } from '../../server/http/app.ts';
 import { type Listening, type ListenOptions, listen } from '../../server/http/server.ts';
 import type { HttpSettings } from '../../server/http/settings.ts';
@@ -92,6 +93,8 @@ export class World {
   readonly stopping: AbortController;
   /** What would have ended the process. */
   readonly fatal: Error[] = [];
+  /** What targets outside were asked. */
+  readonly tallies = new Map<string, Tally>();
   /** Challenges that the server will give out before it makes any of its own. */
   readonly challenges: Uint8Array[] = [];
   now = 1_800_000_000_000;
@@ -210,7 +213,7 @@ export class World {
       instance,
       ownGateways,
       ingest,
-      anchors: { now: async () => {} },
+      anchors: { now: async () => {}, tallies: this.tallies },
       witness: this.witness,
       witnesses: { now: async () => {} },
       keyChanges: new KeyChanges({
