@@ -69,12 +69,24 @@ export class MemberScan {
 
   push(chunk: Uint8Array): void {
     for (let i = 0; i < chunk.length && !this.#isBad; i++) {
+      if (this.#isSkipping) {
+        const end = plainUntil(chunk, i);
+        this.#bytes += end - i;
+        i = end;
+        if (i === chunk.length) return;
+      }
       const byte = chunk[i] as number;
       const at = this.#bytes++;
       if (at < BOM.length && byte === BOM[at] && this.#expects === 'start') continue;
       if (this.#inText) this.#text(byte);
       else this.#plain(byte);
     }
+  }
+
+  /** Inside a text that is not kept: of its bytes only those count that may end it. */
+  get #isSkipping(): boolean {
+    const isKept = this.#kept !== undefined && this.#kept.length <= CHARS_MAX;
+    return this.#inText && !this.#isEscaped && !isKept;
   }
 
   /** What was found; nothing where the bytes are not one JSON object. */
@@ -161,6 +173,14 @@ export class MemberScan {
     if (this.#stack.pop() !== isObject) this.#isBad = true;
     this.#expects = this.#stack.length === 0 ? 'end' : 'comma-or-end';
   }
+}
+
+/** Where the first quote or backslash is, from `at` on; or the end. */
+function plainUntil(chunk: Uint8Array, at: number): number {
+  // Two searches would be quicker, and look at everything twice for each escape of a hostile text.
+  let end = at;
+  while (end < chunk.length && chunk[end] !== QUOTE && chunk[end] !== BACKSLASH) end++;
+  return end;
 }
 
 /** What a text says, its escapes undone. */

@@ -81,6 +81,12 @@ export class Answer {
     this.systemFingerprint = labelOf(system_fingerprint) ?? this.systemFingerprint;
   }
 
+  /** A filter of the provider ended the answer. */
+  filtered(): void {
+    this.isRefused = true;
+    this.filters.stopped();
+  }
+
   fail(error: unknown): void {
     this.error ??= { ...(this.errorType && { type: this.errorType }), ...errorOf(error) };
     this.filters.readError(error);

@@ -116,7 +116,7 @@ class ChatFold implements Fold {
       const draft = this.#choice(index);
       this.#delta(draft, members(deltaOf(choice)));
       draft.message.finish = labelOf(choice.finish_reason) ?? draft.message.finish;
-      if (draft.message.finish === 'content_filter') this.#answer.isRefused = true;
+      if (draft.message.finish === 'content_filter') this.#answer.filtered();
       // [OpenRouter] What went wrong with one of them, under status 200.
       if (choice.error) this.#answer.fail(choice.error);
     }

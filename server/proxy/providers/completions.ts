@@ -66,7 +66,7 @@ class CompletionsFold implements Fold {
       const { message, part } = this.#choice(countOf(index) ?? position);
       message.append(part, text);
       message.finish = labelOf(finish_reason) ?? message.finish;
-      if (message.finish === 'content_filter') this.#answer.isRefused = true;
+      if (message.finish === 'content_filter') this.#answer.filtered();
     }
   }
 

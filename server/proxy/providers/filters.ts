@@ -1,5 +1,5 @@
 /**
- * What did the provider's content filters find? Azure's, Gemini's and Bedrock's.
+ * What did the provider's content filters find? Azure's, Gemini's and Bedrock's, and OpenAI's moderation.
  *
  * Results come per prompt, per choice and again with every chunk of a stream. One event is kept for each
  * stage and category: the gravest. Everything that was looked at is kept, also where nothing was found:
@@ -15,6 +15,7 @@ const SEVERITIES = ['clear', 'safe', 'negligible', 'low', 'medium', 'high', 'det
 
 export class Filters {
   readonly #events = new Map<string, PolicyEvent>();
+  #isStopped = false;
 
   /** `{hate: {filtered, severity}, jailbreak: {filtered, detected}, …}` */
   read(stage: PolicyEvent['stage'], results: unknown): void {
@@ -98,8 +99,31 @@ export class Filters {
     }
   }
 
+  /** `[{flagged, categories: {"hate/threatening": false, …}}, …]` of OpenAI's moderation, which blocks nothing itself. */
+  readModeration(results: unknown): void {
+    for (const result of items(results)) {
+      for (const [name, found] of Object.entries(members(members(result).categories))) {
+        const category = wordOf(name.replaceAll('/', '.'));
+        if (category === undefined) continue;
+        const verdict = found === true ? 'detected' : 'clear';
+        const rule = 'openai.moderation';
+        this.#keep({ rule, stage: 'input', verdict, action: 'allow', category });
+      }
+    }
+  }
+
+  /** The answer was ended by a filter, of which there may be no results. */
+  stopped(): void {
+    this.#isStopped = true;
+  }
+
   events(): PolicyEvent[] {
-    return [...this.#events.values()];
+    const events = [...this.#events.values()];
+    const isSaid = events.some(({ stage, action }) => stage === 'output' && action === 'block');
+    if (!this.#isStopped || isSaid) return events;
+    const rule = 'content_filter';
+    const found = { verdict: 'detected', action: 'block', category: 'other' } as const;
+    return [...events, { rule, stage: 'output', ...found }];
   }
 
   #keep(event: PolicyEvent): void {

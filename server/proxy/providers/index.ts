@@ -13,6 +13,7 @@ import { openaiChat } from './chat.ts';
 import { openaiCompletions } from './completions.ts';
 import { openaiEmbeddings } from './embeddings.ts';
 import { gemini } from './gemini.ts';
+import { openaiModerations } from './moderations.ts';
 import { ollamaChat, ollamaGenerate } from './ollama.ts';
 import { opaque } from './opaque.ts';
 import type { Provider } from './provider.ts';
@@ -28,6 +29,7 @@ const BY_TAIL: Readonly<Record<string, ByName>> = {
   completions: openaiCompletions,
   responses: openaiResponses,
   embeddings: openaiEmbeddings,
+  moderations: openaiModerations,
   messages: anthropicMessages,
   'api/chat': ollamaChat,
   'api/generate': ollamaGenerate,

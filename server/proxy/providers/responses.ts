@@ -137,7 +137,7 @@ class ResponsesFold implements Fold {
     this.#answer.filters.readResponses(this.#response);
     if (error) this.#answer.fail(error);
     const reason = labelOf(members(incomplete_details).reason) ?? labelOf(status);
-    if (reason === 'content_filter') this.#answer.isRefused = true;
+    if (reason === 'content_filter') this.#answer.filtered();
     if (output.length === 0 && reason === undefined) return;
     const message = this.#answer.message();
     // "in_progress" is no reason to have finished.
