@@ -31,6 +31,7 @@ import { Uploads } from './upload.ts';
 /** What takes what other gateways report (`server/ingest`). */
 export interface IngestPort {
   otlp(signal: 'traces' | 'logs', request: IngestRequest): Promise<IngestAnswer>;
+  litellm(request: IngestRequest): Promise<IngestAnswer>;
   counts(): Iterable<{ readonly way: string; readonly fate: string; readonly count: number }>;
   readonly waiting: number;
 }

@@ -10,6 +10,7 @@
  */
 import { hasCode, SteleError } from '../core/errors.ts';
 import { JoinRoom } from './join.ts';
+import { findPayloads } from './litellm.ts';
 import { callReportOf, findCalls, type OtlpHalf, PROTOBUF } from './otlp/otlp.ts';
 import { encodeAnswer, formatAnswer, type PartialSuccess, type Signal } from './otlp/wire.ts';
 import { type Became, type CallReport, Writer, type WriterPorts } from './writer.ts';
@@ -41,7 +42,10 @@ export interface Answer {
 /** What became of what was reported, beside what the writer does. */
 type Fate = Became | 'ignored' | 'rejected' | 'sampled';
 
-export type Way = Signal;
+/** Reasons in one answer; more are only counted. */
+const REJECTED_SHOWN_MAX = 100;
+
+export type Way = Signal | 'litellm';
 
 export class Ingest {
   readonly #options: IngestOptions;
@@ -77,6 +81,29 @@ export class Ingest {
     const rejected = homeless + refused.length;
     const partial = rejected === 0 ? undefined : { rejected, message: first ?? '' };
     return answerIn(type, signal, partial);
+  }
+
+  /** What LiteLLM's webhook sends. Throws `malformed` where nothing of it is a call. */
+  async litellm({ log, body, charge }: Request): Promise<Answer> {
+    const items = findPayloads(body);
+    const wrong = items.flatMap((item) => (item instanceof SteleError ? item : []));
+    const calls = items.flatMap((item) => (item instanceof SteleError ? [] : item));
+    charge(items.length);
+    this.#count('litellm', 'rejected', wrong.length);
+    const refused = await this.#settle(
+      'litellm',
+      calls.map((call) => this.#write(log, call)),
+    );
+    const rejected = [...wrong, ...refused];
+    const [first] = rejected;
+    if (first !== undefined && rejected.length === items.length) throw first;
+    return {
+      type: 'application/json',
+      body: JSON.stringify({
+        accepted: items.length - rejected.length,
+        rejected: rejected.slice(0, REJECTED_SHOWN_MAX).map(({ message }) => message),
+      }),
+    };
   }
 
   /** How many reports had which fate, by the way that they came. */

@@ -16,7 +16,7 @@ import type { Json } from '../../server/core/json.ts';
 import { leafHash } from '../../server/core/merkle.ts';
 import { CHALLENGE_BYTES, possessionMessage } from '../../server/core/possession.ts';
 import { useNativePrimitives } from '../../server/native.ts';
-import { EVENTS, OTLP_PROTOBUF, SPANS } from '../ingest/examples.ts';
+import { EVENTS, OTLP_PROTOBUF, PAYLOAD, SPANS } from '../ingest/examples.ts';
 import { makeSigner } from '../log/make.ts';
 import { OtherLog } from '../witness/other-log.ts';
 import { call, type Place, placesOf, type Wanted } from './api.ts';
@@ -90,6 +90,8 @@ async function makeRequests(): Promise<Examples> {
       spans: { value: SPANS },
       'spans in protobuf': { base64: OTLP_PROTOBUF.spans },
       events: { value: EVENTS },
+      payload: { value: PAYLOAD },
+      'payload lines': { value: `${JSON.stringify(PAYLOAD)}\n` },
       'events in protobuf': { base64: OTLP_PROTOBUF.events },
       log: { value: { name: 'team-a', visibility: 'proofs', rules: { continuity: 'flag' } } },
       change: { value: { visibility: 'proofs', rules: { entries_per_second: 500 } } },
@@ -164,6 +166,7 @@ async function recordAnswers(examples: Examples): Promise<Examples> {
   await record(byId('addCheckpoint'));
   const late = new OtherLog().ask(4, { old: 3 });
   await record(byId('addCheckpoint'), { body: late }, world, 409);
+  await record(byId('ingestLitellm'), { type: 'application/json' });
   for (const id of ['ingestTraces', 'ingestLogs']) {
     for (const type of ['application/json', 'application/x-protobuf']) {
       await record(byId(id), { type });

@@ -6,6 +6,7 @@ import { leafHash } from '../../server/core/merkle.ts';
 import { patternOf } from '../../server/http/call.ts';
 import { allRoutes } from '../../server/http/routes/all.ts';
 import type { Role } from '../../server/storage/instance.ts';
+import { PAYLOAD } from '../ingest/examples.ts';
 import { OtherLog } from '../witness/other-log.ts';
 import { type Answer, newSigner, World } from './world.ts';
 
@@ -158,6 +159,15 @@ function makeCases(leaf: string, recordId: string): Case[] {
       proofs: 'submitters',
       public: 'submitters',
       body: protobuf,
+      ok: 200,
+    },
+    {
+      pattern: '/ingest/{log}/litellm',
+      method: 'POST',
+      path: '/ingest/{log}/litellm',
+      proofs: 'submitters',
+      public: 'submitters',
+      body: json(PAYLOAD),
       ok: 200,
     },
     ...['traces', 'logs'].map((signal) => ({

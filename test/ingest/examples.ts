@@ -76,6 +76,40 @@ export const EVENTS = {
   ],
 };
 
+/** A call as LiteLLM's webhook reports it, of its many members those that say something. */
+export const PAYLOAD = {
+  id: 'chatcmpl-72633cf0',
+  litellm_call_id: '540f48ae-e098-4f5b-97a5-7516e4b136b8',
+  trace_id: '6757234a-2b30-4eb6-be3c-5fa480e34d93',
+  session_id: 'conv-7',
+  call_type: 'acompletion',
+  stream: null,
+  status: 'success',
+  custom_llm_provider: 'openai',
+  startTime: 1800000000.123456,
+  endTime: 1800000001.623456,
+  completionStartTime: 1800000001.623456,
+  model: 'gpt-4o-mini',
+  api_base: 'https://api.openai.com/v1?key=secret',
+  metadata: { user_api_key_user_id: 'alice', user_api_key_hash: null },
+  end_user: 'customer-9',
+  response_cost: 0.0000135,
+  prompt_tokens: 14,
+  completion_tokens: 7,
+  total_tokens: 21,
+  messages: [{ role: 'user', content: 'What is the capital of France?' }],
+  model_parameters: { temperature: 0.2 },
+  response: {
+    id: 'chatcmpl-72633cf0',
+    model: 'gpt-4o-mini-2024-07-18',
+    object: 'chat.completion',
+    choices: [
+      { index: 0, finish_reason: 'stop', message: { role: 'assistant', content: 'Paris.' } },
+    ],
+    usage: { prompt_tokens: 14, completion_tokens: 7, total_tokens: 21 },
+  },
+};
+
 /** The messages of OTLP as far as the examples need them, by the numbers of its own files. */
 const root = protobuf.parse(
   `syntax = "proto3";

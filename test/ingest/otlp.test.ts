@@ -1,12 +1,12 @@
 /** What OTLP tells becomes records: in both encodings, by every convention, joined, once, and as it was told. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { bodyValueOf, parseDisclosure } from '../../server/core/disclosure.ts';
 import { decodeEntry } from '../../server/core/entry.ts';
 import { type InferenceRecord, parseRecord } from '../../server/core/record.ts';
 import { leafIndex, treeSize } from '../../server/core/units.ts';
 import type { Log } from '../../server/log/log.ts';
 import { World } from '../http/world.ts';
 import { EVENTS, inProtobuf, SPANS, zipped } from './examples.ts';
+import { opened } from './opened.ts';
 import { event, log as logOf, span, spans, text } from './spans.ts';
 
 const JSON_TYPE = 'application/json';
@@ -45,18 +45,6 @@ async function records(of = log) {
 
 async function calls(): Promise<InferenceRecord[]> {
   return (await records()).filter((record) => record.kind === 'inference');
-}
-
-/** What a record commits to, opened. */
-async function opened({ record_id }: InferenceRecord, field: string): Promise<unknown> {
-  const reader = world.token({ roles: ['content'], logs: ['team-a'] });
-  const ask = (path: string) =>
-    world.get(`/logs/team-a/v1/content/${record_id}/${path}`, {
-      token: reader,
-      headers: { 'x-stele-reason': 'a test' },
-    });
-  const { value } = parseDisclosure((await ask(field)).text);
-  return bodyValueOf(value) === undefined ? value : (await ask(`${field}/body`)).json();
 }
 
 const PROMPT = 'What is the capital of France?';
@@ -141,13 +129,13 @@ describe('a span with everything on it', () => {
       },
       outcome: { status: 'ok' },
     });
-    expect(await opened(record!, 'request.messages')).toEqual({
+    expect(await opened(world, record!, 'request.messages')).toEqual({
       messages: [
         { role: 'system', parts: [{ type: 'text', text: 'Be brief.' }] },
         { role: 'user', parts: [{ type: 'text', text: PROMPT }] },
       ],
     });
-    expect(await opened(record!, 'response.messages')).toEqual({
+    expect(await opened(world, record!, 'response.messages')).toEqual({
       messages: [
         {
           role: 'assistant',
@@ -159,13 +147,13 @@ describe('a span with everything on it', () => {
         },
       ],
     });
-    expect(await opened(record!, 'response.reasoning')).toMatchObject({
+    expect(await opened(world, record!, 'response.reasoning')).toMatchObject({
       messages: [{ parts: [{ type: 'reasoning', text: 'France, so Paris.' }] }],
     });
-    expect(await opened(record!, 'principal.id')).toBe('alice@example.com');
+    expect(await opened(world, record!, 'principal.id')).toBe('alice@example.com');
     // Nothing of it stands in the entry itself.
     expect(JSON.stringify(record)).not.toMatch(/Paris|alice/);
-    const report = await opened(record!, 'report.body');
+    const report = await opened(world, record!, 'report.body');
     expect(report).toMatchObject({ resourceSpans: [{ scopeSpans: [{ spans: [{}] }] }] });
     expect(JSON.stringify(report)).toContain('gen_ai.usage.cache_read.input_tokens');
   });
@@ -221,8 +209,8 @@ describe('older conventions', () => {
       output: { finish_reasons: ['end_turn'], tool_calls: [{ name: 'map' }] },
       source: { completeness: 'full' },
     });
-    expect(await opened(record!, 'request.messages')).toEqual(question);
-    expect(await opened(record!, 'response.messages')).toMatchObject({
+    expect(await opened(world, record!, 'request.messages')).toEqual(question);
+    expect(await opened(world, record!, 'response.messages')).toMatchObject({
       messages: [{ parts: [{ text: 'Paris.' }, { type: 'tool_call', arguments: '{"a":1}' }] }],
     });
   });
@@ -238,8 +226,10 @@ describe('older conventions', () => {
     ];
     await tell('traces', spans(span(base, { events })));
     const [record] = await calls();
-    expect(await opened(record!, 'request.messages')).toEqual(question);
-    expect(await opened(record!, 'response.messages')).toEqual({ messages: [answered('Paris.')] });
+    expect(await opened(world, record!, 'request.messages')).toEqual(question);
+    expect(await opened(world, record!, 'response.messages')).toEqual({
+      messages: [answered('Paris.')],
+    });
   });
 
   test('of one event for each message, on the span', async () => {
@@ -251,10 +241,10 @@ describe('older conventions', () => {
     await tell('traces', spans(span(base, { events })));
     const [record] = await calls();
     expect(record?.output).toMatchObject({ finish_reasons: ['stop'] });
-    expect(await opened(record!, 'request.system')).toMatchObject({
+    expect(await opened(world, record!, 'request.system')).toMatchObject({
       messages: [{ role: 'system', parts: [{ text: 'Be brief.' }] }],
     });
-    expect(await opened(record!, 'response.messages')).toMatchObject({
+    expect(await opened(world, record!, 'response.messages')).toMatchObject({
       messages: [answered('Paris.')],
     });
   });
@@ -288,15 +278,17 @@ describe('older conventions', () => {
       metrics: { input_tokens: 8, output_tokens: 2 },
       output: { tool_calls: [{ name: 'map' }] },
     });
-    expect(await opened(record!, 'request.messages')).toEqual(question);
+    expect(await opened(world, record!, 'request.messages')).toEqual(question);
   });
 
   test('of OpenInference with nothing but one text each way', async () => {
     const kind = { 'openinference.span.kind': 'LLM' };
     await tell('traces', spans(span({ ...kind, 'input.value': PROMPT, 'output.value': 'Paris.' })));
     const [record] = await calls();
-    expect(await opened(record!, 'request.messages')).toEqual(question);
-    expect(await opened(record!, 'response.messages')).toEqual({ messages: [answered('Paris.')] });
+    expect(await opened(world, record!, 'request.messages')).toEqual(question);
+    expect(await opened(world, record!, 'response.messages')).toEqual({
+      messages: [answered('Paris.')],
+    });
   });
 });
 
@@ -345,7 +337,7 @@ describe('what is missing', () => {
     const [limited, late] = await calls();
     expect(limited?.outcome).toEqual({ status: 'upstream-error', error_type: 'RateLimitError' });
     expect(limited).not.toHaveProperty('output');
-    expect(await opened(limited!, 'response.error')).toBe('slow down');
+    expect(await opened(world, limited!, 'response.error')).toBe('slow down');
     expect(late?.outcome.status).toBe('timeout');
   });
 });
@@ -405,10 +397,10 @@ describe('a span and its event', () => {
       metrics: { duration_us: 1_500_000, input_tokens: 14 },
       source: { completeness: 'full' },
     });
-    expect(await opened(record as InferenceRecord, 'request.messages')).toMatchObject({
+    expect(await opened(world, record as InferenceRecord, 'request.messages')).toMatchObject({
       messages: [{ parts: [{ text: PROMPT }] }],
     });
-    const report = await opened(record as InferenceRecord, 'report.body');
+    const report = await opened(world, record as InferenceRecord, 'report.body');
     expect(JSON.stringify(report)).toMatch(
       /resourceSpans.*resourceLogs|resourceLogs.*resourceSpans/,
     );

@@ -668,6 +668,10 @@ export const SCHEMAS = {
     },
     'Empty where all is on record.',
   ),
+  LitellmAnswer: object({
+    accepted: { type: 'integer', minimum: 0 },
+    rejected: list({ type: 'string' }, { maxItems: 100 }),
+  }),
   Health: object({ status: { type: 'string', const: 'ok' } }),
   Readiness: object({
     status: {

@@ -1,5 +1,6 @@
 /** The other ways in: what gateways of others report. */
 import { PROTOBUF_TYPE } from '../otlp-status.ts';
+import { NDJSON_TYPE } from '../routes/batch.ts';
 import { INGEST_BYTES_MAX } from '../settings.ts';
 import { ref } from './components.ts';
 import { bytes, type Description, type Descriptions } from './description.ts';
@@ -36,4 +37,27 @@ function otlp(id: string, what: string, example: string): Description {
 export const ingestDescriptions: Descriptions = {
   'POST /ingest/{log}/otlp/v1/traces': otlp('ingestTraces', 'traces', 'spans'),
   'POST /ingest/{log}/otlp/v1/logs': otlp('ingestLogs', 'logs', 'events'),
+  'POST /ingest/{log}/litellm': {
+    id: 'ingestLitellm',
+    tag: 'Ingest',
+    summary: 'Report calls: LiteLLM’s webhook',
+    text: 'A list of `StandardLoggingPayload`, one alone, or one a line, whatever the content type says: LiteLLM calls each of them JSON. What is wrong with one call keeps out no other; where nothing is a call the whole is refused.',
+    body: {
+      text: BOUND,
+      types: {
+        'application/json': { schema: {}, example: 'payload' },
+        [NDJSON_TYPE]: {
+          schema: { type: 'string', maxLength: INGEST_BYTES_MAX },
+          example: 'payload lines',
+        },
+      },
+    },
+    answers: {
+      200: {
+        text: 'How many calls are on record, and why the others never can be.',
+        types: { 'application/json': ref('LitellmAnswer') },
+      },
+    },
+    refusals: ['frozen'],
+  },
 };

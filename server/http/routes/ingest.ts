@@ -10,8 +10,11 @@ import { inflate } from '../inflate.ts';
 import { PROTOBUF_TYPE } from '../otlp-status.ts';
 import { priceOfBatch } from '../rates.ts';
 import { INGEST_BYTES_MAX } from '../settings.ts';
+import { NDJSON_TYPE } from './batch.ts';
 
 export const OTLP_TYPES = [PROTOBUF_TYPE, 'application/json'] as const;
+
+export const LITELLM_TYPES = ['application/json', NDJSON_TYPE] as const;
 
 export function ingestRoutes(parts: Parts): readonly LogRoute[] {
   const otlp = (signal: 'traces' | 'logs'): LogRoute => ({
@@ -24,7 +27,16 @@ export function ingestRoutes(parts: Parts): readonly LogRoute[] {
     handle: (call, log) =>
       answer(parts, call, log, OTLP_TYPES, (ingest, request) => ingest.otlp(signal, request)),
   });
-  return [otlp('traces'), otlp('logs')];
+  const litellm: LogRoute = {
+    on: 'log',
+    under: 'ingest',
+    method: 'POST',
+    pattern: '/litellm',
+    access: 'submit',
+    handle: (call, log) =>
+      answer(parts, call, log, LITELLM_TYPES, (ingest, request) => ingest.litellm(request)),
+  };
+  return [otlp('traces'), otlp('logs'), litellm];
 }
 
 type Take = (
