@@ -51,6 +51,8 @@ export interface ServedHead {
   readonly next: string | undefined;
   /** How far each target outside has got with the log; of the newest head alone. */
   readonly anchoring: readonly JsonObject[];
+  /** The same of each witness. */
+  readonly witnessing: readonly JsonObject[];
 }
 
 export interface ServedSource {
@@ -162,6 +164,7 @@ export class LogClient {
       final: head.final === true,
       next: typeof head.next === 'string' ? head.next : undefined,
       anchoring: head.anchoring === undefined ? [] : list(head.anchoring, 'anchoring'),
+      witnessing: head.witnessing === undefined ? [] : list(head.witnessing, 'witnessing'),
     };
   }
 

@@ -48,38 +48,37 @@ export interface Word {
   readonly files?: readonly string[];
 }
 
-/** Words of one look. A log that is all wrong is said to be so briefly. */
-const WORDS_MAX = 200;
+/** Words of one kind in one look. A log that is all wrong is said to be so briefly. */
+const OF_A_KIND_MAX = 50;
 
 export class Words {
-  readonly #words: Word[] = [];
-  #dropped = 0;
+  readonly #words = new Map<Kind, Word[]>();
+  readonly #dropped = new Map<Kind, number>();
 
   add(kind: Kind, detail: string, more: Omit<Word, 'kind' | 'detail'> = {}): void {
-    if (this.#words.length < WORDS_MAX) this.#words.push({ kind, detail, ...more });
-    else this.#dropped++;
+    const words = this.#words.get(kind) ?? [];
+    this.#words.set(kind, words);
+    if (words.length < OF_A_KIND_MAX) words.push({ kind, detail, ...more });
+    else this.#dropped.set(kind, (this.#dropped.get(kind) ?? 0) + 1);
   }
 
+  /** In the order in which each kind came first. */
   list(): readonly Word[] {
-    return this.#words;
-  }
-
-  /** Words that there was no room for. */
-  get dropped(): number {
-    return this.#dropped;
-  }
-
-  has(severity: Severity): boolean {
-    return this.#words.some(({ kind }) => KINDS[kind].severity === severity);
+    return [...this.#words].flatMap(([kind, words]) => {
+      const dropped = this.#dropped.get(kind) ?? 0;
+      return dropped === 0 ? words : [...words, { kind, detail: `${dropped} more of this kind` }];
+    });
   }
 
   /** Whether something keeps the newest head from being one of which every check has passed. */
   get hold(): boolean {
-    return this.#words.some(({ kind }) => KINDS[kind].holds);
+    return [...this.#words.keys()].some((kind) => KINDS[kind].holds);
   }
 
   /** Whether the log was found to break a rule, so that there is no point in reading on. */
   get isBroken(): boolean {
-    return this.#words.some(({ kind }) => KINDS[kind].holds && KINDS[kind].severity === 'alarm');
+    return [...this.#words.keys()].some(
+      (kind) => KINDS[kind].holds && KINDS[kind].severity === 'alarm',
+    );
   }
 }

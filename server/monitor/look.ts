@@ -17,10 +17,9 @@ import { utf8 } from '../core/bytes.ts';
 import { SteleError } from '../core/errors.ts';
 import { parseNote } from '../core/note.ts';
 import { leafIndex } from '../core/units.ts';
-import { describeHole } from '../log/audit/chains.ts';
 import { Findings } from '../log/audit/findings.ts';
 import { judgeHead } from '../log/audit/heads.ts';
-import { KINDS, type Word, Words } from './alarms.ts';
+import { type Word, Words } from './alarms.ts';
 import { type Compared, compareHeads, type SplitView } from './compare.ts';
 import { Contents } from './contents.ts';
 import { controlWords } from './control.ts';
@@ -29,6 +28,7 @@ import { type Fresh, freshnessOf } from './fresh.ts';
 import { claimOf, isSameHead, type SeenHead } from './heads.ts';
 import { anchorKeys, judgeAnchors, judgeLag, type OutsideContext } from './outside.ts';
 import { isAbsence, type LogPlace } from './places.ts';
+import { reportFindings, standingOf } from './standing.ts';
 import {
   ACKNOWLEDGED_MAX,
   DEPTHS,
@@ -43,7 +43,6 @@ import type { Means, Watched } from './watched.ts';
 
 export interface Look {
   readonly words: readonly Word[];
-  readonly dropped: number;
   /** The newest head that is the log's; nothing where none is. */
   readonly head: SeenHead | undefined;
   /** What was read of its contents; nothing for heads alone. */
@@ -99,7 +98,7 @@ export class Watch {
 
   /** What is wrong and is there for good is told as a notice from now on. */
   acknowledge(): number {
-    const standing = this.#standing(this.#contents ?? this.#restored());
+    const standing = standingOf(this.#contents ?? this.#restored());
     const known = new Set(this.#state.acknowledged ?? []);
     for (const { detail } of standing) known.add(detail);
     this.#save({ acknowledged: [...known].slice(-ACKNOWLEDGED_MAX) });
@@ -132,8 +131,9 @@ export class Watch {
     const contents = await this.#read(reading, words);
     if (contents !== undefined) {
       this.#judgeKeys(compared, contents, words);
-      for (const { kind, detail, index } of this.#standing(contents)) {
-        const isKnown = this.#state.acknowledged?.includes(detail) === true;
+      const known = new Set(this.#state.acknowledged);
+      for (const { kind, detail, index } of standingOf(contents)) {
+        const isKnown = known.has(detail);
         words.add(isKnown ? 'acknowledged' : kind, detail, index === undefined ? {} : { index });
       }
     }
@@ -157,7 +157,6 @@ export class Watch {
     if (head !== undefined && !words.hold) this.#save({ head: head.note });
     return {
       words: words.list(),
-      dropped: words.dropped,
       head,
       depth: contents?.depth,
       checked: {
@@ -294,21 +293,6 @@ export class Watch {
     });
   }
 
-  /** What is wrong in the log for good: chains that do not fit, and what is missing in them. */
-  #standing(contents: Contents): readonly Word[] {
-    const standing: Word[] = contents.flaws.map((flaw) => ({ kind: 'chain', ...flaw }));
-    if (contents.moreFlaws > 0) {
-      standing.push({ kind: 'chain', detail: `${contents.moreFlaws} more that are not listed` });
-    }
-    for (const hole of contents.holes()) {
-      standing.push({
-        kind: hole.isDeclared ? 'acknowledged' : 'hole',
-        detail: describeHole(hole),
-      });
-    }
-    return standing;
-  }
-
   /** Each line on each head that was shown is by a key that had to sign it, and none is missing. */
   #judgeKeys({ shown, reading }: Compared, contents: Contents, words: Words): void {
     const { history } = contents;
@@ -397,21 +381,4 @@ function quorumOf(
 
 function headOf(note: string) {
   return claimOf(utf8(note));
-}
-
-/** At most so many flaws of entries are told one by one. */
-const TOLD_MAX = 20;
-
-function reportFindings(findings: Findings, words: Words): void {
-  const all = findings.list().filter(({ severity }) => severity !== 'note');
-  for (const { severity, what, index } of all.slice(0, TOLD_MAX)) {
-    const place = index === undefined ? {} : { index };
-    words.add(severity === 'fail' ? 'entries' : 'state', what, place);
-  }
-  const more = findings.count('fail') + findings.count('unknown') - Math.min(all.length, TOLD_MAX);
-  if (more > 0) words.add('entries', `${more} more of the kind`);
-}
-
-export function severityOf({ kind }: Word) {
-  return KINDS[kind].severity;
 }

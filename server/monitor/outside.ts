@@ -9,7 +9,7 @@
  * The log's own list says which words there are; that it lists too few shows as being behind. What it does not
  * list and Rekor has all the same is looked for in `sweep.ts`.
  */
-import { count, type JsonObject, text } from '../client/client.ts';
+import type { JsonObject } from '../client/client.ts';
 import { anchoredText } from '../core/anchor.ts';
 import { NoTrust, SteleError, shown } from '../core/errors.ts';
 import { type PublicKey, parsePublicKey } from '../core/keys.ts';
@@ -23,6 +23,7 @@ import { NOTE_ECDSA } from '../core/verifier-key.ts';
 import type { TileReader } from '../log/audit/reader.ts';
 import type { KeyHistory } from '../verify/key-history.ts';
 import type { Words } from './alarms.ts';
+import { judgeClaims, nameIn } from './claims.ts';
 import type { Compared } from './compare.ts';
 import { isFlaw } from './contents.ts';
 import type { SeenHead } from './heads.ts';
@@ -124,18 +125,6 @@ function rowOf(row: JsonObject): Row {
     state: nameIn(row, 'state'),
     ms: ms >= 0 ? ms : undefined,
   };
-}
-
-const NAME_MAX = 64;
-
-/** A short name that a log gives. */
-function nameIn(row: JsonObject, member: string): string {
-  const name = text(row, member);
-  if (name.length >= 1 && name.length <= NAME_MAX) return name;
-  throw new SteleError(
-    'malformed',
-    `${member}: ${shown(name)} has not 1 to ${NAME_MAX} characters`,
-  );
 }
 
 function grouped(rows: readonly Row[]): Map<string, Row[]> {
@@ -263,14 +252,13 @@ export function judgeLag(
   const { watched, head, words, nowMs } = context;
   const { lateMs, require } = watched.limits;
   const targets = new Map(Object.entries(before.targets));
-  for (const { target, type, missed } of claimsOf(served?.anchoring ?? [], words)) {
-    if (!targets.has(target)) {
-      if (targets.size >= TARGETS_MAX) continue;
+  for (const { target, type } of judgeClaims(served, words)) {
+    if (!targets.has(target) && targets.size < TARGETS_MAX) {
       targets.set(target, { type, checked: 0 });
     }
-    if (missed > 0) {
-      words.add('anchoring', `target ${target} was not shown ${missed} heads since its last word`);
-    }
+  }
+  if (watched.keys.policy === undefined && (served?.witnessing ?? []).length > 0) {
+    words.add('left_out', 'what witnesses cosigned: the trust file has no policy that names any');
   }
   for (const [name, state] of targets) {
     const now = behindOf(state, head.size, nowMs);
@@ -292,21 +280,6 @@ export function judgeLag(
     words.add(kind, `${name} is required, and no head of this log has it`);
   }
   return { targets: Object.fromEntries(targets), quorum };
-}
-
-/** What the log says of each target beside its head. */
-function claimsOf(anchoring: readonly JsonObject[], words: Words) {
-  try {
-    return anchoring.map((claim) => ({
-      target: nameIn(claim, 'target'),
-      type: nameIn(claim, 'type'),
-      missed: count(claim, 'missed'),
-    }));
-  } catch (error) {
-    if (!(error instanceof SteleError)) throw error;
-    words.add('anchor', `anchoring beside the head: ${error.message}`);
-    return [];
-  }
 }
 
 /** A head with a quorum is the log's newest, or was not long ago. */

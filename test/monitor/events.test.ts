@@ -1,7 +1,7 @@
 /** When what a monitor found is told, told again, and said to be gone. */
 import { expect, test } from 'vitest';
 import { hash, treeSize } from '../../server/core/units.ts';
-import { KINDS, type Kind, type Word } from '../../server/monitor/alarms.ts';
+import { KINDS, type Kind, type Word, Words } from '../../server/monitor/alarms.ts';
 import { Events } from '../../server/monitor/events.ts';
 import type { Look } from '../../server/monitor/look.ts';
 import { page } from '../repo/pages.ts';
@@ -14,7 +14,6 @@ function look(words: readonly Word[], size = 5): Look {
   const base = { origin: 'o', from: 'x', note: 'n', witnessed: undefined, hasQuorum: undefined };
   return {
     words,
-    dropped: 0,
     head: { ...base, size: treeSize(size), root },
     depth: 'records',
     checked: { entries: size, sources: 1, control: 1 },
@@ -78,6 +77,18 @@ test('a log that is all wrong does not fill the memory', () => {
   }
   // What there was no room for is told again rather than forgotten.
   expect(events.after(look([word('entries', '29 199')]), NOW + 99)).not.toEqual([]);
+});
+
+test('no number of one kind hides another, and what is not listed is counted', () => {
+  const words = new Words();
+  for (let i = 0; i < 1_000; i++) words.add('acknowledged', `hole ${i}`);
+  expect(words.isBroken).toBe(false);
+  words.add('entries', 'entry 7');
+  expect(words.isBroken && words.hold).toBe(true);
+  const listed = words.list();
+  expect(listed).toHaveLength(52);
+  expect(listed.at(-2)).toEqual({ kind: 'acknowledged', detail: '950 more of this kind' });
+  expect(listed.at(-1)).toEqual({ kind: 'entries', detail: 'entry 7' });
 });
 
 test('every kind stands on the page, with how bad it is', () => {

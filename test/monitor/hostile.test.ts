@@ -59,7 +59,7 @@ describe('a list of anchors', () => {
     [{ target: 'a', type: 'b', missed: -1 }],
   ])('beside the head that is none: %j', async ([claim]) => {
     log.anchoring = [claim as JsonObject];
-    expect(said(await look())).toMatch(/^anchor - anchoring beside the head: /);
+    expect(said(await look())).toMatch(/^anchor - beside the head: /);
   });
 
   test('beside the head with very many targets', async () => {

@@ -310,6 +310,27 @@ describe('witnesses', () => {
     );
   });
 
+  test('that the log admits to lack, or to be accused by, are told', async () => {
+    log.witnessing = [
+      { witness: 'w.example/1', size: 30, missed: 2, asked: 9, failed: 2 },
+      {
+        witness: 'w.example/2',
+        missed: 0,
+        asked: 9,
+        failed: 9,
+        disputes: 'size 31 has another root',
+      },
+    ];
+    const look = await looking();
+    expect(said(look)).toBe(
+      'witnessing - witness w.example/1 did not cosign 2 heads since its last one\n' +
+        'witnessing - witness w.example/2 holds another history against this log: size 31 has another root',
+    );
+    expect(look.words.map(({ detail }) => detail)).toContain(
+      'what witnesses cosigned: the trust file has no policy that names any',
+    );
+  });
+
   test('that saw another history give it away', async () => {
     const other = [...entries.slice(0, 20), ...(await new Heart('fork').beats(10))];
     const note = await cosigned(other, nowMs);

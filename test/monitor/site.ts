@@ -33,6 +33,7 @@ export class Site {
   isClosed = false;
   time: string | undefined = new Date(NOW).toISOString();
   anchoring: readonly JsonObject[] = [];
+  witnessing: readonly JsonObject[] = [];
   anchors: readonly JsonObject[] = [];
   changes: Readonly<Record<string, Change>> = {};
   /** Other files. */
@@ -117,7 +118,7 @@ export class Site {
     const { size, root, checkpoint } = this.head;
     const head = { origin: ORIGIN, size, root: toBase64(root), checkpoint };
     const time = this.time === undefined ? {} : { time: this.time };
-    return { ...head, ...time, anchoring: this.anchoring, cosignatures: [], anchors: [] };
+    return { ...head, ...time, anchoring: this.anchoring, witnessing: this.witnessing };
   }
 }
 
