@@ -72,7 +72,14 @@ export async function recall(
   reach: Reach,
   { check, now }: { readonly check?: SignatureCheck; readonly now: number },
 ): Promise<Recalled | undefined> {
-  const served = await servedHead(witness, origin, reach, check);
+  let served: ServedHead | undefined;
+  try {
+    served = await servedHead(witness, origin, reach, check);
+  } catch (error) {
+    // A page that is shown for every address is no checkpoint; what it says of the last one tells more.
+    const isOther = hasCode(error, 'malformed') || hasCode(error, 'unverified');
+    if (!isOther || last === undefined) throw error;
+  }
   if (served !== undefined || last === undefined) return served;
   const size = treeSize(last.size);
   const request = formatAddCheckpoint({ old: size, proof: [], checkpoint: utf8(last.note) });

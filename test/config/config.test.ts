@@ -169,6 +169,26 @@ describe('which value holds', () => {
     ]);
   });
 
+  test('a log has witnesses of its own, whatever its name', () => {
+    const name = `${'a'.repeat(60)}-26`;
+    const { witnesses } = load(`cosigned: {${name}: {policy: own.txt}}`, {
+      STELE_WITNESSES_POLICY: 'all.txt',
+      STELE_COSIGNED_TEAM_A_FAIL: 'closed',
+      STELE_WITNESSES_RATES: 'w.example/1=24,v.example=2',
+    });
+    const at = (path: string | undefined) => path?.split('/').at(-1);
+    expect(at(witnesses.policy)).toBe('all.txt');
+    expect(witnesses.fail).toBe('open');
+    expect([...witnesses.rates]).toEqual([
+      ['w.example/1', 24],
+      ['v.example', 2],
+    ]);
+    expect(witnesses.of.map(({ log, policy, fail }) => [log, at(policy), fail])).toEqual([
+      [name, 'own.txt', undefined],
+      ['team-a', undefined, 'closed'],
+    ]);
+  });
+
   test('numbers, lists and truth values are read from text in variables', () => {
     const config = load(undefined, {
       STELE_LIMITS_BODY_BYTES: '7',
@@ -255,6 +275,23 @@ describe('refusals name the place, the value and the rule', () => {
       { STELE_TRUSTED_PROXIES: Array(257).fill('127.0.0.1').join() },
       'at most 256',
     ],
+    'a quorum that is waited for, of nobody': [
+      'witnesses: {fail: closed}',
+      {},
+      'witnesses.policy: is missing, and witnesses.fail is closed',
+    ],
+    'a log that waits for a quorum of nobody': [
+      undefined,
+      { STELE_COSIGNED_AUDIT_FAIL: 'closed' },
+      'cosigned.audit.policy: is missing, and so is witnesses.policy',
+    ],
+    'a rate beyond all': [
+      undefined,
+      { STELE_WITNESSES_RATES: 'w.example=86401' },
+      '"w.example=86401" is more than 86400 times a day',
+    ],
+    'a rate of nothing': ['witnesses: {rates: ["w.example=0"]}', {}, 'NAME=TIMES'],
+    'a witnessed log that has no name': ['cosigned: {A_b: {policy: a}}', {}, '"cosigned.A_b"'],
     'an empty value': ['listen:', {}, '"null" is not HOST:PORT'],
   };
   test.for(Object.entries(refused))('%s', ([, [yaml, env, message]]) => {

@@ -11,7 +11,9 @@ import { HighWater } from '../../server/log/high-water.ts';
 import { Log } from '../../server/log/log.ts';
 import {
   contradiction,
+  hasAnswered,
   type Known,
+  KnowsSize,
   largestKnown,
   Memories,
   type Memory,
@@ -129,6 +131,55 @@ describe('what memories say', () => {
     expect(await required(known(5))).toBeUndefined();
     expect(await required(undefined)).toMatch(/guard\.require asks for it/);
     expect(await required(unreachable)).toMatch(/nobody answers/);
+  });
+
+  describe('of witnesses', () => {
+    const witness = (answer: Known | undefined | Error, last?: Known): Memory => ({
+      kind: 'witness',
+      isLocal: false,
+      placeOf: () => 'w.example',
+      last: () => last,
+      recall: async () => {
+        if (answer instanceof Error) throw answer;
+        return answer;
+      },
+    });
+    const other = new SteleError('split_view', 'it has another root at size 3');
+
+    test.each<[string, Memory[], RegExp | undefined]>([
+      ['one knows how large it was, and it is as large', [witness(new KnowsSize(5))], undefined],
+      ['one knows that it was larger', [witness(new KnowsSize(6))], /but a head of 6 was signed/],
+      ['one has another history', [witness(other)], /is not what was signed before .*another root/],
+      ['one is away, and had cosigned this', [witness(unreachable, known(5))], undefined],
+      ['one is away, and had cosigned more', [witness(unreachable, known(7))], /a head of 7/],
+      ['one shows less than it had cosigned', [witness(known(3), known(6))], /a head of 6/],
+      ['one shows more than it had cosigned', [witness(known(6), known(3))], /a head of 6/],
+      ['one knows nothing of it yet', [witness(undefined)], undefined],
+    ])('%s', async (_what, all, reason) => {
+      const said = await judge(new Memories(all));
+      if (reason === undefined) expect(said).toBeUndefined();
+      else expect(said).toMatch(reason);
+    });
+
+    test('one that is required has to answer, whatever it knows', async () => {
+      const required = (...all: Memory[]) => judge(new Memories(all, ['witness']));
+      expect(await required(witness(unreachable), witness(undefined))).toBeUndefined();
+      expect(await required(witness(new KnowsSize(4)), witness(unreachable))).toBeUndefined();
+      expect(await required(witness(unreachable), witness(unreachable))).toMatch(/nobody answers/);
+      expect(await required(witness(unreachable), witness(known(8)))).toMatch(/a head of 8/);
+    });
+
+    test('only those that are shown the log are asked', async () => {
+      const stranger: Memory = { ...witness(known(9)), concerns: (origin) => origin !== ORIGIN };
+      expect(await new Memories([stranger]).ask(ORIGIN)).toEqual([]);
+      expect(await new Memories([stranger]).ask('another')).toHaveLength(1);
+    });
+
+    test('who has answered is counted', async () => {
+      const all = [witness(undefined), witness(new KnowsSize(1)), witness(unreachable, known(1))];
+      const answers = await new Memories([...all, memory(undefined)]).ask(ORIGIN);
+      expect(answers.map(hasAnswered)).toEqual([true, true, false, false]);
+    });
   });
 
   test('the largest head counts, whoever knows it', async () => {
