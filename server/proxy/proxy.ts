@@ -227,6 +227,7 @@ export async function startProxy(options: ProxyOptions): Promise<RunningProxy> {
         : new Custody({
             callers: new CallerFile(options.callers),
             nowMs: () => clock.nowUs() / 1_000,
+            logger,
           });
     // A file that is no good is better noticed now than by the first caller.
     custody?.check();

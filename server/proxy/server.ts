@@ -115,7 +115,7 @@ export class ProxyServer {
       const path = (req.url ?? '').split('?', 1)[0];
       if (path === '/healthz') answerJson(res, 200, { status: 'ok' });
       else if (path === '/readyz') {
-        this.#ready(res).catch((error) => refuse(req, res, problemOf(error)));
+        this.#ready(req, res).catch((error) => refuse(req, res, problemOf(error)));
       } else this.#call(req, res, expectsContinue);
     } catch (error) {
       refuse(req, res, problemOf(error));
@@ -134,7 +134,12 @@ export class ProxyServer {
         retryAfterS: 1,
       });
     }
-    const pass = custody?.admit(route, req.method ?? 'GET', req.rawHeaders);
+    const pass = custody?.admit(
+      route,
+      req.method ?? 'GET',
+      req.rawHeaders,
+      req.socket.remoteAddress,
+    );
     if (/\bwebsocket\b/i.test(headerValue(req.rawHeaders, 'upgrade') ?? '')) {
       pass?.release();
       refuse(req, res, UPGRADE_PROBLEM);
@@ -156,8 +161,15 @@ export class ProxyServer {
       });
   }
 
-  /** Whether calls can be recorded now, why not, and how much waits. */
-  async #ready(res: ServerResponse): Promise<void> {
+  /** A proxy that asks who calls tells strangers from other machines no more than whether it is ready. */
+  #mayKnow(req: IncomingMessage): boolean {
+    const { custody } = this.#options;
+    if (custody === undefined || LOOPBACK.test(req.socket.remoteAddress ?? '')) return true;
+    return custody.knows(req.rawHeaders, req.url ?? '');
+  }
+
+  /** Whether calls can be recorded now, and for those who may know why not, and how much waits. */
+  async #ready(req: IncomingMessage, res: ServerResponse): Promise<void> {
     const { custody, sources } = this.#options;
     const upstreams = [...this.#options.upstreams.values()];
     const strict = new Set(upstreams.filter((u) => u.posture === 'strict').map(({ log }) => log));
@@ -182,14 +194,19 @@ export class ProxyServer {
       }
     }
     const isReady = reasons.length === 0;
+    const status = isReady ? 'ready' : 'not ready';
+    if (!this.#mayKnow(req)) return answerJson(res, isReady ? 200 : 503, { status });
     answerJson(res, isReady ? 200 : 503, {
-      status: isReady ? 'ready' : 'not ready',
+      status,
       ...(isReady ? {} : { reasons }),
       calls: this.#calls.size,
       logs,
     });
   }
 }
+
+/** An address of this machine, as sockets have it. */
+const LOOPBACK = /^(?:::1|(?:::ffff:)?127\.[0-9.]+)$/;
 
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);

@@ -250,6 +250,35 @@ describe('whoever tries to get past', () => {
     expect(request?.headers.authorization).toBeUndefined();
   });
 
+  test('is in the log, without a word of what was presented, and not more often than a line a second', async () => {
+    const provider = await chatProvider();
+    let ms = Date.parse('2026-09-01T10:00:00Z');
+    const clock = { nowUs: () => ms * 1_000, maxErrorUs: () => 0 };
+    const place = await custodyOf(provider, { clock });
+    const headers = { ...json, authorization: 'Bearer sk-my-own-key' };
+    const attempt = () => ask(`${place.proxy.url}${CHAT}`, { headers, body: REQUEST });
+    for (let i = 0; i < 5; i++) await attempt();
+    ms += 1_000;
+    await attempt();
+    const said = place.lines.filter((line) => line.includes('was not let in'));
+    expect(said.map((line) => JSON.parse(line))).toMatchObject([
+      { count: 1, address: '127.0.0.1' },
+      { count: 5, address: '127.0.0.1' },
+    ]);
+    expect(said.join()).not.toContain('sk-my-own');
+  });
+
+  test('gets the provider’s key where the settings say, wherever the token was', async () => {
+    const provider = await chatProvider();
+    const place = await custodyOf(provider, { upstreamOptions: { keyHeader: 'api-key' } });
+    await ask(`${place.proxy.url}${CHAT}`, {
+      headers: { ...json, authorization: `Bearer ${place.callers.add().token}` },
+      body: REQUEST,
+    });
+    expect(provider.requests[0]?.headers).toMatchObject({ 'api-key': place.key });
+    expect(provider.requests[0]?.headers.authorization).toBeUndefined();
+  });
+
   test('is let in without a key where the upstream wants none', async () => {
     const provider = await chatProvider();
     const place = await custodyOf(provider, { upstreamOptions: { key: 'none' } });

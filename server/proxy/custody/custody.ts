@@ -11,14 +11,16 @@ import { timingSafeEqual } from 'node:crypto';
 import type { Caller } from '../../callers/callers.ts';
 import type { CallerFile } from '../../callers/file.ts';
 import { parseHex, toHex } from '../../core/bytes.ts';
-import { SteleError, shown } from '../../core/errors.ts';
+import { hasCode, SteleError, shown } from '../../core/errors.ts';
 import { hashOfToken } from '../../core/token.ts';
 import type { CallerFacts } from '../facts.ts';
 import type { RawHeaders } from '../headers.ts';
+import type { ProxyLogger } from '../logger.ts';
 import type { Route } from '../route.ts';
 import { Allowances } from './allowance.ts';
 import { type KeyHeader, presentedToken, withProviderKey } from './credentials.ts';
 import { ModelGate } from './models.ts';
+import { Refusals } from './refusals.ts';
 
 /** What a caller may do with the call that it was let in with. */
 export interface Pass {
@@ -34,14 +36,17 @@ export interface Pass {
 export interface CustodyOptions {
   readonly callers: CallerFile;
   readonly nowMs: () => number;
+  readonly logger: ProxyLogger;
 }
 
 export class Custody {
   readonly #callers: CallerFile;
   readonly #nowMs: () => number;
   readonly #allowances: Allowances;
+  readonly #refusals: Refusals;
 
-  constructor({ callers, nowMs }: CustodyOptions) {
+  constructor({ callers, nowMs, logger }: CustodyOptions) {
+    this.#refusals = new Refusals(logger, nowMs);
     this.#callers = callers;
     this.#nowMs = nowMs;
     this.#allowances = new Allowances(nowMs);
@@ -56,10 +61,9 @@ export class Custody {
    * Lets a call in. `url` is the whole request target. Throws `unauthenticated`, `forbidden`, `pushback` or
    * `storage`; nothing of what was presented is in the error.
    */
-  admit(route: Route, method: string, headers: RawHeaders): Pass {
+  admit(route: Route, method: string, headers: RawHeaders, address: string | undefined): Pass {
     const { upstream, target } = route;
-    const { token, header } = presentedToken(headers, target);
-    const caller = this.#identify(token);
+    const { caller, header } = this.#callerOf(headers, target, address);
     if (!caller.upstreams.some((name) => name === '*' || name === upstream.name)) {
       throw new SteleError('forbidden', `this token is not for upstream ${shown(upstream.name)}`);
     }
@@ -81,6 +85,27 @@ export class Custody {
         withProviderKey(forwarded, upstream.keyHeader ?? header, key?.current()),
       release,
     };
+  }
+
+  /** Whether a request comes from one of the callers, whatever it asks for. */
+  knows(headers: RawHeaders, target: string): boolean {
+    try {
+      this.#identify(presentedToken(headers, target).token);
+      return true;
+    } catch (error) {
+      if (error instanceof SteleError) return false;
+      throw error;
+    }
+  }
+
+  #callerOf(headers: RawHeaders, target: string, address: string | undefined) {
+    try {
+      const { token, header } = presentedToken(headers, target);
+      return { caller: this.#identify(token), header };
+    } catch (error) {
+      if (hasCode(error, 'unauthenticated')) this.#refusals.note(error.message, address);
+      throw error;
+    }
   }
 
   #identify(token: string): Caller {
