@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { toHex, utf8 } from '../../server/core/bytes.ts';
 import { openCheckpoint } from '../../server/core/checkpoint.ts';
 import { cosignatureTime } from '../../server/core/cosignature.ts';
+import { SteleError } from '../../server/core/errors.ts';
 import { parseVerifierKey } from '../../server/core/note.ts';
 import {
   ADD_CHECKPOINT_BYTES_MAX,
@@ -245,6 +246,26 @@ describe('what is refused', () => {
     expect((await world.ask('POST', '/witness/add-checkpoint', packed)).status).toBe(415);
   });
 
+  test('no byte of a request can be another, gone, or twice', async () => {
+    await send(log.ask(3));
+    const body = Buffer.from(log.ask(7, { old: 3 }));
+    for (const [at, byte] of body.entries()) {
+      for (const spoiled of [
+        Buffer.concat([body.subarray(0, at), Buffer.of(byte ^ 1), body.subarray(at + 1)]),
+        Buffer.concat([body.subarray(0, at), body.subarray(at + 1)]),
+        Buffer.concat([body.subarray(0, at), Buffer.of(byte), body.subarray(at)]),
+      ]) {
+        const said = await world.witness.add(spoiled).then(
+          (answer) => answer.kind,
+          (error: unknown) => (error instanceof SteleError ? error.code : String(error)),
+        );
+        const allowed = ['malformed', 'not_found', 'forbidden', 'unverified', 'conflict'];
+        expect(allowed, `${at}: ${said}`).toContain(said);
+      }
+    }
+    expect((await send(body)).status).toBe(200);
+  });
+
   test('more than a log’s share: 429 with a time, and only what was cosigned counts', async () => {
     const other = await World.start({
       witness: ({ instance }) =>
@@ -269,7 +290,6 @@ describe('what is refused', () => {
   });
 
   test('everything, where the witness was put back: 503 and no reason for strangers', async () => {
-    const { SteleError } = await import('../../server/core/errors.ts');
     const other = await World.start({
       witness: ({ instance }) =>
         makeWitness(instance, {
