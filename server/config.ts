@@ -378,6 +378,18 @@ export const SETTINGS = {
     'Files with lists of logs that are witnessed as well, in the form logs/v0 of witness networks. What is\nadded to one counts within a minute.',
     'have other logs witnessed, or other keys believed to be a log’s',
   ),
+  'witness.bastion': setting(
+    listen,
+    undefined,
+    'A bastion, HOST:PORT, through which the witness can be asked without a port of its own to the outside:\nit is dialed, and requests come back over that connection.',
+    'see what the witness is asked and what it answers, and keep requests from it',
+  ),
+  'witness.bastion_ca': setting(
+    path,
+    undefined,
+    'Certificates in PEM that the bastion’s has to lead to, if it is not one of those that the system trusts.',
+    'stand in for the bastion',
+  ),
   'witness.mldsa': setting(
     flag,
     true,
@@ -621,6 +633,7 @@ export interface Config {
     /** Absolute. */
     readonly lists: readonly string[];
     readonly mldsa: boolean;
+    readonly bastion: { readonly address: Listen; readonly ca: string | undefined } | undefined;
   };
   readonly witnesses: {
     /** Absolute. */
@@ -836,6 +849,10 @@ function build(
       logs: witnessed,
       lists: need(values['witness.lists']).map((path) => resolve(sources.cwd, path)),
       mldsa: need(values['witness.mldsa']),
+      bastion: values['witness.bastion'] && {
+        address: values['witness.bastion'],
+        ca: inFolder(sources, values['witness.bastion_ca']),
+      },
     },
     witnesses: witnessesOf(sources, values, cosigned),
     rotation: {

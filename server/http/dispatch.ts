@@ -15,17 +15,24 @@
 import { Readable } from 'node:stream';
 import type Koa from 'koa';
 import { unknownLog } from '../admin/actor.ts';
-import { hasCode, SteleError } from '../core/errors.ts';
+import { hasCode } from '../core/errors.ts';
 import type { Lease } from '../log/open-logs.ts';
 import type { TokenRow } from '../storage/instance.ts';
 import { FsyncFailed } from '../storage/sqlite/database.ts';
 import type { Parts } from './app.ts';
 import { type Call, patternOf, type Route } from './call.ts';
-import { methodNotAllowed, Refusal } from './errors.ts';
+import { methodNotAllowed } from './errors.ts';
 import { allowed, openToOrigins, preflight, routeOf } from './methods.ts';
 import { asOtlp, statusBody } from './otlp-status.ts';
 import { parseQuery, parseTarget, unknownPath } from './path.ts';
-import { isCallersDoing, type Problem, problemHeaders, problemOf, withMessage } from './problem.ts';
+import {
+  forStranger,
+  isCallersDoing,
+  type Problem,
+  problemHeaders,
+  problemOf,
+  withMessage,
+} from './problem.ts';
 import type { Charge } from './rates.ts';
 import { checkHead } from './request-head.ts';
 import { checkRole, isVisible, judge } from './roles.ts';
@@ -236,14 +243,4 @@ function bent(problem: Problem, route: Route | undefined): Problem {
 function releaseAfter(ctx: Koa.Context, release: () => void): void {
   if (ctx.body instanceof Readable && !ctx.res.closed) ctx.res.once('close', release);
   else release();
-}
-
-/** Why a disk refuses, and where it lies, is for those who hold a token; a stranger hears that it does. */
-function forStranger(error: unknown): unknown {
-  if (!hasCode(error, 'storage') && !hasCode(error, 'split_view')) return error;
-  // What the edge itself says is made for them.
-  if (error instanceof Refusal) return error;
-  const { code, retryAfterS } = error;
-  const rule = "the reason is in the server's log";
-  return new SteleError(code, rule, retryAfterS === undefined ? {} : { retryAfterS });
 }

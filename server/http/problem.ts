@@ -4,7 +4,7 @@
  * An expected outcome carries its message. Anything else is our own fault: the answer says only the
  * request id, under which the log has the rest (P10).
  */
-import { SteleError } from '../core/errors.ts';
+import { hasCode, SteleError } from '../core/errors.ts';
 import { Refusal, STATUS, TITLE } from './errors.ts';
 
 export const PROBLEM_TYPE = 'application/problem+json';
@@ -77,4 +77,14 @@ export function problemHeaders(error: unknown, problem: Problem): Record<string,
     ...(problem.retry_after === undefined ? {} : { 'retry-after': String(problem.retry_after) }),
     ...(error instanceof Refusal ? error.headers : {}),
   };
+}
+
+/** Why a disk refuses, and where it lies, is for those who hold a token; a stranger hears that it does. */
+export function forStranger(error: unknown): unknown {
+  if (!hasCode(error, 'storage') && !hasCode(error, 'split_view')) return error;
+  // What the edge itself says is made for them.
+  if (error instanceof Refusal) return error;
+  const { code, retryAfterS } = error;
+  const rule = "the reason is in the server's log";
+  return new SteleError(code, rule, retryAfterS === undefined ? {} : { retryAfterS });
 }

@@ -17,6 +17,7 @@ import { createApp } from '../http/app.ts';
 import { listen } from '../http/server.ts';
 import { TlsFiles, type TlsPair, type TlsPaths } from '../keys/tls-pair.ts';
 import { systemClock } from '../log/clock.ts';
+import { FsyncFailed } from '../storage/sqlite/database.ts';
 import type { Witness } from '../witness/giving.ts';
 import { Anchors } from './anchoring.ts';
 import { type Instance, openInstance } from './instance.ts';
@@ -24,7 +25,7 @@ import { proxyOf } from './proxy.ts';
 import { DEFAULT_LOG, setUp } from './setup.ts';
 import { targetsOf } from './targets.ts';
 import { Witnesses } from './witnesses.ts';
-import { openWitness } from './witnessing.ts';
+import { openBastion, openWitness } from './witnessing.ts';
 
 export interface Program {
   readonly version: string;
@@ -88,7 +89,15 @@ export async function run(
     const tls = config.tls && (await openTls(config.tls, logger));
     if (tls !== undefined) services.push(tls);
     const witnessing = await openWitness(config, instance);
-    if (witnessing !== undefined) services.push(witnessing);
+    if (witnessing !== undefined) {
+      services.push(witnessing);
+      const failed = (error: unknown) => {
+        logger.error({ err: error }, 'a request through the bastion failed');
+        if (error instanceof FsyncFailed) program.fatal(error);
+      };
+      const bastion = await openBastion(config, witnessing.witness, { logger, failed });
+      if (bastion !== undefined) services.push(bastion);
+    }
     const { shown, logs, store } = instance;
     const witnesses = new Witnesses({ config, shown, logs, store, logger, ...program });
     services.push(witnesses);

@@ -8,8 +8,11 @@ import { malformed, SteleError, shown } from '../core/errors.ts';
 import { rawEd25519 } from '../core/keys.ts';
 import { LOG_LIST_BYTES_MAX, parseLogList } from '../core/log-list.ts';
 import { NOTE_MLDSA, parseVerifierKey, type VerifierKey } from '../core/verifier-key.ts';
+import { Bastion } from '../http/bastion.ts';
+import { readPublicFile } from '../keys/file.ts';
 import { createMldsaKeyFile, type MldsaSigner, openMldsaKeyFile } from '../keys/mldsa.ts';
 import { secretsIn } from '../keys/reference.ts';
+import { selfSigned } from '../keys/self-signed.ts';
 import { systemClock } from '../log/clock.ts';
 import type { InstanceStore } from '../storage/instance.ts';
 import { Witness } from '../witness/giving.ts';
@@ -19,6 +22,9 @@ import { ORIGINS_MAX, Origins } from '../witness/giving-origins.ts';
 import { JudgeQueue } from '../witness/giving-queue.ts';
 import { ensureFolder, openKey } from './files.ts';
 import { highWaterFolder } from './memories.ts';
+
+/** Bytes of a file of certificates. */
+const CA_BYTES_MAX = 1_048_576;
 
 /** Milliseconds between two looks at the lists. */
 const LOOK_MS = 60_000;
@@ -67,6 +73,31 @@ export async function openWitness(config: Config, parts: Parts): Promise<Witness
       mark.close();
     },
   };
+}
+
+/** Dials the bastion that the settings name, where they do. */
+export async function openBastion(
+  config: Config,
+  witness: Witness,
+  { logger, failed }: { readonly logger: Logger; readonly failed: (error: unknown) => void },
+): Promise<Bastion | undefined> {
+  const { bastion } = config.witness;
+  if (bastion === undefined) return undefined;
+  const { ca, address } = bastion;
+  const path = join(config.data, 'keys', 'witness', 'bastion.pem');
+  const secrets = secretsIn(config.keys);
+  // Who dials is told by this key alone, which signs nothing else.
+  await (await openKey(path, 'ed25519', { mayCreate: true, secrets })).close();
+  return new Bastion({
+    ...address,
+    ca: ca === undefined ? undefined : await readPublicFile(ca, 'certificates', CA_BYTES_MAX),
+    certificate: await selfSigned(path, secrets),
+    witness,
+    rate: { perSecond: config.limits.addressRate, burst: config.limits.addressBurst },
+    clock: systemClock,
+    logger,
+    failed,
+  });
 }
 
 /** A database that counts fewer transactions than the file outside it was put back. */

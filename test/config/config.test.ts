@@ -70,7 +70,7 @@ describe('defaults', () => {
       .filter(
         (line) =>
           /^# ( {2})*[a-z_]+:( [^ ]+)?$/.test(line) &&
-          !/(public_url|state|threads|tls|cert|key|^# keys|name|origin|signer|socket|trusted_root|contact|[a-z]+_file|key_env|key_header|proxy_callers|rules|rules_module|policy|fail|cosigned|audit):/.test(
+          !/(public_url|state|threads|tls|cert|key|^# keys|name|origin|bastion|bastion_ca|signer|socket|trusted_root|contact|[a-z]+_file|key_env|key_header|proxy_callers|rules|rules_module|policy|fail|cosigned|audit):/.test(
             line,
           ),
       )
