@@ -46,8 +46,17 @@ export function whyEnded(error: unknown): string | undefined {
   return error instanceof Error ? errorCode(error.cause) : undefined;
 }
 
+/** How the exchange ended on the wire. `isWhole`: the client has the whole answer, by its own mark. */
+export function transportOf(error: unknown, { isWhole }: { readonly isWhole: boolean }): Transport {
+  const isEarlyEnd = error instanceof UpstreamFailed || error instanceof ClientGone;
+  if (isEarlyEnd && isWhole) return 'complete';
+  if (error instanceof UpstreamFailed) return error.transport;
+  if (error instanceof ClientGone) return 'client-abort';
+  return isRefusal(error) ? 'refused' : 'storage';
+}
+
 /** Whether it was the proxy itself that refused the call. */
-export function isRefusal(error: unknown): boolean {
+function isRefusal(error: unknown): boolean {
   const codes = ['too_large', 'forbidden', 'pushback'] as const;
   return error instanceof IntentMissing || codes.some((code) => hasCode(error, code));
 }

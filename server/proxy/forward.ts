@@ -23,7 +23,7 @@ import type { Clock } from './clock.ts';
 import type { Pass } from './custody/custody.ts';
 import { Delivery } from './delivery.ts';
 import type { EndFacts, HeadFacts, Transport } from './facts.ts';
-import { ClientGone, isRefusal, UpstreamFailed, whyEnded } from './failures.ts';
+import { ClientGone, transportOf, UpstreamFailed, whyEnded } from './failures.ts';
 import {
   forwardedRequestHeaders,
   headerValue,
@@ -32,18 +32,17 @@ import {
   storedTarget,
 } from './headers.ts';
 import { HoldBack } from './holdback.ts';
-import { type Judging, judgeRequest } from './judging.ts';
+import { type Judging, type RequestRules, rulesFor } from './judging.ts';
 import { problemOf } from './problem.ts';
 import { providerFor } from './providers/index.ts';
 import type { Provider, RequestFacts, ResponseReader } from './providers/provider.ts';
 import { refuse, requestChunks } from './receive.ts';
-import { PARSE_BYTES_MAX, requestFacts } from './record.ts';
+import { requestFacts } from './record.ts';
 import type { Route } from './route.ts';
 import type { Judge } from './rules/judge.ts';
 import { chunksOf, declaredLength, sendRequest } from './send.ts';
 import type { Source } from './source.ts';
 import type { CallSpool } from './spool.ts';
-import { collect } from './spooled.ts';
 
 export interface ForwardOptions {
   readonly clock: Clock;
@@ -78,7 +77,7 @@ export class Exchange {
   readonly #route: Route;
   readonly #source: Source;
   readonly #pass: Pass | undefined;
-  readonly #judgeOf: Judge | undefined;
+  readonly #rules: RequestRules | undefined;
   readonly #options: ForwardOptions;
   readonly #provider: Provider;
   readonly #recordId: string;
@@ -112,7 +111,7 @@ export class Exchange {
     this.#route = route;
     this.#source = source;
     this.#pass = pass;
-    this.#judgeOf = judge;
+    this.#rules = judge && rulesFor(judge, route, req, pass?.caller);
     this.#options = options;
     this.#receivedUs = options.clock.nowUs();
     const isObserved = route.upstream.posture === 'observe';
@@ -219,33 +218,22 @@ export class Exchange {
 
   /** What the rules say of a body in memory. */
   async #judge(body: Uint8Array | undefined): Promise<Judging | undefined> {
-    if (this.#judgeOf === undefined || body === undefined || body.length === 0) return undefined;
-    return this.#judgeNow(this.#judgeOf, body);
+    if (body === undefined || body.length === 0) return undefined;
+    return this.#noted(await this.#rules?.judge(body));
   }
 
   /** The same of one that is only in the spool. */
   async #judgeLate(body: Uint8Array | undefined): Promise<Judging | undefined> {
-    const judge = this.#judgeOf;
-    if (judge === undefined || body !== undefined) return undefined;
-    const isTooLarge = (this.#spool?.requestBytes ?? 0) > PARSE_BYTES_MAX;
-    const judging = await judge.inTurn(async () => {
-      const whole = isTooLarge ? undefined : await collect(this.#spooledBody(), PARSE_BYTES_MAX);
-      return this.#judgeNow(judge, whole);
-    });
+    if (this.#rules === undefined || body !== undefined) return undefined;
+    const bytes = this.#spool?.requestBytes ?? 0;
+    const judging = await this.#rules.judgeLarge(bytes, () => this.#spooledBody());
+    await this.#noted(judging);
     await this.#journal((spool) => spool.commit());
     return judging;
   }
 
-  async #judgeNow(judge: Judge, body: Uint8Array | undefined): Promise<Judging> {
-    const { upstream, target } = this.#route;
-    const call = {
-      upstream: upstream.name,
-      method: this.#req.method ?? 'GET',
-      path: target.split('?', 1)[0] ?? '',
-      tenant: this.#pass?.caller.tenant ?? 'default',
-      kind: this.#pass?.caller.kind ?? 'unknown',
-    };
-    const judging = await judgeRequest(judge, call, this.#req.rawHeaders, body);
+  async #noted(judging: Judging | undefined): Promise<Judging | undefined> {
+    if (judging === undefined) return undefined;
     await this.#journal((spool) => spool.pushJudged(judging.facts, judging.forwarded));
     return judging;
   }
@@ -270,6 +258,7 @@ export class Exchange {
       headerValue(raw, 'content-length') !== undefined ||
       headerValue(raw, 'transfer-encoding') !== undefined;
     const body = changed ?? received;
+    if (body === undefined && this.#spool === undefined) throw unspoolable();
     const bodyBytes = body?.length ?? this.#spool?.requestBytes ?? 0;
     const forwarded = forwardedRequestHeaders(raw, {
       host,
@@ -378,7 +367,8 @@ export class Exchange {
   }
 
   async #fail(error: unknown): Promise<void> {
-    const transport = this.#transportOf(error);
+    // After the terminal event either side may leave: the answer was whole, and is on record.
+    const transport = transportOf(error, { isWhole: this.#terminalReleased });
     const facts = this.#endFacts(transport, error);
     this.#up?.destroy();
     if (transport === 'storage') {
@@ -397,16 +387,6 @@ export class Exchange {
       return;
     }
     this.#answer(error);
-  }
-
-  #transportOf(error: unknown): Transport {
-    const isEarlyEnd = error instanceof UpstreamFailed || error instanceof ClientGone;
-    // After the terminal event either side may leave: the answer was whole, and is on record.
-    if (isEarlyEnd && this.#terminalReleased) return 'complete';
-    if (error instanceof UpstreamFailed) return error.transport;
-    if (error instanceof ClientGone) return 'client-abort';
-    if (isRefusal(error)) return 'refused';
-    return 'storage';
   }
 
   /** A problem document where nothing was sent yet; otherwise the connection breaks. */

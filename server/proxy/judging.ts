@@ -5,13 +5,16 @@
  * plain. Where they cannot be had (an unknown coding, too many bytes) the request could not be judged, and the
  * rules file says what becomes of it.
  */
+import type { IncomingMessage } from 'node:http';
 import { decodeContent } from './decode.ts';
-import type { JudgedFacts } from './facts.ts';
+import type { CallerFacts, JudgedFacts } from './facts.ts';
 import { PolicyBlocked } from './failures.ts';
 import { headerValue, type RawHeaders } from './headers.ts';
 import { PARSE_BYTES_MAX } from './record.ts';
+import type { Route } from './route.ts';
 import type { Judge, Judged } from './rules/judge.ts';
 import type { JudgedCall, RuleEvent } from './rules/judgment.ts';
+import { collect } from './spooled.ts';
 
 export interface Judging {
   readonly facts: Omit<JudgedFacts, 'forwarded'>;
@@ -21,19 +24,49 @@ export interface Judging {
   readonly blocked: PolicyBlocked | undefined;
 }
 
-/** `body` is the whole of it, or nothing where it is too large to be looked at. */
-export async function judgeRequest(
+/** The rules as they are for one request. */
+export class RequestRules {
+  readonly #judge: Judge;
+  readonly #call: JudgedCall;
+  readonly #headers: RawHeaders;
+
+  constructor(judge: Judge, call: JudgedCall, headers: RawHeaders) {
+    this.#judge = judge;
+    this.#call = call;
+    this.#headers = headers;
+  }
+
+  /** `body` is the whole of it. */
+  async judge(body: Uint8Array): Promise<Judging> {
+    const plain = plainOf(this.#headers, body);
+    if (plain === undefined) return this.#unjudged('its content coding cannot be undone');
+    return judgingOf(await this.#judge.judge(this.#call, plain), isSigned(this.#headers));
+  }
+
+  /** A body of so many bytes that is read back for this, one after the other. */
+  async judgeLarge(bytes: number, read: () => AsyncIterable<Uint8Array>): Promise<Judging> {
+    if (bytes > PARSE_BYTES_MAX) return this.#unjudged('too large');
+    return this.#judge.inTurn(async () => this.judge(await collect(read(), PARSE_BYTES_MAX)));
+  }
+
+  #unjudged(reason: string): Judging {
+    return judgingOf(this.#judge.unjudged(reason), false);
+  }
+}
+
+export function rulesFor(
   judge: Judge,
-  call: JudgedCall,
-  headers: RawHeaders,
-  body: Uint8Array | undefined,
-): Promise<Judging> {
-  const plain = body && plainOf(headers, body);
-  const judged =
-    plain === undefined
-      ? judge.unjudged(body === undefined ? 'too large' : 'its content coding cannot be undone')
-      : await judge.judge(call, plain);
-  return judgingOf(judged, isSigned(headers));
+  { upstream, target }: Route,
+  { method = 'GET', rawHeaders }: IncomingMessage,
+  caller: CallerFacts | undefined,
+): RequestRules {
+  const path = target.split('?', 1)[0] ?? '';
+  const { tenant, kind } = caller ?? { tenant: 'default', kind: 'unknown' };
+  return new RequestRules(
+    judge,
+    { upstream: upstream.name, method, path, tenant, kind },
+    rawHeaders,
+  );
 }
 
 /** Nothing where readers could differ about the coding, or do not know it. */

@@ -429,6 +429,20 @@ describe('the rules in force', () => {
     expect(forwarded(one, 1)).not.toContain(SECRET);
   });
 
+  test('refuse in posture observe what is neither in memory nor on disk any more', async () => {
+    const disk = new FaultDisk();
+    const limits = { memoryBytesTotal: 10 };
+    const one = await place({ rules: RULES }, { posture: 'observe', disk, limits });
+    const syncs = disk.syncs;
+    disk.before = (step) => {
+      // From the moment on at which the request is on disk.
+      if (step === 'write' && disk.syncs > syncs) throw ioError('ENOSPC');
+    };
+    const answer = await ask(`${one.proxy.url}${CHAT}`, { body: JSON.stringify(say('fine')) });
+    expect(answer.status).toBe(503);
+    expect(one.provider.requests).toHaveLength(0);
+  });
+
   test('are in the intent, in posture strict', async () => {
     const one = await place({ rules: RULES }, { posture: 'strict' });
     await client(one).chat.completions.create(say(SECRET));
