@@ -28,6 +28,7 @@ import { type Fresh, freshnessOf } from './fresh.ts';
 import { claimOf, isSameHead, type SeenHead } from './heads.ts';
 import { anchorKeys, judgeAnchors, judgeLag, type OutsideContext } from './outside.ts';
 import { isAbsence, type LogPlace } from './places.ts';
+import { judgeSeam } from './seam.ts';
 import { reportFindings, standingOf } from './standing.ts';
 import {
   ACKNOWLEDGED_MAX,
@@ -131,6 +132,7 @@ export class Watch {
     const contents = await this.#read(reading, words);
     if (contents !== undefined) {
       this.#judgeKeys(compared, contents, words);
+      judgeSeam(contents.registry.previous, (origin) => this.#file.peek(origin), words);
       const known = new Set(this.#state.acknowledged);
       for (const { kind, detail, index } of standingOf(contents)) {
         const isKnown = known.has(detail);

@@ -155,22 +155,26 @@ export class StateFile {
   }
 
   read(): State {
+    return this.peek(this.#origin) ?? emptyState(this.#origin);
+  }
+
+  /** What is remembered of another log, as it was written last; nothing where there is nothing. */
+  peek(origin: string): State | undefined {
+    const path = pathOf(this.folder, origin);
     let bytes: Uint8Array;
     try {
-      bytes = new Uint8Array(readFileSync(this.path));
+      bytes = new Uint8Array(readFileSync(path));
     } catch (cause) {
       const { code } = cause as NodeJS.ErrnoException;
-      if (code === 'ENOENT') return emptyState(this.#origin);
-      throw new SteleError('storage', `${this.path}: it cannot be read (${code})`, { cause });
+      if (code === 'ENOENT') return undefined;
+      throw new SteleError('storage', `${path}: it cannot be read (${code})`, { cause });
     }
     try {
-      return parseState(bytes, this.#origin);
+      return parseState(bytes, origin);
     } catch (error) {
       if (!hasCode(error, 'malformed')) throw error;
       const rule = 'move it away, and everything is checked from the beginning';
-      throw new SteleError('malformed', `${this.path}: ${error.message}; ${rule}`, {
-        cause: error,
-      });
+      throw new SteleError('malformed', `${path}: ${error.message}; ${rule}`, { cause: error });
     }
   }
 

@@ -3,8 +3,10 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { decodeBundle, encodeBundle } from '../../server/core/bundle.ts';
-import { sha256, toHex, utf8 } from '../../server/core/bytes.ts';
+import { sha256, toBase64, toHex, utf8 } from '../../server/core/bytes.ts';
+import { formatCheckpoint } from '../../server/core/checkpoint.ts';
 import { decodeEntry, type Entry, encodeEntry, RECORD_TYPE } from '../../server/core/entry.ts';
+import { hash, treeSize } from '../../server/core/units.ts';
 import { identityVerifierKey } from '../../server/keys/log-keys.ts';
 import { parseState, type State } from '../../server/monitor/state.ts';
 import {
@@ -367,6 +369,37 @@ describe('what is wrong for good, and does not keep the state', () => {
     );
     expect(said(await lookedAt({ places: [log.place()], folder }))).toBe(first);
     expect(passed(folder)).toBe(7);
+  });
+});
+
+describe('a log that follows another', () => {
+  const before = 'log.example/logs/before';
+
+  /** It says that it follows a head of 9; of that log this monitor saw what is given. */
+  async function following(size: number, root: Uint8Array): Promise<string> {
+    const folder = temporaryFolder();
+    const previous = { origin: before, size: 9, root: toBase64(new Uint8Array(32).fill(9)) };
+    const control = new Control();
+    const log = await Site.of([await control.genesis({ previous }), await control.key('register')]);
+    const text = formatCheckpoint({ origin: before, size: treeSize(size), root: hash(root) });
+    const note = `${text}\n— ${before} ${toBase64(new Uint8Array(68))}\n`;
+    const state = { format: 'stele.monitor/1', origin: before, seen: { note, first_ms: NOW } };
+    writeFileSync(join(folder, `${toHex(sha256(utf8(before)))}.json`), JSON.stringify(state));
+    return said(await lookedAt({ places: [log.place()], folder }));
+  }
+
+  test('goes on where that one ended', async () => {
+    expect(await following(9, new Uint8Array(32).fill(9))).toBe('');
+    expect(await following(5, new Uint8Array(32))).toBe('');
+  });
+
+  test('and leaves a part of it behind, is told', async () => {
+    expect(await following(12, new Uint8Array(32))).toMatch(
+      /^shrunk - its genesis follows the head of 9 of .*, and a head of 12 was signed there$/,
+    );
+    expect(await following(9, new Uint8Array(32).fill(8))).toMatch(
+      /^split_view - its genesis follows the head of 9 of .* another root of that size/,
+    );
   });
 });
 

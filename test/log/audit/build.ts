@@ -103,7 +103,7 @@ export class Control {
   #seq = 0;
   #prev: string | null = null;
 
-  async genesis(): Promise<Uint8Array> {
+  async genesis(more: object = {}): Promise<Uint8Array> {
     const { alg, spki } = KEYS.operator.publicKey;
     const log_keys = [IDENTITY.text, anchorVerifierKey(ORIGIN, KEYS.anchor).text];
     return this.#next({
@@ -113,6 +113,7 @@ export class Control {
         log_keys,
         operator: { alg, spki: toBase64(spki) },
         rules: { payload_types: [RECORD_TYPE], continuity: 'flag' },
+        ...more,
       },
     });
   }
