@@ -195,7 +195,7 @@ test('a first run that was killed at any step is completed by the next', async (
     }
   });
   await Promise.all(lanes);
-}, 300_000);
+}, 600_000);
 
 /** The start after a kill, in this process. */
 async function setUpHere(dir: string): Promise<void> {
