@@ -79,7 +79,15 @@ function listed(cli: Cli): Command {
 }
 
 /** The two heads, for whoever has to see which of them others have. */
-function evidenceLines({ witness, said, time, proven, asked, checkpoint }: JsonObject): string[] {
+function evidenceLines({
+  witness,
+  said,
+  time,
+  proven,
+  asked,
+  checkpoint,
+  let_go: letGo,
+}: JsonObject): string[] {
   const shown = object(asked, 'asked');
   const theirs =
     checkpoint === undefined
@@ -87,7 +95,9 @@ function evidenceLines({ witness, said, time, proven, asked, checkpoint }: JsonO
       : ['It has this head, with the log’s own signature:', ...linesOf(checkpoint)];
   return [
     '',
-    oneLine(`${witness} ${said} (${time}, ${proven === true ? 'proven' : 'by its word alone'})`),
+    oneLine(
+      `${witness} ${said} (${time}, ${proven === true ? 'proven' : 'by its word alone'}${letGo === undefined ? '' : `, let go ${letGo}`})`,
+    ),
     'It was shown this head:',
     ...linesOf(shown.checkpoint),
     ...theirs,

@@ -172,7 +172,7 @@ async function openLogs(
   closing.push(() => pool.close());
   const writers = new WriterPool();
   closing.push(() => writers.close());
-  const shown = new ShownTo(config.witnesses);
+  const shown = new ShownTo(config.witnesses, (name) => store.followers(name));
   const witnessed = witnessedOf(store);
   const logs = new Logs({
     data,

@@ -22,6 +22,8 @@ export interface Witnessed {
   seen(log: string, witness: string): SeenRow | undefined;
   /** The largest head that was to be shown to a target. */
   shown(log: string): PlannedHead | undefined;
+  /** The logs that go on where one ends. */
+  followers(log: string): readonly string[];
 }
 
 export interface MemoriesOptions {
@@ -34,26 +36,30 @@ export interface MemoriesOptions {
 }
 
 export function memoriesOf(config: Config, options: MemoriesOptions): Memories {
-  const { version, signer, shown = new ShownTo(config.witnesses) } = options;
+  const { version, signer } = options;
+  let { witnessed } = options;
+  const followers = (name: string) => witnessed?.followers(name) ?? [];
+  const shown = options.shown ?? new ShownTo(config.witnesses, followers);
   const memories: Memory[] = [new HighWater(highWaterFolder(config))];
   const asking = signer ?? (config.signerSocket && new AskOnce(config.signerSocket));
   if (asking) memories.push(new SignerHeads(asking));
   const { tsa, rekor } = config.anchor;
   const isShown = shown.witnesses.length + tsa.length + rekor.length > 0;
   // A folder of an earlier release is read as it is where there is nothing of this to know.
-  const witnessed = options.witnessed ?? (isShown ? fileOf(config) : undefined);
-  if (witnessed === undefined) return new Memories(memories, config.guardRequire);
+  const known = witnessed ?? (isShown ? fileOf(config) : undefined);
+  witnessed = known;
+  if (known === undefined) return new Memories(memories, config.guardRequire);
   const newest = (origin: string) => {
-    const log = witnessed.logOf(origin);
-    return log && witnessed.shown(log.name);
+    const log = known.logOf(origin);
+    return log && known.shown(log.name);
   };
   memories.push(new AnchorMemory(databaseOf(config), newest));
   const outbound = new Outbound(version, config.anchor.contact);
   for (const witness of shown.witnesses) {
     const seen = (origin: string) => {
-      const log = witnessed.logOf(origin);
+      const log = known.logOf(origin);
       if (log === undefined || !shown.namesOf(log).has(witness.name)) return undefined;
-      return witnessed.seen(log.name, witness.name) ?? {};
+      return known.seen(log.name, witness.name) ?? {};
     };
     const { timeoutMs } = config.witnesses;
     memories.push(new WitnessMemory({ witness, outbound, timeoutMs, seen, now: Date.now }));
@@ -70,6 +76,7 @@ export function witnessedOf(store: InstanceStore): Witnessed {
     logOf: (origin) => logIn(store.logs(), origin),
     seen: (log, witness) => store.witnesses.seen(log, witness),
     shown: (log) => store.anchors.newestHead(log),
+    followers: (log) => store.followers(log),
   };
 }
 
@@ -79,12 +86,13 @@ function databaseOf({ data }: Config): string {
 
 function fileOf(config: Config): Witnessed {
   const path = databaseOf(config);
-  const none = { logs: [], seen: [], shown: [] };
-  const { logs, seen, shown } = existsSync(path) ? witnessedIn(path) : none;
+  const none = { logs: [], seen: [], shown: [], followers: () => [] };
+  const { logs, seen, shown, followers } = existsSync(path) ? witnessedIn(path) : none;
   return {
     logOf: (origin) => logIn(logs, origin),
     seen: (log, witness) => seen.find((one) => one.log === log && one.witness === witness),
     shown: (log) => shown.find((one) => one.log === log),
+    followers,
   };
 }
 

@@ -30,12 +30,22 @@ export class ShownTo {
   readonly #config: Config['witnesses'];
   readonly #all: Rule | undefined;
   readonly #own: ReadonlyMap<string, Rule>;
+  readonly #followers: (name: string) => readonly string[];
+  /** What holds for each log, by its name and who may see it. */
+  readonly #rules = new Map<string, Rule | undefined>();
   /** What logs are given, made once for each. */
   readonly #given = new Map<string, LogWitnesses>();
 
-  /** Throws for a policy that is not there, or that nobody could meet. */
-  constructor(config: Config['witnesses']) {
+  /**
+   * `followers` are the logs that go on where one ends: what is written down of one holds for them as well. Throws
+   * for a policy that is not there, or that nobody could meet.
+   */
+  constructor(
+    config: Config['witnesses'],
+    followers: (name: string) => readonly string[] = () => [],
+  ) {
     this.#config = config;
+    this.#followers = followers;
     const found = new Map<string, Witness>();
     const ruleOf = (path: string, key: string, fail: Rule['fail']): Rule => {
       const policy = readPolicy(path, key);
@@ -76,12 +86,32 @@ export class ShownTo {
   }
 
   /** One that is named, or one that is not private where all are. */
-  #ruleOf({ name, visibility }: ShownLog): Rule | undefined {
-    const own = this.#own.get(name);
+  #ruleOf(log: ShownLog): Rule | undefined {
+    const key = `${log.visibility} ${log.name}`;
+    // Which log it follows is said when it is made, and never changes.
+    if (!this.#rules.has(key)) this.#rules.set(key, this.#findRule(log));
+    return this.#rules.get(key);
+  }
+
+  #findRule({ name, visibility }: ShownLog): Rule | undefined {
+    const own =
+      this.#own.get(name) ?? this.#own.get(this.#named([...this.#own.keys()], name) ?? '');
     if (own !== undefined) return own;
     const { logs } = this.#config;
     const isOpen = visibility !== 'private' && boundName(name) === name;
-    return logs.includes(name) || (logs.includes('*') && isOpen) ? this.#all : undefined;
+    const isShown = this.#named(logs, name) !== undefined || (logs.includes('*') && isOpen);
+    return isShown ? this.#all : undefined;
+  }
+
+  /** The one of these names that is the log's, or that of one that it follows. */
+  #named(names: readonly string[], name: string): string | undefined {
+    const bound = boundName(name);
+    const suffix = name.slice(bound.length);
+    return names.find((one) => {
+      if (one === name) return true;
+      const other = boundName(one);
+      return one.slice(other.length) === suffix && this.#followers(other).includes(bound);
+    });
   }
 }
 

@@ -7,6 +7,7 @@ import { hasCode, SteleError } from '../core/errors.ts';
 import { checkWitnesses } from '../core/policy.ts';
 import { checkSignatureNative } from '../keys/engine.ts';
 import type { Logs } from '../log/logs.ts';
+import { ACCESS_SUFFIX } from '../log/names.ts';
 import { Outbound } from '../outbound.ts';
 import type { InstanceStore } from '../storage/instance.ts';
 import { Asking, REFRESH_MS, type WitnessedLog } from '../witness/asking.ts';
@@ -68,12 +69,9 @@ export class Witnesses {
       random: Math.random,
       alarm: (message, about) => logger.error(about, message),
     });
+    this.#letGo();
     if (shown.witnesses.length === 0) return;
     shown.onGrown = (log) => this.#grown(log);
-    store.witnesses.giveUp(
-      shown.witnesses.map(({ name }) => name),
-      Date.now(),
-    );
     this.#ends.push(
       scheduled(EVERY_HOUR, 'looking for old cosignatures', async () => this.#lookForOld(), {
         ...options,
@@ -118,6 +116,23 @@ export class Witnesses {
     await this.#planning;
     await this.#asking.close();
     for (const end of this.#ends) await end();
+  }
+
+  /**
+   * What witnesses were asked that are in no policy any more, and what such a one only said against a log: whoever
+   * took it out has seen to that.
+   */
+  #letGo(): void {
+    const { shown, store, logs } = this.#options;
+    const { witnesses: rows } = store;
+    const asked = shown.witnesses.map(({ name }) => name);
+    rows.giveUp(asked, Date.now());
+    for (const log of logs.listAll().flatMap(({ name }) => [name, name + ACCESS_SUFFIX])) {
+      for (const { witness, evidence } of rows.evidence(log)) {
+        const { proven } = JSON.parse(evidence) as { readonly proven: boolean };
+        if (!proven && !this.#shownTo(log).has(witness)) rows.letGo(log, witness, Date.now());
+      }
+    }
   }
 
   #intervalMs(witness: string): number {

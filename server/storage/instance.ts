@@ -163,12 +163,7 @@ export class InstanceStore {
   /** The logs that go on where this one ends, one after the other: those that a roll began. */
   followers(name: string): readonly string[] {
     this.#followers ??= followersOf(this.logs());
-    const names: string[] = [];
-    // No log is followed by one that was there before it, so this ends.
-    for (let at = this.#followers.get(name); at !== undefined; at = this.#followers.get(at)) {
-      names.push(at);
-    }
-    return names;
+    return chain(this.#followers, name);
   }
 
   /** Origins of logs that another follows, whether one was rolled over or came to its end by a loss. */
@@ -410,11 +405,18 @@ export function witnessedIn(path: string): {
   readonly logs: readonly Pick<LogRow, 'name' | 'origin' | 'visibility'>[];
   readonly seen: readonly SeenRow[];
   readonly shown: readonly PlannedHead[];
+  readonly followers: (name: string) => readonly string[];
 } {
   return reading(path, (db) => {
     checkSchema(db, 'instance');
-    const logs = db.prepare('SELECT name, origin, visibility FROM log').all();
-    return { logs: logs as LogRow[], seen: selectAllSeen(db), shown: selectNewestHeads(db) };
+    const logs = (db.prepare(SELECT_LOG).all() as RawLog[]).map(toLog);
+    const next = followersOf(logs);
+    return {
+      logs,
+      seen: selectAllSeen(db),
+      shown: selectNewestHeads(db),
+      followers: (name) => chain(next, name),
+    };
   });
 }
 
@@ -463,6 +465,13 @@ function followersOf(rows: readonly LogRow[]): ReadonlyMap<string, string> {
     if (old !== undefined && followed.size === undefined) followers.set(old, name);
   }
   return followers;
+}
+
+function chain(followers: ReadonlyMap<string, string>, name: string): readonly string[] {
+  const names: string[] = [];
+  // No log is followed by one that was there before it, so this ends.
+  for (let at = followers.get(name); at !== undefined; at = followers.get(at)) names.push(at);
+  return names;
 }
 
 const SELECT_TOKEN =

@@ -86,6 +86,9 @@ export interface WitnessProgress extends SeenRow {
   readonly missed: number;
 }
 
+/** What a witness said counts, unless it was let go. */
+const HELD = `evidence IS NOT NULL AND evidence ->> '$.let_go' IS NULL`;
+
 const COLUMNS = `id, log, witness, size, root, note, head_ms AS headMs, state, answer, time_ms AS timeMs, attempts,
   due_ms AS dueMs, reason, planned_ms AS plannedMs, changed_ms AS changedMs`;
 
@@ -257,16 +260,33 @@ export class WitnessRows {
         .run(reason, nowMs, id);
       this.#db
         .prepare(
-          `UPDATE witness_seen SET evidence = coalesce(evidence, ?) WHERE log = ? AND witness = ?`,
+          `UPDATE witness_seen SET evidence = CASE WHEN ${HELD} THEN evidence ELSE ? END
+           WHERE log = ? AND witness = ?`,
         )
         .run(evidence, log, witness);
     });
   }
 
-  /** Evidence against a log, the oldest witness first. */
-  evidence(log: string): { readonly witness: string; readonly evidence: string }[] {
+  /** What a witness said counts no more, and is kept. */
+  letGo(log: string, witness: string, nowMs: number): void {
+    this.#transaction(() => {
+      this.#db
+        .prepare(
+          `UPDATE witness_seen SET evidence = json_set(evidence, '$.let_go', ?)
+           WHERE log = ? AND witness = ? AND ${HELD}`,
+        )
+        .run(new Date(nowMs).toISOString(), log, witness);
+    });
+  }
+
+  /** Evidence against a log, by witnesses; with `all` also what counts no more. */
+  evidence(
+    log: string,
+    { all = false } = {},
+  ): { readonly witness: string; readonly evidence: string }[] {
     return this.#all(
-      `SELECT witness, evidence FROM witness_seen WHERE log = ? AND evidence IS NOT NULL ORDER BY witness`,
+      `SELECT witness, evidence FROM witness_seen
+       WHERE log = ? AND ${all ? 'evidence IS NOT NULL' : HELD} ORDER BY witness`,
       [log],
     );
   }
@@ -300,7 +320,8 @@ export class WitnessRows {
   progress(log?: string): WitnessProgress[] {
     return this.#all(
       `SELECT seen.log, seen.witness, seen.size, seen.root, seen.note, seen.time_ms AS timeMs,
-         seen.asked_ms AS askedMs, seen.asked, seen.failed, seen.evidence, open.size AS pendingSize,
+         seen.asked_ms AS askedMs, seen.asked, seen.failed, CASE WHEN ${HELD} THEN evidence END AS evidence,
+         open.size AS pendingSize,
          open.planned_ms AS pendingSinceMs, open.attempts,
          (SELECT count(*) FROM cosigning WHERE log = seen.log AND witness = seen.witness
            AND state IN ('superseded', 'refused') AND size > coalesce(seen.size, 0)) AS missed

@@ -16,8 +16,11 @@ function policy(text: string): string {
   return path;
 }
 
-function shown(more: Partial<Config['witnesses']>): ShownTo {
-  return new ShownTo({
+function shown(
+  more: Partial<Config['witnesses']>,
+  followers?: (name: string) => readonly string[],
+): ShownTo {
+  const config: Config['witnesses'] = {
     policy: undefined,
     logs: ['*'],
     fail: 'open',
@@ -26,7 +29,8 @@ function shown(more: Partial<Config['witnesses']>): ShownTo {
     timeoutMs: 1_000,
     of: [],
     ...more,
-  });
+  };
+  return new ShownTo(config, followers);
 }
 
 const a = witnessKey('a.example', 1).key.text;
@@ -63,6 +67,24 @@ describe('a log is shown', () => {
       ['a.example', 'https://a.example'],
       ['b.example', 'https://b.example/tlog'],
     ]);
+  });
+
+  test('as the one that it follows is', () => {
+    const series = ['own', 'own-2027', 'own-2028'];
+    const followers = (name: string) =>
+      series.includes(name) ? series.slice(series.indexOf(name) + 1) : [];
+    const rules = shown(
+      {
+        policy: policy(ALL),
+        logs: ['own.access'],
+        of: [{ log: 'own-2027', policy: policy(OWN), fail: 'closed' }],
+      },
+      followers,
+    );
+    const fail = (name: string) => rules.of({ name, visibility: 'private' })?.fail;
+    expect(series.map(fail)).toEqual([undefined, 'closed', 'closed']);
+    expect(series.map((name) => fail(`${name}.access`))).toEqual(['open', 'open', 'open']);
+    expect(fail('other-2027')).toBeUndefined();
   });
 
   test('to nobody without a policy', () => {

@@ -2,7 +2,7 @@
  * A log's folder is copied, and both copies go on: whoever is shown both of them notices, and the one that comes
  * second signs nothing more (P2).
  */
-import { cpSync, rmSync } from 'node:fs';
+import { cpSync, rmSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { utf8 } from '../../server/core/bytes.ts';
 import { openCheckpoint } from '../../server/core/checkpoint.ts';
@@ -20,12 +20,13 @@ describe.each([
   let first: Place;
   let second: Place;
   let origin: string;
+  let policy: string;
 
   beforeAll(async () => {
     witness = new WitnessDouble();
     witness.serves = serves;
     await witness.listen();
-    const policy = policyFile(temporaryFolder(afterAll), [witness]);
+    policy = policyFile(temporaryFolder(afterAll), [witness]);
     const env = { STELE_WITNESSES_POLICY: policy };
     first = new Place(env, ['serve']);
     second = new Place(env, ['serve']);
@@ -86,5 +87,17 @@ describe.each([
     await first.register(makeSigner());
     await first.admin().witnessLog('default');
     expect(witness.sizeOf(origin)).toBe(before + 4);
+
+    // Whoever takes the witness out has seen to what it only said; what is proven counts for good.
+    await second.stop();
+    const stranger = new WitnessDouble({ name: 'stranger.example', seed: 9 });
+    writeFileSync(policy, `${stranger.policyLines('http://127.0.0.1:1')}quorum none\n`);
+    await second.start();
+    const registered = second.register(makeSigner());
+    if (serves) await expect(registered).rejects.toMatchObject({ code: 'split_view' });
+    else await registered;
+    const kept = await second.log('read').witnesses();
+    expect(kept.evidence).toMatchObject([{ witness: 'w.example', asked: { size: before + 5 } }]);
+    expect(JSON.stringify(kept.evidence).includes('let_go')).toBe(!serves);
   }, 120_000);
 });

@@ -341,6 +341,7 @@ export const SCHEMAS = {
           asked: object({ old: COUNT, size: COUNT, checkpoint: CHECKPOINT }),
           answered: object({ status: COUNT, body: base64(NOTE_BYTES_MAX) }),
           'checkpoint?': { ...CHECKPOINT, description: 'What it serves, with its cosignature.' },
+          'let_go?': { ...TIME, description: 'Since when it counts no more.' },
         }),
       ),
       description: 'What witnesses hold against the log’s history.',

@@ -39,7 +39,9 @@ function listCosignings(rows: WitnessRows, call: Call, log: Log): void {
   sendJson(call, {
     witnessing: witnessingOf(rows, log.name),
     asked: rows.list(log.name, page).map((row) => describe(row, token !== undefined)),
-    evidence: rows.evidence(log.name).map(({ evidence }) => JSON.parse(evidence) as JsonObject),
+    evidence: rows
+      .evidence(log.name, { all: true })
+      .map(({ evidence }) => JSON.parse(evidence) as JsonObject),
   });
 }
 
