@@ -60,6 +60,8 @@ export interface AppDeps {
     | undefined;
   /** Cosigns for other logs, where the instance is a witness. */
   readonly witness?: Witness | undefined;
+  /** Where the witness can be asked through one. */
+  readonly bastion?: { readonly isConnected: boolean } | undefined;
   /** Asks witnesses, where some are configured. */
   readonly witnesses?: { now(log: string): Promise<void> } | undefined;
   readonly keyChanges: KeyChanges;
@@ -140,6 +142,7 @@ export function createApp(deps: AppDeps): Koa {
       certificate: deps.certificate,
       targets: deps.anchors?.tallies,
       witness: deps.witness,
+      bastion: deps.bastion,
       ingest: deps.ingest,
     }),
   };

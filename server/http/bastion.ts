@@ -84,6 +84,10 @@ export class Bastion {
     this.#dial();
   }
 
+  get isConnected(): boolean {
+    return this.#session !== undefined;
+  }
+
   /** Requests under way are cut: whoever asked asks again. */
   close(): void {
     this.#closed = true;

@@ -63,6 +63,7 @@ export interface Counted {
   readonly feeds: Places;
   readonly headWaiters: Places;
   readonly witness?: Witness | undefined;
+  readonly bastion?: { readonly isConnected: boolean } | undefined;
   /** The certificate that is shown now, where there is one of our own. */
   readonly certificate?: (() => { readonly endsMs: number }) | undefined;
   /** What those were asked who are shown heads. */
@@ -243,7 +244,11 @@ export class Metrics {
     );
     one('gauge', 'stele_feeds', 'Feeds under way.', () => feeds.taken);
     one('gauge', 'stele_head_waiters', 'Requests that wait for a head.', () => headWaiters.taken);
-    const { witness } = this.#counted;
+    const { witness, bastion } = this.#counted;
+    if (bastion !== undefined) {
+      const help = '1 while the witness can be asked through its bastion.';
+      one('gauge', 'stele_witness_bastion_connected', help, () => (bastion.isConnected ? 1 : 0));
+    }
     if (witness !== undefined) {
       add('counter', 'stele_witness_requests_total', 'Checkpoints to be cosigned, by result.', () =>
         [...witness.results].map(([result, value]) => ({ labels: { result }, value })),

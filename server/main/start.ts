@@ -89,13 +89,14 @@ export async function run(
     const tls = config.tls && (await openTls(config.tls, logger));
     if (tls !== undefined) services.push(tls);
     const witnessing = await openWitness(config, instance);
+    let bastion: Awaited<ReturnType<typeof openBastion>>;
     if (witnessing !== undefined) {
       services.push(witnessing);
       const failed = (error: unknown) => {
         logger.error({ err: error }, 'a request through the bastion failed');
         if (error instanceof FsyncFailed) program.fatal(error);
       };
-      const bastion = await openBastion(config, witnessing.witness, { logger, failed });
+      bastion = await openBastion(config, witnessing.witness, { logger, failed });
       if (bastion !== undefined) services.push(bastion);
     }
     const { shown, logs, store } = instance;
@@ -105,6 +106,7 @@ export async function run(
       tls,
       anchors,
       witness: witnessing?.witness,
+      bastion,
       witnesses,
     });
     services.push(server);
@@ -147,11 +149,13 @@ export async function startServer(
     tls,
     anchors,
     witness,
+    bastion,
     witnesses,
   }: {
     readonly tls?: TlsFiles | undefined;
     readonly anchors?: Anchors;
     readonly witness?: Witness | undefined;
+    readonly bastion?: { readonly isConnected: boolean } | undefined;
     readonly witnesses?: Witnesses;
   } = {},
 ): Promise<Service> {
@@ -164,6 +168,7 @@ export async function startServer(
     instance: store,
     anchors,
     witness,
+    bastion,
     witnesses,
     keyChanges,
     ownGateways,

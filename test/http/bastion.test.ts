@@ -127,7 +127,8 @@ const post = (path = '/add-checkpoint') => ({ ':method': 'POST', ':path': path }
 
 describe('over the connection that it dialed', () => {
   test('it shows its key, cosigns, tells sizes, and serves what it cosigned', async () => {
-    dial();
+    const bastion = dial();
+    expect(bastion.isConnected).toBe(false);
     const { socket, session } = await accepted();
     const { raw } = socket.getPeerCertificate();
     const spki = new X509Certificate(raw).publicKey.export({ format: 'der', type: 'spki' });
@@ -138,6 +139,7 @@ describe('over the connection that it dialed', () => {
 
     const taken = await ask(session, post(), log.ask(3));
     expect(taken.status).toBe(200);
+    expect(bastion.isConnected).toBe(true);
     const latest = 1_800_000_000;
     expect(openCosignatures(taken.bytes, log.text(3), witness.keys, { latest })).toHaveLength(2);
     const late = await ask(session, post(), log.ask(5));
