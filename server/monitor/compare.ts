@@ -18,7 +18,7 @@ import type { TileReader } from '../log/audit/reader.ts';
 import type { Words } from './alarms.ts';
 import { isFlaw } from './contents.ts';
 import { openSeen, remembered, type SeenHead } from './heads.ts';
-import { isAbsence, type LogPlace } from './places.ts';
+import { isAbsence, type LogPlace, type WitnessPlace } from './places.ts';
 import { prefixOf } from './prefix.ts';
 import type { Watched } from './watched.ts';
 
@@ -72,25 +72,27 @@ export async function compareHeads(
     }
   };
   for (const { from, bytes } of watched.known) add(bytes, from, (head) => ({ head, by: 'known' }));
-  for (const witness of watched.witnesses) {
-    await reaching(words, witness.url, async () => {
+  const askWitness = (witness: WitnessPlace) =>
+    reaching(words, witness.url, async () => {
       const bytes = await witness.checkpoint(watched.keys.origin, signal);
       if (bytes !== undefined) add(bytes, witness.url, (head) => ({ head, by: 'witness' }));
       else words.add('left_out', `${witness.url}: it has no checkpoint of this log`);
     });
-  }
   let served: ServedHead | undefined;
-  for (const place of watched.places.toReversed()) {
-    await reaching(words, place.url, async () => {
+  const askPlace = (place: LogPlace) =>
+    reaching(words, place.url, async () => {
       const said = await place.head(signal);
-      if (place === watched.places[0]) served = said;
+      if (place === own) served = said;
       const viewOf = (head: SeenHead): View => ({ head, by: 'place', place });
       if (said?.checkpoint !== undefined) {
         add(utf8(said.checkpoint), `${place.url}/v1/tree-head`, viewOf);
       }
       add(await place.checkpoint(signal), place.url, viewOf);
     });
-  }
+  const [own, ...mirrors] = watched.places;
+  // One that does not answer keeps nobody else waiting.
+  await Promise.all([...watched.witnesses.map(askWitness), ...mirrors.map(askPlace)]);
+  await askPlace(own);
   const shown = views.filter((view) => view.by === 'place');
   const newest = largestOf(shown);
   const first = watched.places.find((place) => shown.some((view) => view.place === place));

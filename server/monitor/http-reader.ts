@@ -16,19 +16,23 @@ import type { AuditReader, TileWanted } from '../log/audit/reader.ts';
 /** Requests under way: each answer is at most 16 MiB, and usually a quarter of one. */
 const AHEAD = 4;
 
-/** A request that fails in a way that may pass is made so often. */
-const ATTEMPTS = 5;
+export interface Patience {
+  /** A request that fails in a way that may pass is made so often. */
+  readonly attempts: number;
+  /** Seconds that a server may ask to be waited for. */
+  readonly maxAskedS?: number;
+}
 
 export class HttpReader implements AuditReader {
   readonly hasPartialTiles = true;
   readonly #client: LogClient;
   readonly #signal: AbortSignal;
-  readonly #attempts: number;
+  readonly #patience: Patience;
 
-  constructor(client: LogClient, signal: AbortSignal, attempts = ATTEMPTS) {
+  constructor(client: LogClient, signal: AbortSignal, patience: Patience = { attempts: 5 }) {
     this.#client = client;
     this.#signal = signal;
-    this.#attempts = attempts;
+    this.#patience = patience;
   }
 
   /** The newest signed head: the published one may be a second behind what was answered. */
@@ -113,6 +117,6 @@ export class HttpReader implements AuditReader {
   }
 
   #try<T>(work: () => Promise<T>): Promise<T> {
-    return retrying(work, { attempts: this.#attempts, signal: this.#signal });
+    return retrying(work, { ...this.#patience, signal: this.#signal });
   }
 }

@@ -23,8 +23,8 @@ export interface PlaceOptions {
   readonly timeoutMs?: number | undefined;
 }
 
-/** Requests that fail in a way that may pass are made so often in one look. */
-const ATTEMPTS = 3;
+/** In one look; the next one asks again. */
+const PATIENCE = { attempts: 3, maxAskedS: 10 };
 
 export class LogPlace {
   readonly url: string;
@@ -77,7 +77,7 @@ export class LogPlace {
   }
 
   reader(signal: AbortSignal): HttpReader {
-    return new HttpReader(this.client, signal, ATTEMPTS);
+    return new HttpReader(this.client, signal, PATIENCE);
   }
 
   /** For many proofs from one tree: its upper tiles are the same for all of them. */
@@ -101,7 +101,7 @@ export class LogPlace {
   }
 
   #try<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
-    return retrying(work, { attempts: ATTEMPTS, maxWaitMs: 2_000, maxAskedS: 10, signal });
+    return retrying(work, { ...PATIENCE, maxWaitMs: 2_000, signal });
   }
 }
 

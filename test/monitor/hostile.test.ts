@@ -89,6 +89,15 @@ describe('an answer', () => {
     expect(said(stalled)).toMatch(/^unreachable - .*no answer within 0\.06 s$/);
   });
 
+  test('that asks to be waited for for an hour is not waited for', async () => {
+    log.retryAfter = '3600';
+    for (const path of ['checkpoint', 'tile/entries/000.p/42', 'tile/0/000.p/42', 'v1/anchors']) {
+      log.changes = { [path]: () => 429 };
+      const told = said(await lookedAt({ places: [log.place()], folder: temporaryFolder() }));
+      expect(told, path).toMatch(/^unreachable - /);
+    }
+  });
+
   test('that is too long is not read to its end', async () => {
     const long = () => new Uint8Array(33_554_432);
     for (const path of ['checkpoint', 'v1/anchors', 'tile/0/000.p/42']) {

@@ -36,6 +36,8 @@ export class Site {
   witnessing: readonly JsonObject[] = [];
   anchors: readonly JsonObject[] = [];
   changes: Readonly<Record<string, Change>> = {};
+  /** Seconds, of answers with a status. */
+  retryAfter = '0';
   /** Other files. */
   files: Readonly<Record<string, Uint8Array>> = {};
   /** Paths that were asked for, and the status of each answer. */
@@ -93,7 +95,9 @@ export class Site {
     const served = await this.#at(path);
     const changed = served && (this.changes[path] ?? ((b) => b))(served);
     if (changed === undefined) return new Response('', { status: 404 });
-    if (typeof changed === 'number') return new Response('', { status: changed });
+    if (typeof changed === 'number') {
+      return new Response('', { status: changed, headers: { 'retry-after': this.retryAfter } });
+    }
     const etag = `"${createHash('sha256').update(changed).digest('hex')}"`;
     if (headers.get('if-none-match') === etag) return new Response(null, { status: 304 });
     return new Response(Buffer.from(changed), { headers: { etag } });
