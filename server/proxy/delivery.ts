@@ -3,7 +3,7 @@
  *
  * A client that leaves is no error here: what is written afterwards goes nowhere, and `isGone` says so.
  */
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingMessage, InformationEvent, ServerResponse } from 'node:http';
 import { forwardedResponseHeaders, type RawHeaders } from './headers.ts';
 import { IdleTimer } from './idle.ts';
 import { breakConnection } from './receive.ts';
@@ -40,6 +40,15 @@ export class Delivery {
   /** Bytes of the body that the client's connection took. What was under way when it left does not count. */
   get bytes(): number {
     return this.#isGone ? this.#flushed : this.#written;
+  }
+
+  /** [RFC 9110 §15.2] SPEC: a proxy MUST forward 1xx responses unless it asked for them itself. */
+  information({ statusCode, rawHeaders }: InformationEvent): void {
+    const res = this.#res;
+    // 100 answers an expectation that the proxy met by itself; of 101 there is none here.
+    const isForwarded = statusCode > 101 && statusCode < 200 && res.req.httpVersion !== '1.0';
+    if (!isForwarded || this.#isGone || this.hasBegun || !('writeInformation' in res)) return;
+    res.writeInformation(statusCode, forwardedResponseHeaders(rawHeaders, []));
   }
 
   /** The upstream's status line and headers, byte for byte as far as Node allows, and ours. */

@@ -271,6 +271,7 @@ export class Exchange {
     const headers = this.#pass?.headers(forwarded) ?? forwarded;
     const up = upstream.request(this.#req.method ?? 'GET', target, headers);
     this.#up = up;
+    up.on('information', (information) => this.#delivery.information(information));
     this.#forwarded = true;
     this.#overheadUs = this.#options.clock.nowUs() - this.#wholeUs;
     try {

@@ -13,13 +13,15 @@ import { RECORD_LIST_MAX } from '../core/limits.ts';
 import type { InferenceRecord } from '../core/record.ts';
 import { timestampUs } from './clock.ts';
 import { Committed, commitRequest, commitResponse } from './committed.ts';
-import { decodeContent } from './decode.ts';
+import { decodeContent, isIdentity } from './decode.ts';
 import type { BeginFacts, EndFrame } from './facts.ts';
 import type { HeaderFacts } from './headers.ts';
 import { outcomeOf, streamEndOf } from './outcome.ts';
+import { NORMALIZED_CHARS_MAX } from './providers/draft.ts';
 import { providerFor } from './providers/index.ts';
 import type { Provider, RequestFacts, ResponseFacts } from './providers/provider.ts';
 import type { BodyRef } from './record-frame.ts';
+import { Skimmer } from './skim.ts';
 import { collect, type SpooledCall } from './spooled.ts';
 
 /** What the forwarder still knows when a call ends. */
@@ -50,8 +52,11 @@ export interface BuiltCall {
   readonly content: readonly { readonly field: string; readonly bytes: Uint8Array }[];
 }
 
-/** Bytes of a request that are parsed, after content decoding. */
-export const PARSE_BYTES_MAX = 67_108_864;
+/** Bytes of a request whose content coding is undone. */
+export const PARSE_BYTES_MAX = 16_777_216;
+
+/** Bytes of a request that are read as they are; of a larger one all but the long texts (`skim.ts`). */
+const WHOLE_BYTES_MAX = NORMALIZED_CHARS_MAX;
 
 /** Tool calls whose arguments get a commitment of their own, beside that to the whole answer. */
 const TOOL_ARGS_MAX = 32;
@@ -82,7 +87,11 @@ export function requestFacts(
   headers: HeaderFacts,
 ): RequestFacts | undefined {
   const content = decodeContent(body, headers['content-encoding'], PARSE_BYTES_MAX);
-  return content === undefined ? undefined : provider.request(content);
+  if (content === undefined) return undefined;
+  if (content.length <= WHOLE_BYTES_MAX) return provider.request(content);
+  const skimmer = new Skimmer();
+  skimmer.push(content);
+  return skimmed(provider, skimmer);
 }
 
 async function readRequest(
@@ -90,9 +99,23 @@ async function readRequest(
   spooled: SpooledCall,
   end: EndFrame,
 ): Promise<RequestFacts | undefined> {
-  if (end.received.bytes > PARSE_BYTES_MAX) return undefined;
-  const body = await collect(spooled.request(end.request_frames), PARSE_BYTES_MAX);
-  return requestFacts(provider, body, spooled.begin.headers);
+  const pieces = spooled.request(end.request_frames);
+  const { headers } = spooled.begin;
+  if (end.received.bytes <= WHOLE_BYTES_MAX) {
+    return requestFacts(provider, await collect(pieces, WHOLE_BYTES_MAX), headers);
+  }
+  if (!isIdentity(headers['content-encoding'])) return undefined;
+  const skimmer = new Skimmer();
+  for await (const piece of pieces) skimmer.push(piece);
+  return skimmed(provider, skimmer);
+}
+
+/** What is not told in full is not told. */
+function skimmed(provider: Provider, skimmer: Skimmer): RequestFacts | undefined {
+  const content = skimmer.end();
+  if (content === undefined) return undefined;
+  const { normalized, system, toolDefinitions, stop, ...facts } = provider.request(content);
+  return facts;
 }
 
 async function readResponse(

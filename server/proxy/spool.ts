@@ -24,6 +24,7 @@ import type {
   RequestedFacts,
 } from './facts.ts';
 import { FRAME } from './journal/frame.ts';
+import { free } from './journal/free.ts';
 import type { Journal } from './journal/journal.ts';
 import { FactsSeal, FieldSealer } from './journal/seal.ts';
 import { SpooledCall } from './spooled.ts';
@@ -101,10 +102,12 @@ class BodySpool {
 
   flush(): void {
     if (this.#heldBytes === 0) return;
-    const plain = this.#held.length === 1 ? (this.#held[0] as Uint8Array) : concat(...this.#held);
+    const [only] = this.#held;
+    const whole = this.#held.length === 1 ? undefined : concat(...this.#held);
     this.#held = [];
     this.#heldBytes = 0;
-    this.positions.push(this.#write(this.#sealer.next(plain)));
+    this.positions.push(this.#write(this.#sealer.next(whole ?? (only as Uint8Array))));
+    if (whole !== undefined) free(whole);
   }
 }
 

@@ -3,7 +3,8 @@
  *
  *     npm run bench                    everything, a quarter of an hour
  *     npm run bench -- quick           everything, smaller, about a minute
- *     npm run bench -- log|logs|proxy|witness  one part; with "quick" a quick one
+ *     npm run bench -- log|logs|proxy|proxy-memory|witness
+ *                                    one part; with "quick" a quick one
  *       --json FILE                    writes the figures there too
  *       --folder DIR                   where to put the data: a folder on the disk to be measured
  *       --profiles DIR                 writes processor profiles of the server there
@@ -20,6 +21,7 @@ import { Generator, Server, Upstream } from './children.ts';
 import { fill, restRows } from './growth-rows.ts';
 import { LogUnderLoad, logRows } from './log-rows.ts';
 import { logsRows } from './logs-rows.ts';
+import { LargeModel, memoryRows } from './memory-rows.ts';
 import { measureParts } from './parts.ts';
 import { proxyRows } from './proxy-rows.ts';
 import { PUBLISHED } from './published.ts';
@@ -27,7 +29,7 @@ import { describeMachine, formatReport, type Report, type Row } from './report.t
 import { SIZES } from './sizes.ts';
 import { witnessRows } from './witness-rows.ts';
 
-const PARTS = ['log', 'logs', 'proxy', 'witness'] as const;
+const PARTS = ['log', 'logs', 'proxy', 'proxy-memory', 'witness'] as const;
 const WORDS = ['quick', ...PARTS] as const;
 
 const { values, positionals } = parseArgs({
@@ -84,6 +86,20 @@ async function benchProxy(model: string): Promise<Row[]> {
   }
 }
 
+async function benchMemory(): Promise<Row[]> {
+  const own = { folder: join(folder, 'memory') };
+  mkdirSync(own.folder);
+  const large = new LargeModel();
+  const env = { STELE_UPSTREAM_OPENAI: `${await large.listen()}/v1` };
+  const server = await Server.start({ command: 'up', env, profiles: values.profiles, ...own });
+  try {
+    return await memoryRows({ server, model: large }, { runs: 3, ...sizes.memory }, progress);
+  } finally {
+    await server.stop();
+    large.close();
+  }
+}
+
 function progress(what: string): void {
   if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${what} …`);
 }
@@ -96,6 +112,7 @@ try {
   if (wants('log')) rows.push(...(await benchLog()));
   if (wants('logs')) rows.push(...(await benchLogs()));
   if (wants('proxy')) rows.push(...(await benchProxy(model)));
+  if (wants('proxy-memory')) rows.push(...(await benchMemory()));
   if (wants('witness')) {
     rows.push(...(await witnessRows(join(folder, 'witness'), generator, sizes, progress)));
   }

@@ -19,6 +19,8 @@ export interface Sizes {
   readonly heldStreams: number;
   /** Logs of one instance. */
   readonly logs: number;
+  /** Bytes of large bodies and of a long stream. */
+  readonly memory: { readonly bodyBytes: number; readonly streamBytes: number };
 }
 
 export const SIZES = {
@@ -35,6 +37,7 @@ export const SIZES = {
     crowdCalls: 600,
     heldStreams: 1_000,
     logs: 50,
+    memory: { bodyBytes: 60_000_000, streamBytes: 100_000_000 },
   },
   full: {
     runs: 5,
@@ -49,5 +52,6 @@ export const SIZES = {
     crowdCalls: 6_000,
     heldStreams: 1_000,
     logs: 1_000,
+    memory: { bodyBytes: 60_000_000, streamBytes: 1_000_000_000 },
   },
 } as const satisfies Record<string, Sizes>;

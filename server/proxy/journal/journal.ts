@@ -26,7 +26,8 @@ import {
   isWhole,
   NO_CALL,
 } from './frame.ts';
-import { RecentFrames } from './recent.ts';
+import { free } from './free.ts';
+import { RECENT_FRAME_BYTES_MAX, RecentFrames } from './recent.ts';
 import { framesBetween } from './scan.ts';
 import { type Segment, Segments } from './segments.ts';
 
@@ -298,6 +299,9 @@ export class Journal {
       this.#unsynced = true;
       const buffers = run.flatMap((q) => q.buffers);
       await current.file.write(buffers, this.#written - current.segment.base);
+      // Whoever appended a frame has given it away, and one of this size is not kept: waiting for the disk, it has
+      // grown old in the collector's eyes.
+      for (const buffer of buffers) if (buffer.length > RECENT_FRAME_BYTES_MAX) free(buffer);
       this.#written += bytes;
       current.segment.end = this.#written;
       this.#queuedBytes -= bytes;

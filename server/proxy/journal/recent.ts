@@ -5,7 +5,7 @@
 import type { Frame } from './frame.ts';
 
 /** Bytes of the largest payload that is kept: a long body goes by. */
-const FRAME_BYTES_MAX = 262_144;
+export const RECENT_FRAME_BYTES_MAX = 262_144;
 
 export class RecentFrames {
   /** By position, in order. */
@@ -24,7 +24,7 @@ export class RecentFrames {
 
   /** Positions rise. Nobody changes the payload afterwards. */
   add(position: number, frame: Frame): void {
-    if (frame.payload.length > FRAME_BYTES_MAX) return;
+    if (frame.payload.length > RECENT_FRAME_BYTES_MAX) return;
     this.#frames.set(position, frame);
     this.#bytes += frame.payload.length;
     for (const [oldest, { payload }] of this.#frames) {

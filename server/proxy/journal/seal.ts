@@ -12,6 +12,7 @@ import { createCipheriv, createDecipheriv, type KeyObject } from 'node:crypto';
 import { concat } from '../../core/bytes.ts';
 import { invariant, unverified } from '../../core/errors.ts';
 import { associatedData, deriveKey, keyOf, type Place, TAG_BYTES } from '../../vault/chunks.ts';
+import { free } from './free.ts';
 
 const NONCE_BYTES = 12;
 
@@ -94,7 +95,9 @@ function encrypt(key: KeyObject, nonce: Uint8Array, ad: Uint8Array, plain: Uint8
   cipher.setAAD(ad);
   const body = cipher.update(plain);
   cipher.final();
-  return concat(body, cipher.getAuthTag());
+  const sealed = concat(body, cipher.getAuthTag());
+  free(body);
+  return sealed;
 }
 
 function decrypt(

@@ -1,12 +1,13 @@
 /**
  * The pieces of a Responses stream, kept to check the final event and to stand in where it is missing.
  */
+import { Rope } from '../rope.ts';
 import { Budget } from './draft.ts';
 import { items, type Members, members, textOf } from './values.ts';
 
 export class Deltas {
   readonly #budget = new Budget();
-  readonly #texts = new Map<string, string>();
+  readonly #texts = new Map<string, Rope>();
 
   /** Past the bound the pieces are no longer kept, and nothing is said about them. */
   get isFull(): boolean {
@@ -21,13 +22,19 @@ export class Deltas {
     const key = `${event.output_index} ${place}`;
     const before = this.#texts.get(key);
     const cost = delta.length + (before === undefined ? 256 : 0);
-    if (this.#budget.take(cost)) this.#texts.set(key, (before ?? '') + delta);
+    if (!this.#budget.take(cost)) {
+      this.#texts.clear();
+      return;
+    }
+    const rope = before ?? new Rope();
+    if (before === undefined) this.#texts.set(key, rope);
+    rope.add(delta);
   }
 
   /** Whether each text that came in pieces is the one in the final output. */
   agrees(output: readonly unknown[]): boolean {
     if (this.isFull) return true;
-    for (const [key, text] of this.#texts) {
+    for (const [key, { text }] of this.#texts) {
       const [index = '', place = ''] = key.split(' ');
       if (textAt(members(output[Number(index)]), place) !== text) return false;
     }
@@ -37,13 +44,13 @@ export class Deltas {
   /** An item as far as it came: what was announced, with the pieces put in. */
   complete(index: number, value: unknown): unknown {
     const item = members(value);
-    const args = this.#texts.get(`${index} args`);
+    const args = this.#texts.get(`${index} args`)?.text;
     if (item.type !== 'message') {
       if (args === undefined || textOf(item.arguments ?? item.input)) return item;
       return { ...item, arguments: args };
     }
     const content = [...items(item.content)];
-    for (const [key, text] of this.#texts) {
+    for (const [key, { text }] of this.#texts) {
       const [of, place = ''] = key.split(' ');
       const at = Number(place.slice(1));
       if (of !== String(index) || place === 'args' || content[at] !== undefined) continue;

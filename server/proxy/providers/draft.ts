@@ -6,11 +6,15 @@
  * budget for the text and for each part; past it the answer has no normalized form, only its raw bytes.
  */
 import type { Json } from '../../core/json.ts';
+import { Rope } from '../rope.ts';
 import type { ToolCall } from './provider.ts';
 import { labelOf, normal } from './values.ts';
 
-/** Characters of text, and what stands for them in memory. */
-export const NORMALIZED_CHARS_MAX = 16_777_216;
+/**
+ * Characters of text, and what stands for them in memory: as much as a million tokens. A normalized form is held a
+ * few times over while it is made, so this decides what a call costs.
+ */
+export const NORMALIZED_CHARS_MAX = 4_194_304;
 
 /** What a part costs besides its text. */
 const PART_COST = 256;
@@ -51,12 +55,15 @@ export class Message {
   finish: string | undefined;
   readonly #budget: Budget;
   readonly #parts: Part[] = [];
+  /** Texts that are growing. */
+  readonly #ropes = new Map<Part, Rope>();
 
   constructor(budget: Budget) {
     this.#budget = budget;
   }
 
   get parts(): readonly Part[] {
+    for (const [part, rope] of this.#ropes) part.text = rope.text;
     return this.#parts;
   }
 
@@ -68,11 +75,27 @@ export class Message {
   }
 
   append(part: Part, text: unknown): void {
-    if (typeof text === 'string' && this.#budget.take(text.length)) part.text += text;
+    if (typeof text !== 'string') return;
+    if (!this.#budget.take(text.length)) {
+      this.#drop();
+      return;
+    }
+    let rope = this.#ropes.get(part);
+    if (rope === undefined) {
+      rope = new Rope(part.text);
+      this.#ropes.set(part, rope);
+    }
+    rope.add(text);
+  }
+
+  /** Past the budget nothing is normalized, and what there was need not be kept. */
+  #drop(): void {
+    this.#ropes.clear();
+    for (const part of this.#parts) part.text = '';
   }
 
   toolCalls(): ToolCall[] {
-    return this.#parts
+    return this.parts
       .filter((part) => part.type === 'tool_call')
       .map((part) => {
         const id = labelOf(part.id);
@@ -83,7 +106,7 @@ export class Message {
 
   /** The message with its reasoning, or with everything else; nothing if it cannot be normalized. */
   toJson(which: 'content' | 'reasoning'): Json | undefined {
-    const parts = this.#parts.filter((p) => (p.type === 'reasoning') === (which === 'reasoning'));
+    const parts = this.parts.filter((p) => (p.type === 'reasoning') === (which === 'reasoning'));
     return normal({
       role: this.role,
       parts: parts.map(partMembers),

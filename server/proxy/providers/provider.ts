@@ -116,7 +116,7 @@ export interface ProviderError {
 }
 
 /**
- *   body-too-large                  more than is parsed
+ *   body-too-large                  more than is parsed; its long texts are left out
  *   choice-without-finish           the stream ended properly, one of its choices did not
  *   deltas-mismatch                 the pieces do not add up to the final event, which counts
  *   event-too-large                 an event over 16 MiB
@@ -125,7 +125,7 @@ export interface ProviderError {
  *   invalid-event                   an event whose data is not JSON, or that is not framed as it should be
  *   invalid-utf8                    and so there is no normalized form
  *   message-restarted               a second answer began inside the first
- *   normalized-too-large            more than 16 MiB of text
+ *   normalized-too-large            more than 4 Mi characters of text
  *   not-normalizable                text with lone surrogates, or nested too deep
  *   undecodable-content             a content coding that is unknown, broken, or expands too far
  *   usage-mismatch                  the provider's total is not the sum of its parts

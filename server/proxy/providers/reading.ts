@@ -12,13 +12,14 @@ import { decodeContent, isIdentity } from '../decode.ts';
 import { type Framing, framerOf } from '../framers.ts';
 import type { Framer, StreamEvent } from '../framing.ts';
 import { Growing } from '../growing.ts';
+import { Skimmer } from '../skim.ts';
 import { type Answer, errorIn, type Fold } from './answer.ts';
 import type { ResponseFacts, ResponseInfo, ResponseReader, Terminated } from './provider.ts';
 import { EventValue, type Terminal, terminalOf } from './terminal.ts';
 import { members, parseLenient } from './values.ts';
 
-/** Bodies that are parsed, before and after their content coding is undone. */
-const BODY_BYTES_MAX = 16_777_216;
+/** Bodies that are parsed, before and after their content coding is undone; of larger ones all but the long texts. */
+const BODY_BYTES_MAX = 8_388_608;
 
 const FRAMING_OF: readonly (readonly [RegExp, Framing])[] = [
   [/^text\/event-stream\b/, 'sse'],
@@ -154,16 +155,20 @@ class BodyReader implements ResponseReader {
   readonly isStream = false;
   readonly #options: BodyOptions;
   readonly #bytes = new Growing();
-  #isTooLarge = false;
+  #skimmer: Skimmer | undefined;
 
   constructor(options: BodyOptions) {
     this.#options = options;
   }
 
   push(chunk: Uint8Array): readonly number[] {
-    this.#isTooLarge ||= this.#bytes.length + chunk.length > BODY_BYTES_MAX;
-    if (this.#isTooLarge) this.#bytes.clear();
-    else this.#bytes.push(chunk);
+    if (this.#skimmer === undefined && this.#bytes.length + chunk.length > BODY_BYTES_MAX) {
+      this.#skimmer = new Skimmer();
+      this.#skimmer.push(this.#bytes.peek());
+      this.#bytes.clear();
+    }
+    if (this.#skimmer === undefined) this.#bytes.push(chunk);
+    else this.#skimmer.push(chunk);
     return [];
   }
 
@@ -189,9 +194,11 @@ class BodyReader implements ResponseReader {
 
   #content(): Uint8Array | undefined {
     const { answer, coding } = this.#options;
-    if (this.#isTooLarge) {
+    if (this.#skimmer !== undefined) {
       answer.flags.add('body-too-large');
-      return undefined;
+      return isIdentity(coding) && this.#options.events === undefined
+        ? this.#skimmer.end()
+        : undefined;
     }
     const content = decodeContent(this.#bytes.peek(), coding, BODY_BYTES_MAX);
     if (content === undefined) answer.flags.add('undecodable-content');
