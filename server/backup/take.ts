@@ -109,7 +109,9 @@ class Taking {
     const logs = await this.#copyInstance();
     for (const log of logs) await this.#copyLog(log);
     for (const { name } of logs) await this.#copyVault(name);
-    for (const name of ['stele.yaml', 'trust.json']) await this.#copyFile('data', name);
+    for (const name of ['stele.yaml', 'trust.json', 'callers.json']) {
+      await this.#copyFile('data', name);
+    }
     for (const name of ['keys', 'tokens']) await this.#copyKeys(name);
     for (const folder of this.#made) await syncPath(folder);
     return await this.#finish();

@@ -15,7 +15,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
-import { beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { formatManifest } from '../../server/backup/manifest.ts';
 import { restoreBackup } from '../../server/backup/restore.ts';
 import { readManifest, verifyPart } from '../../server/backup/verify.ts';
@@ -76,6 +76,16 @@ describe('a backup', () => {
       ].sort(),
     );
     for (const folder of Object.values(to)) expect((await verify(folder)).findings).toEqual([]);
+  });
+
+  test('has the callers of a proxy, where there are some', async () => {
+    const callers = join(made.data, 'callers.json');
+    writeFileSync(callers, '{"format":"stele.callers/1","callers":[]}\n');
+    onTestFinished(() => rmSync(callers));
+    const again = placesIn(makeFolder());
+    await take(made.data, { to: again });
+    expect(readFileSync(join(again.data, 'callers.json'), 'utf8')).toContain('stele.callers/1');
+    expect((await verify(again.data)).findings).toEqual([]);
   });
 
   test('says of each log how far it got, and of its parts that they belong together', async () => {
