@@ -24,7 +24,7 @@ import {
   hkdfSync,
   type KeyObject,
 } from 'node:crypto';
-import { concat, utf8 } from '../core/bytes.ts';
+import { concat } from '../core/bytes.ts';
 import { invariant, unverified } from '../core/errors.ts';
 
 /** Plain bytes of every chunk but the last: what a reader must hold before it may trust a byte. */
@@ -244,11 +244,13 @@ function nonce(number: number, last: boolean): Uint8Array {
 
 /** Texts, each behind its length as a u32: no two lists have one encoding. */
 function texts(...list: readonly string[]): Uint8Array {
-  const parts = list.flatMap((text) => {
-    const bytes = utf8(text);
-    const length = new Uint8Array(4);
-    new DataView(length.buffer).setUint32(0, bytes.length);
-    return [length, bytes];
-  });
-  return concat(...parts);
+  // Some dozen of these are made for a call, hence in one piece.
+  const lengths = list.map((text) => Buffer.byteLength(text));
+  const bytes = Buffer.alloc(lengths.reduce((sum, length) => sum + 4 + length, 0));
+  let at = 0;
+  for (const [i, text] of list.entries()) {
+    at = bytes.writeUInt32BE(lengths[i] ?? 0, at);
+    at += bytes.write(text, at);
+  }
+  return bytes;
 }
