@@ -90,7 +90,7 @@ test('a fork of a log’s database, both added to, is told by the monitor', asyn
   );
   expect(warned.output).toContain('split_view');
   expect(warned.code).toBe(1);
-}, 180_000);
+}, 300_000);
 
 test('a monitor that keeps looking tells a fork that takes the log’s place', async () => {
   const { honest, submit } = await forkedPlaces();
@@ -136,4 +136,4 @@ test('a monitor that keeps looking tells a fork that takes the log’s place', a
   const ended = await running.kill('SIGTERM');
   expect(ended.code).toBe(1);
   expect(posted.map((body) => JSON.parse(body).kind)).toContain('split_view');
-}, 180_000);
+}, 300_000);

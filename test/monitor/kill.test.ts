@@ -83,4 +83,4 @@ test('killed before any of its requests is answered, it goes on, and what it saw
   await site.show([...entries.slice(0, 290), ...(await new Heart('fork').beats(30))]);
   const forked = await run(Number.POSITIVE_INFINITY);
   expect(forked).toMatchObject({ code: 1, output: expect.stringContaining('split_view') });
-}, 180_000);
+}, 300_000);
