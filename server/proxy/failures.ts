@@ -38,11 +38,13 @@ export class PolicyBlocked extends SteleError {
   }
 }
 
+const REFUSALS = ['unauthenticated', 'forbidden', 'pushback'] as const;
+
 /** Why a call ended early, for the record: the proxy's own reason, or the name of a system error. */
 export function whyEnded(error: unknown): string | undefined {
   if (error instanceof IntentMissing) return 'intent-not-logged';
   if (error instanceof PolicyBlocked) return 'policy';
-  if (hasCode(error, 'forbidden') || hasCode(error, 'pushback')) return error.code;
+  if (REFUSALS.some((code) => hasCode(error, code))) return (error as SteleError).code;
   return error instanceof Error ? errorCode(error.cause) : undefined;
 }
 
@@ -57,6 +59,6 @@ export function transportOf(error: unknown, { isWhole }: { readonly isWhole: boo
 
 /** Whether it was the proxy itself that refused the call. */
 function isRefusal(error: unknown): boolean {
-  const codes = ['too_large', 'forbidden', 'pushback'] as const;
-  return error instanceof IntentMissing || codes.some((code) => hasCode(error, code));
+  const isRefused = REFUSALS.some((code) => hasCode(error, code));
+  return isRefused || error instanceof IntentMissing || hasCode(error, 'too_large');
 }

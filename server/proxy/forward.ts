@@ -91,6 +91,8 @@ export class Exchange {
   #reader: ResponseReader | undefined;
   #up: ClientRequest | undefined;
   #terminalReleased = false;
+  /** Why the token that the call came with is good no more. */
+  #tokenError: SteleError | undefined;
   #forwarded = false;
   #firstByteUs: number | undefined;
   /** When the request had come whole. */
@@ -111,6 +113,7 @@ export class Exchange {
     this.#route = route;
     this.#source = source;
     this.#pass = pass;
+    if (pass !== undefined) pass.onEnd = (error) => this.#tokenEnded(error);
     this.#rules = judge && rulesFor(judge, route, req, pass?.caller);
     this.#options = options;
     this.#receivedUs = options.clock.nowUs();
@@ -160,6 +163,13 @@ export class Exchange {
     } catch (error) {
       await this.#fail(error);
     }
+  }
+
+  /** What was begun with a token ends with it, unless the client has the whole answer. */
+  #tokenEnded(error: SteleError): void {
+    if (this.#terminalReleased) return;
+    this.#tokenError = error;
+    this.#up?.destroy();
   }
 
   /** Ends the call from outside: the proxy stops. */
@@ -252,6 +262,7 @@ export class Exchange {
     changed: Uint8Array | undefined,
   ): Promise<IncomingMessage> {
     if (this.#delivery.isGone) throw new ClientGone('before its request was forwarded');
+    this.#pass?.checkStill();
     const { upstream, target, host } = this.#route;
     const raw = this.#req.rawHeaders;
     const hasBody =
@@ -367,7 +378,8 @@ export class Exchange {
     return this.#isOnDisk ? ['x-stele-record-id', this.#recordId] : [];
   }
 
-  async #fail(error: unknown): Promise<void> {
+  async #fail(cause: unknown): Promise<void> {
+    const error = this.#tokenError ?? cause;
     // After the terminal event either side may leave: the answer was whole, and is on record.
     const transport = transportOf(error, { isWhole: this.#terminalReleased });
     const facts = this.#endFacts(transport, error);

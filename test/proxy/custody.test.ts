@@ -293,7 +293,7 @@ describe('whoever tries to get past', () => {
 });
 
 describe('what a token is for', () => {
-  test('ends with the next call after it was revoked, while the proxy runs', async () => {
+  test('ends when it is revoked, while the proxy runs, and so does what was begun with it', async () => {
     const held = gate();
     const provider = await chatProvider({
       beforePiece: (sent) => (sent > 0 ? held.passed : Promise.resolve()),
@@ -301,22 +301,47 @@ describe('what a token is for', () => {
     const place = await custodyOf(provider);
     const { id, token } = place.callers.add();
     const other = place.callers.add();
-    const call = () =>
+    const call = (by: string) =>
       ask(`${place.proxy.url}${CHAT}`, {
-        headers: { 'content-type': 'application/json', authorization: `Bearer ${token}` },
+        headers: { 'content-type': 'application/json', authorization: `Bearer ${by}` },
         body: REQUEST,
       });
-    const running = call();
-    while (provider.requests.length === 0) await new Promise((resolve) => setImmediate(resolve));
+    const running = call(token);
+    const others = call(other.token);
+    while (provider.requests.length < 2) await new Promise((resolve) => setImmediate(resolve));
     place.callers.revoke(id);
-    const refused = await call();
+    const refused = await call(token);
     expect(refused.status).toBe(401);
     expect(refused.body.toString()).toContain(`token ${id} has been revoked`);
+    const cut = await running;
+    expect(cut.isWhole).toBe(false);
+    const [record] = await place.log.untilCalls(1);
+    expect(record).toMatchObject({
+      record_id: cut.recordId,
+      outcome: { status: 'blocked', error_type: 'unauthenticated', http_status: 200 },
+    });
     held.open();
-    // A call that was let in goes to its end, and on record.
-    expect((await running).isWhole).toBe(true);
-    await place.openai(other.token).chat.completions.create(chat);
+    expect((await others).isWhole).toBe(true);
     expect(await place.log.untilCalls(2)).toHaveLength(2);
+  });
+
+  test('ends before a request has come, and then nothing goes on', async () => {
+    const provider = await chatProvider();
+    let ms = Date.parse('2026-09-01T10:00:00Z');
+    const clock = { nowUs: () => ms * 1_000, maxErrorUs: () => 0 };
+    const place = await custodyOf(provider, { clock });
+    const { token } = place.callers.add({ expires: '2026-09-01T10:00:05.000000Z' });
+    const client = new RawClient(place.proxy.url);
+    client.socket.write(
+      `POST ${CHAT} HTTP/1.1\r\nHost: x\r\nX-Api-Key: ${token}\r\nExpect: 100-continue\r\n` +
+        'Content-Length: 2\r\nConnection: close\r\n\r\n',
+    );
+    await client.until((c) => c.text.includes('100 Continue'));
+    ms += 6_000;
+    client.socket.write('{}');
+    await client.closed();
+    expect(client.text).toContain('HTTP/1.1 401');
+    expect(provider.requests).toHaveLength(0);
   });
 
   const spellings: Record<string, { path?: string; body: string | Buffer; headers?: string[] }> = {

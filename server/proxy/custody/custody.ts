@@ -29,9 +29,22 @@ export interface Pass {
   readonly models: ModelGate | undefined;
   /** The headers that go on, with the provider's key in them. */
   headers(forwarded: readonly string[]): string[];
+  /** Throws `unauthenticated` if the token has ended since. */
+  checkStill(): void;
+  /** Told once if the token ends while the call goes on. */
+  onEnd: (error: SteleError) => void;
   /** The call is over. */
   release(): void;
 }
+
+/** A call in progress, and the hash of the token that it was let in with. */
+interface Running {
+  readonly hash: string;
+  readonly pass: Pass;
+}
+
+/** How often tokens of calls in progress are looked at. */
+const LOOK_MS = 1_000;
 
 export interface CustodyOptions {
   readonly callers: CallerFile;
@@ -44,6 +57,8 @@ export class Custody {
   readonly #nowMs: () => number;
   readonly #allowances: Allowances;
   readonly #refusals: Refusals;
+  readonly #running = new Set<Running>();
+  #timer: NodeJS.Timeout | undefined;
 
   constructor({ callers, nowMs, logger }: CustodyOptions) {
     this.#refusals = new Refusals(logger, nowMs);
@@ -78,13 +93,51 @@ export class Custody {
     const key = upstream.key === 'none' ? undefined : upstream.key;
     const { models } = caller;
     const release = this.#allowances.take(caller);
-    return {
+    const pass: Pass = {
       caller: factsOf(caller, header),
       models: models && new ModelGate(models, { method, target, headers }),
       headers: (forwarded) =>
         withProviderKey(forwarded, upstream.keyHeader ?? header, key?.current()),
-      release,
+      checkStill: () => {
+        const error = this.#endOf(caller.hash);
+        if (error !== undefined) throw error;
+      },
+      onEnd: () => {},
+      release: () => {
+        release();
+        this.#running.delete(running);
+      },
     };
+    const running = { hash: caller.hash, pass };
+    this.#running.add(running);
+    this.#timer ??= setInterval(() => this.#look(), LOOK_MS).unref();
+    return pass;
+  }
+
+  /** Ends the calls whose token has ended. */
+  #look(): void {
+    if (this.#running.size === 0) {
+      clearInterval(this.#timer);
+      this.#timer = undefined;
+    }
+    for (const running of this.#running) {
+      const error = this.#endOf(running.hash);
+      if (error === undefined) continue;
+      this.#running.delete(running);
+      running.pass.onEnd(error);
+    }
+  }
+
+  /** Why a token lets nobody in any more. While the file is no good nobody knows. */
+  #endOf(hash: string): SteleError | undefined {
+    try {
+      checkGood(this.#callers.find(hash), this.#nowMs());
+      return undefined;
+    } catch (error) {
+      if (hasCode(error, 'unauthenticated')) return error;
+      if (hasCode(error, 'storage')) return undefined;
+      throw error;
+    }
   }
 
   /** Whether a request comes from one of the callers, whatever it asks for. */
@@ -113,17 +166,27 @@ export class Custody {
     const caller = this.#callers.find(toHex(hash));
     // The look-up went by hash, so its time tells nothing about a secret; nor does the comparison that counts.
     if (caller === undefined || !timingSafeEqual(parseHex(caller.hash, 'hash', 32), hash)) {
-      throw new SteleError('unauthenticated', 'this token is not known here');
+      throw unknown();
     }
-    const { id, revoked, expires } = caller;
-    if (revoked !== undefined) {
-      throw new SteleError('unauthenticated', `token ${id} has been revoked`);
-    }
-    if (expires !== undefined && Date.parse(expires) <= this.#nowMs()) {
-      throw new SteleError('unauthenticated', `token ${id} expired at ${expires}`);
-    }
+    checkGood(caller, this.#nowMs());
     return caller;
   }
+}
+
+/** Throws `unauthenticated` if a token lets nobody in any more. */
+function checkGood(caller: Caller | undefined, nowMs: number): void {
+  if (caller === undefined) throw unknown();
+  const { id, revoked, expires } = caller;
+  if (revoked !== undefined) {
+    throw new SteleError('unauthenticated', `token ${id} has been revoked`);
+  }
+  if (expires !== undefined && Date.parse(expires) <= nowMs) {
+    throw new SteleError('unauthenticated', `token ${id} expired at ${expires}`);
+  }
+}
+
+function unknown(): SteleError {
+  return new SteleError('unauthenticated', 'this token is not known here');
 }
 
 function factsOf({ id, holder, tenant, kind }: Caller, header: KeyHeader): CallerFacts {
