@@ -88,7 +88,13 @@ describe('with fail: open', () => {
     expect(got.output).toContain(`entry ${index} of`);
 
     const policy = policyText([one, two]);
-    const held = await place.stele('verify', file, '--trust', trust('known.json', { policy }));
+    const policyPath = policyFile(place.folder, [one, two]);
+    const printed = await place.stele(
+      ...['log', 'trust', 'default', '--policy', policyPath, '--data', place.data],
+    );
+    const handedOut = join(place.folder, 'handed-out.json');
+    writeFileSync(handedOut, printed.output);
+    const held = await place.stele('verify', file, '--trust', handedOut);
     expect(held.output).toContain('HOLDS');
     expect(held.output).toMatch(/valid +witness +Witness one\.example,.* cosigned it at/);
     expect(held.output).toMatch(/valid +witness +Witness two\.example-mldsa,/);

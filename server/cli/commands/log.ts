@@ -1,9 +1,11 @@
 /** `stele log`: the logs of an instance. */
+import { resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import { type JsonObject, list as listIn, object, text } from '../../client/client.ts';
 import type { LogChanges } from '../../client/instance.ts';
 import { utf8 } from '../../core/bytes.ts';
 import { parseDecimal } from '../../core/decimal.ts';
+import { POLICY_BYTES_MAX } from '../../core/policy.ts';
 import { RECORD_TYPE } from '../../core/statement.ts';
 import { formatTrust, parseTrust } from '../../core/trust.ts';
 import { administer, cells } from '../administration.ts';
@@ -14,7 +16,7 @@ import { freeze, retire, roll } from '../log-end.ts';
 import { placeOwnKeys } from '../own-keys.ts';
 import type { Cli } from '../program.ts';
 import { table } from '../terminal.ts';
-import { addWhere, type WhereOptions } from '../where.ts';
+import { addWhere, readText, type WhereOptions } from '../where.ts';
 
 export function command(cli: Cli): Command {
   return new Command('log')
@@ -207,19 +209,32 @@ function trust(cli: Cli): Command {
   return addWhere(new Command('trust'))
     .description('Prints a trust file for a log: its keys, and the gateways that it knows now.')
     .argument('<name>')
-    .addHelpText('after', '\nExample:\n  $ stele log trust team-a > team-a-trust.json')
+    .option('--policy <file>', 'with these witnesses and their quorum: a C2SP tlog-policy')
+    .addHelpText(
+      'after',
+      '\nExample:\n  $ stele log trust team-a > team-a-trust.json\n  $ stele log trust team-a --policy witnesses.txt > team-a-trust.json',
+    )
     .action(
-      cli.action((name: string, options: WhereOptions) =>
-        administer(cli, options, async (admin) => {
+      cli.action((name: string, options: WhereOptions & { readonly policy?: string }) => {
+        const { world } = cli;
+        const policy =
+          options.policy === undefined
+            ? undefined
+            : readText(resolve(world.cwd, options.policy), 'policy', POLICY_BYTES_MAX);
+        return administer(cli, options, async (admin) => {
           const log = await admin.showLog(name);
-          cli.world.out(trustOf(log, await admin.listGateways(name)));
-        }),
-      ),
+          world.out(trustOf(log, await admin.listGateways(name), policy));
+        });
+      }),
     );
 }
 
 /** A trust file by the word of the server itself: for its operator to check and hand out. */
-function trustOf(log: JsonObject, gateways: readonly JsonObject[]): string {
+function trustOf(
+  log: JsonObject,
+  gateways: readonly JsonObject[],
+  policy: string | undefined,
+): string {
   const origin = text(log, 'origin');
   const keys = listIn(log.keys, 'keys').map((key) => ({
     vkey: text(key, 'vkey'),
@@ -228,7 +243,11 @@ function trustOf(log: JsonObject, gateways: readonly JsonObject[]): string {
   const pinned = gateways
     .filter(({ revoked }) => revoked === undefined)
     .map((key) => ({ keyid: text(key, 'keyid'), alg: text(key, 'alg'), spki: text(key, 'spki') }));
-  const file = { format: 'stele.trust/1', logs: [{ origin, keys, gateways: pinned }] };
+  const file = {
+    format: 'stele.trust/1',
+    logs: [{ origin, keys, gateways: pinned }],
+    ...(policy === undefined ? {} : { policy }),
+  };
   return formatTrust(parseTrust(utf8(JSON.stringify(file))));
 }
 

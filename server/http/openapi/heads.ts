@@ -46,17 +46,19 @@ export const headDescriptions: Descriptions = {
       },
       304: UNCHANGED,
     },
+    refusals: ['not_yet'],
   },
   'GET LOG/v1/tree-head': {
     id: 'getTreeHead',
     tag: 'Heads',
     summary: 'The newest head',
-    text: 'With `wait` and `beyond` the request is held until the log has more than `beyond` entries, or until the time is up; then it has the newest head, whichever it is.',
+    text: 'With `wait` and `beyond` the request is held until the log has more than `beyond` entries, or until the time is up; then it has the newest head, whichever it is. Where a quorum of witnesses is waited for, that is the newest that has it, and `not_yet` before the first.',
     parameters: [HEAD_WAIT, BEYOND, IF_NONE_MATCH],
     answers: {
       200: { text: 'The head.', types: { [JSON_TYPE]: ref('Head') }, headers: ['etag'] },
       304: UNCHANGED,
     },
+    refusals: ['not_yet'],
   },
   'GET LOG/v1/tree-head/{size}': {
     id: 'getTreeHeadAt',
