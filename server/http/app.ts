@@ -32,6 +32,7 @@ import { Uploads } from './upload.ts';
 export interface IngestPort {
   otlp(signal: 'traces' | 'logs', request: IngestRequest): Promise<IngestAnswer>;
   litellm(request: IngestRequest): Promise<IngestAnswer>;
+  jsonl(request: IngestRequest): Promise<IngestAnswer>;
   counts(): Iterable<{ readonly way: string; readonly fate: string; readonly count: number }>;
   readonly waiting: number;
 }

@@ -10,6 +10,7 @@
  */
 import { hasCode, SteleError } from '../core/errors.ts';
 import { JoinRoom } from './join.ts';
+import { linesOf } from './jsonl.ts';
 import { findPayloads } from './litellm.ts';
 import { callReportOf, findCalls, type OtlpHalf, PROTOBUF } from './otlp/otlp.ts';
 import { encodeAnswer, formatAnswer, type PartialSuccess, type Signal } from './otlp/wire.ts';
@@ -45,7 +46,7 @@ type Fate = Became | 'ignored' | 'rejected' | 'sampled';
 /** Reasons in one answer; more are only counted. */
 const REJECTED_SHOWN_MAX = 100;
 
-export type Way = Signal | 'litellm';
+export type Way = Signal | 'litellm' | 'jsonl';
 
 export class Ingest {
   readonly #options: IngestOptions;
@@ -103,6 +104,39 @@ export class Ingest {
         accepted: items.length - rejected.length,
         rejected: rejected.slice(0, REJECTED_SHOWN_MAX).map(({ message }) => message),
       }),
+    };
+  }
+
+  /** Calls out of a file, one a line. What is wrong with a line keeps out no other. */
+  async jsonl({ log, body, charge }: Request): Promise<Answer> {
+    const lines = linesOf(body);
+    const calls = lines.flatMap((line, i) =>
+      line.kind === 'wrong' ? [] : line.calls.map((call) => ({ call, line: i + 1 })),
+    );
+    charge(lines.length);
+    const wrong = lines.flatMap((line, i) =>
+      line.kind === 'wrong' ? { line: i + 1, detail: line.error.message } : [],
+    );
+    this.#count('jsonl', 'rejected', wrong.length);
+    const became = { recorded: 0, annotated: 0, repeated: 0 };
+    const written = calls.map(({ call, line }) =>
+      this.#write(log, call).then(
+        (one) => {
+          became[one]++;
+          return one;
+        },
+        (error: unknown) => {
+          if (hasCode(error, 'malformed')) wrong.push({ line, detail: error.message });
+          throw error;
+        },
+      ),
+    );
+    await this.#settle('jsonl', written);
+    const rejected = wrong.toSorted((a, b) => a.line - b.line);
+    const { recorded, repeated } = became;
+    return {
+      type: 'application/json',
+      body: JSON.stringify({ lines: lines.length, recorded, repeated, rejected }),
     };
   }
 

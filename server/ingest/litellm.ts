@@ -87,20 +87,33 @@ function linesOf(body: Uint8Array): Uint8Array[] {
   return lines;
 }
 
-function itemOf(item: unknown, number: number): Item {
-  if (item instanceof SteleError) return malformed(`call ${number}`, item.message);
-  if (!isObject(item)) return malformed(`call ${number}`, 'it is no StandardLoggingPayload');
-  const payload = members(item);
+/** The call that a payload tells of; throws `malformed` if it is none. */
+export function callIn(payload: Members, what = 'line'): Reported {
   const id = labelOf(payload.id) ?? labelOf(payload.litellm_call_id);
-  if (id === undefined) return malformed(`call ${number}`, 'it has no id');
+  if (id === undefined) throw malformed(what, 'it has no id');
   if (secondsOf(payload.startTime) === undefined || secondsOf(payload.endTime) === undefined) {
-    return malformed(`call ${number}`, 'startTime and endTime are not seconds since 1970');
+    throw malformed(what, 'startTime and endTime are not seconds since 1970');
+  }
+  return reportedOf(payload);
+}
+
+function itemOf(item: unknown, number: number): Item {
+  const what = `call ${number}`;
+  if (item instanceof SteleError) return malformed(what, item.message);
+  if (!isObject(item)) return malformed(what, 'it is no StandardLoggingPayload');
+  const payload = members(item);
+  let reported: Reported;
+  try {
+    reported = callIn(payload, what);
+  } catch (error) {
+    if (error instanceof SteleError) return error;
+    throw error;
   }
   const identity = `litellm ${JSON.stringify(payload)}`;
   // It was JSON when it came.
   return {
     call: undefined,
-    reported: reportedOf(payload),
+    reported,
     pieces: [{ identity, report: payload as Json }],
   };
 }

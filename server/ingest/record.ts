@@ -1,7 +1,7 @@
 /**
  * What does the record of a call say that somebody else reported?
  *
- * The same eight groups as the proxy's, with provenance `reported`: the numbers and labels as they were reported,
+ * The same eight groups as the proxy's, with provenance `reported` or `imported`: the numbers and labels as they were reported,
  * content as commitments, and beside them the whole report as it came, so that nothing that has no place in a
  * record is lost. What was said to be cut off, or is seen to be missing, makes the record `truncated`.
  */
@@ -25,6 +25,7 @@ export interface Standing {
   readonly software: string;
   readonly retentionClass: string;
   readonly receivedUs: number;
+  readonly provenance: 'reported' | 'imported';
   readonly random: (bytes: number) => Uint8Array;
 }
 
@@ -43,7 +44,7 @@ const YEAR_10000_US = 253_402_300_800_000_000;
 /** The record of a call. With `isShort`, without the lists that could make it larger than an entry may be. */
 export function buildReported(
   reported: Reported,
-  report: Json,
+  report: Uint8Array,
   standing: Standing,
   isShort = false,
 ): Built<InferenceRecord> {
@@ -66,7 +67,10 @@ export function buildReported(
     kind: 'inference',
     log: standing.log,
     record_id: standing.recordId,
-    source: { ...sourceOf(standing, reported.reporter), ...completenessOf(reported, missing) },
+    source: {
+      ...sourceOf(standing, reported.reporter),
+      ...completenessOf(reported, missing, standing),
+    },
     time: {
       received: timestampUs(begin),
       completed: timestampUs(end),
@@ -135,7 +139,7 @@ export function buildReported(
 export function buildLate(
   record: string,
   reporter: string,
-  report: Json,
+  report: Uint8Array,
   standing: Standing,
 ): Built<AnnotationRecord> {
   const committed = new Committed(standing.random);
@@ -146,7 +150,11 @@ export function buildLate(
       kind: 'annotation',
       log: standing.log,
       record_id: standing.recordId,
-      source: { ...sourceOf(standing, reporter), provenance: 'reported', completeness: 'full' },
+      source: {
+        ...sourceOf(standing, reporter),
+        provenance: standing.provenance,
+        completeness: 'full',
+      },
       time: { received: timestampUs(clamped(standing.receivedUs)) },
       annotation: known({
         records: [record],
@@ -187,13 +195,14 @@ function sourceOf({ source, instance, seq, prev, software }: Standing, reporter:
 function completenessOf(
   { request, answer }: Reported,
   missing: readonly string[],
+  { provenance }: Standing,
 ): Pick<InferenceRecord['source'], 'provenance' | 'completeness' | 'truncated_fields'> {
   const hasContent = request.normalized !== undefined || answer?.normalized !== undefined;
   const isFull = missing.length === 0;
   // Without any content all that is missing is that, unless the reporter says more.
   const isBare = !hasContent && missing.every((field) => CONTENT.has(field));
   return {
-    provenance: 'reported',
+    provenance,
     completeness: isBare ? 'metadata-only' : isFull ? 'full' : 'truncated',
     ...(isBare || isFull ? {} : { truncated_fields: missing.slice(0, RECORD_LIST_MAX) }),
   };
@@ -232,16 +241,16 @@ function commitAnswer(committed: Committed, answer: AnswerFacts | undefined): nu
 function commitReport(
   committed: Committed,
   field: string,
-  report: Json,
+  report: Uint8Array,
   isField = true,
 ): string | undefined {
-  const bytes = utf8(JSON.stringify(report));
-  committed.content.push({ field, bytes });
-  return committed.value(
-    field,
-    { bytes: bytes.length, media_type: 'application/json', sha256: toBase64url(sha256(bytes)) },
-    isField,
-  );
+  committed.content.push({ field, bytes: report });
+  const described = {
+    bytes: report.length,
+    media_type: 'application/json',
+    sha256: toBase64url(sha256(report)),
+  };
+  return committed.value(field, described, isField);
 }
 
 function outputOf(

@@ -65,4 +65,6 @@ export interface Piece {
   /** The same for the same thing, however often it is sent. */
   readonly identity: string;
   readonly report: Json | undefined;
+  /** The report's own bytes, where it came in bytes of its own. */
+  readonly bytes?: Uint8Array;
 }

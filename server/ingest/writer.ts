@@ -11,10 +11,9 @@
  * there. Nothing is answered before it is in the log (P1).
  */
 import { setImmediate as othersFirst } from 'node:timers/promises';
-import { sha256, toBase64url, toHex } from '../core/bytes.ts';
+import { sha256, toBase64url, toHex, utf8 } from '../core/bytes.ts';
 import { encodeEntry, RECORD_TYPE } from '../core/entry.ts';
 import { hasCode, invariant, malformed, SteleError } from '../core/errors.ts';
-import type { Json } from '../core/json.ts';
 import { pae } from '../core/pae.ts';
 import { type Record as AuditRecord, formatRecord } from '../core/record.ts';
 import { uuidv7 } from '../core/uuid.ts';
@@ -36,6 +35,8 @@ export interface CallReport {
   readonly call: string | undefined;
   readonly pieces: readonly Piece[];
   readonly reported: Reported;
+  /** `reported` where nothing is said. */
+  readonly provenance?: 'reported' | 'imported';
 }
 
 export interface WriterPorts {
@@ -245,14 +246,14 @@ export class Writer {
   #build(
     log: Log,
     source: string,
-    { reported }: CallReport,
+    { reported, provenance = 'reported' }: CallReport,
     known: Known,
     place: Place,
   ): Omit<Made, 'waiting' | 'seq'> | SteleError {
     const isLate = known.logged !== undefined;
     const beginMs = Math.floor(reported.beginUs / 1_000);
     const noted = isLate ? undefined : known.noted;
-    const standing = this.#standing(log, source, place, beginMs, noted);
+    const standing = { ...this.#standing(log, source, place, beginMs, noted), provenance };
     const { recordId } = standing;
     const report = reportOf(known.fresh);
     try {
@@ -283,6 +284,7 @@ export class Writer {
       software,
       retentionClass: 'default',
       receivedUs: now * 1_000,
+      provenance: 'reported',
       random,
     };
   }
@@ -357,9 +359,11 @@ function fitting(build: (isShort: boolean) => Built<AuditRecord>) {
 /** An entry's bytes less a signature, a key ID and their frames. */
 const PAYLOAD_BYTES_MAX = 64_000;
 
-function reportOf(pieces: readonly Piece[]): Json {
-  const reports = pieces.flatMap(({ report }) => report ?? []);
-  return reports.length === 1 ? (reports[0] as Json) : reports;
+function reportOf(pieces: readonly Piece[]): Uint8Array {
+  const [first, ...more] = pieces;
+  if (first?.bytes !== undefined && more.length === 0) return first.bytes;
+  const reports = pieces.map(({ report }) => report ?? null);
+  return utf8(JSON.stringify(reports.length === 1 ? reports[0] : reports));
 }
 
 async function isThere(log: Log, record: string, source: string): Promise<boolean> {

@@ -167,6 +167,7 @@ async function recordAnswers(examples: Examples): Promise<Examples> {
   const late = new OtherLog().ask(4, { old: 3 });
   await record(byId('addCheckpoint'), { body: late }, world, 409);
   await record(byId('ingestLitellm'), { type: 'application/json' });
+  await record(byId('ingestLines'), { type: 'application/x-ndjson' });
   for (const id of ['ingestTraces', 'ingestLogs']) {
     for (const type of ['application/json', 'application/x-protobuf']) {
       await record(byId(id), { type });

@@ -162,6 +162,15 @@ function makeCases(leaf: string, recordId: string): Case[] {
       ok: 200,
     },
     {
+      pattern: '/ingest/{log}/jsonl',
+      method: 'POST',
+      path: '/ingest/{log}/jsonl',
+      proofs: 'submitters',
+      public: 'submitters',
+      body: () => ({ body: JSON.stringify(PAYLOAD), type: 'application/x-ndjson' }),
+      ok: 200,
+    },
+    {
       pattern: '/ingest/{log}/litellm',
       method: 'POST',
       path: '/ingest/{log}/litellm',

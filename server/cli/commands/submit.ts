@@ -10,7 +10,8 @@ import { hasCode } from '../../core/errors.ts';
 import { DISCLOSURE_BYTES_MAX, DISCLOSURES_MAX } from '../../core/limits.ts';
 import { parseReceipt } from '../../core/receipt.ts';
 import { parseTrust, TRUST_BYTES_MAX } from '../../core/trust.ts';
-import { Unusable } from '../exit.ts';
+import { FAILS, HOLDS, type Status, Unusable } from '../exit.ts';
+import { importFile } from '../import.ts';
 import type { Cli } from '../program.ts';
 import { readStatement, type SignedStatement, type StatementOptions } from '../statement.ts';
 import { table, voiceOf, type World } from '../terminal.ts';
@@ -23,6 +24,8 @@ interface Options extends WhereOptions, StatementOptions {
   readonly disclosures?: string;
   readonly body?: readonly string[];
   readonly output?: string;
+  readonly jsonl?: string;
+  readonly state?: string;
 }
 
 export function command(cli: Cli): Command {
@@ -43,13 +46,20 @@ export function command(cli: Cli): Command {
     )
     .option('--trust <file>', 'with --follow: a trust file that has to prove where the log goes on')
     .option('-o, --output <file>', 'write the receipt there')
+    .option(
+      '--jsonl <file>',
+      'import calls from a file, one a line; the server signs their records',
+    )
+    .option('--state <file>', 'with --jsonl: how far the import got [FILE.stele-import]')
     .addHelpText(
       'after',
-      '\nExample:\n  $ stele submit record.json --key gateway.key -o receipt.json\n  $ echo hello | stele submit --type text/plain --key gateway.key',
+      '\nExample:\n  $ stele submit record.json --key gateway.key -o receipt.json\n  $ echo hello | stele submit --type text/plain --key gateway.key\n  $ stele submit --jsonl calls.jsonl --log team-a',
     )
     .action(
       cli.action(async (file: string, options: Options) => {
         const { world } = cli;
+        if (options.jsonl !== undefined) return submitFile(world, options, options.jsonl);
+        if (options.state !== undefined) throw new Unusable('--state goes with --jsonl');
         if (options.trust !== undefined && options.follow !== true) {
           throw new Unusable('--trust goes with --follow: "stele verify" checks a receipt');
         }
@@ -78,6 +88,44 @@ export function command(cli: Cli): Command {
         return undefined;
       }),
     );
+}
+
+/** What every other option is for has no place beside a file of calls, which the server signs. */
+const ALONE = [
+  'key',
+  'type',
+  'envelope',
+  'entry',
+  'disclosures',
+  'body',
+  'follow',
+  'trust',
+  'output',
+];
+
+/** Exit status 1 where a line could not be imported: the others are. */
+async function submitFile(world: World, options: Options, jsonl: string): Promise<Status> {
+  const other = ALONE.find(
+    (name) => (options as unknown as Record<string, unknown>)[name] !== undefined,
+  );
+  if (other !== undefined) throw new Unusable(`--${other} does not go with --jsonl`);
+  const file = resolve(world.cwd, jsonl);
+  const state = resolve(world.cwd, options.state ?? `${jsonl}.stele-import`);
+  const voice = voiceOf(world, options.json === true);
+  const where = locate(world, options, 'submit');
+  const given = { world, voice, where, log: options.log, file, state };
+  const { lines, recorded, repeated, rejected } = await importFile(given);
+  voice.say(
+    ...table([
+      ['lines', String(lines)],
+      ['recorded', String(recorded)],
+      ['known before', String(repeated)],
+      ['not imported', String(rejected)],
+      ['state', options.state ?? `${jsonl}.stele-import`],
+    ]),
+  );
+  voice.json({ lines, recorded, repeated, rejected, state });
+  return rejected > 0 ? FAILS : HOLDS;
 }
 
 interface Submitting {

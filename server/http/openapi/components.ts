@@ -669,6 +669,12 @@ export const SCHEMAS = {
     },
     'Empty where all is on record.',
   ),
+  ImportAnswer: object({
+    lines: { type: 'integer', minimum: 1 },
+    recorded: { type: 'integer', minimum: 0 },
+    repeated: { type: 'integer', minimum: 0 },
+    rejected: list(object({ line: { type: 'integer', minimum: 1 }, detail: { type: 'string' } })),
+  }),
   LitellmAnswer: object({
     accepted: { type: 'integer', minimum: 0 },
     rejected: list({ type: 'string' }, { maxItems: 100 }),

@@ -37,6 +37,28 @@ function otlp(id: string, what: string, example: string): Description {
 export const ingestDescriptions: Descriptions = {
   'POST /ingest/{log}/otlp/v1/traces': otlp('ingestTraces', 'traces', 'spans'),
   'POST /ingest/{log}/otlp/v1/logs': otlp('ingestLogs', 'logs', 'events'),
+  'POST /ingest/{log}/jsonl': {
+    id: 'ingestLines',
+    tag: 'Ingest',
+    summary: 'Import calls from a file',
+    text: 'One call a line: OTLP’s JSON, LiteLLM’s payload, or the bodies as they were sent. The records have provenance `imported`, and the line as it is as their report. What is wrong with a line keeps out no other. `stele submit --jsonl` sends these.',
+    body: {
+      text: BOUND,
+      types: {
+        [NDJSON_TYPE]: {
+          schema: { type: 'string', maxLength: INGEST_BYTES_MAX },
+          example: 'payload lines',
+        },
+      },
+    },
+    answers: {
+      200: {
+        text: 'What became of the lines, and which can never be imported.',
+        types: { 'application/json': ref('ImportAnswer') },
+      },
+    },
+    refusals: ['frozen'],
+  },
   'POST /ingest/{log}/litellm': {
     id: 'ingestLitellm',
     tag: 'Ingest',

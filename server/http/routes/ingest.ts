@@ -36,7 +36,16 @@ export function ingestRoutes(parts: Parts): readonly LogRoute[] {
     handle: (call, log) =>
       answer(parts, call, log, LITELLM_TYPES, (ingest, request) => ingest.litellm(request)),
   };
-  return [otlp('traces'), otlp('logs'), litellm];
+  const jsonl: LogRoute = {
+    on: 'log',
+    under: 'ingest',
+    method: 'POST',
+    pattern: '/jsonl',
+    access: 'submit',
+    handle: (call, log) =>
+      answer(parts, call, log, [NDJSON_TYPE], (ingest, request) => ingest.jsonl(request)),
+  };
+  return [otlp('traces'), otlp('logs'), litellm, jsonl];
 }
 
 type Take = (

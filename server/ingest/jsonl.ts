@@ -1,0 +1,157 @@
+/**
+ * Calls out of a file, one a line: what was written down before anybody thought of a log.
+ *
+ *     {"resourceSpans": …}             OTLP's JSON, as a collector's file exporter writes it
+ *     {"resourceLogs": …}
+ *     {"startTime": …, "endTime": …}   LiteLLM's StandardLoggingPayload
+ *     {"id": …, "started": …, "request": …, "response": …}    the bodies as they went over the wire
+ *
+ * The record has provenance `imported`, and the line itself, byte for byte, as its report: the disclosure of
+ * `report.body` has the line's SHA-256.
+ */
+import { utf8 } from '../core/bytes.ts';
+import { malformed, SteleError } from '../core/errors.ts';
+import { providerFor } from '../proxy/providers/index.ts';
+import {
+  countOf,
+  isObject,
+  labelOf,
+  type Members,
+  members,
+  textOf,
+} from '../proxy/providers/values.ts';
+import { parseReported } from './json.ts';
+import { callIn } from './litellm.ts';
+import { callOf, isCall } from './otlp/call.ts';
+import { logsOf, type SpanData, spansOf } from './otlp/telemetry.ts';
+import type { Format, Outcome, Reported } from './reported.ts';
+import type { CallReport } from './writer.ts';
+
+/** Lines in one request: as many as entries in a batch. */
+export const LINES_MAX = 10_000;
+
+export type Line =
+  | { readonly kind: 'calls'; readonly calls: readonly CallReport[] }
+  | { readonly kind: 'wrong'; readonly error: SteleError };
+
+const LINE_FEED = 0x0a;
+
+/** Each line by itself; an empty one is none, and counts. */
+export function linesOf(body: Uint8Array): Line[] {
+  const lines: Line[] = [];
+  for (let at = 0; at < body.length; ) {
+    const found = body.indexOf(LINE_FEED, at);
+    const end = found < 0 ? body.length : found;
+    lines.push(lineOf(body.subarray(at, end)));
+    if (lines.length > LINES_MAX) {
+      throw new SteleError('too_large', `jsonl: more than ${LINES_MAX} lines in one request`);
+    }
+    at = end + 1;
+  }
+  if (lines.length === 0) throw malformed('jsonl', 'there is no line in it');
+  return lines;
+}
+
+function lineOf(bytes: Uint8Array): Line {
+  if (bytes.every((byte) => byte <= 0x20)) return { kind: 'calls', calls: [] };
+  try {
+    const value = parseReported(bytes, 'line');
+    if (!isObject(value)) throw malformed('line', 'it is no JSON object');
+    const calls = callsIn(members(value)).map((reported, i) => ({
+      call: undefined,
+      reported,
+      provenance: 'imported' as const,
+      // The text is the same whenever the line is.
+      pieces: [
+        {
+          identity: `line ${i} ${Buffer.from(bytes).toString('latin1')}`,
+          report: undefined,
+          bytes,
+        },
+      ],
+    }));
+    return { kind: 'calls', calls };
+  } catch (error) {
+    if (error instanceof SteleError) return { kind: 'wrong', error };
+    throw error;
+  }
+}
+
+function callsIn(line: Members): Reported[] {
+  if (line.resourceSpans !== undefined || line.resourceLogs !== undefined) return inTelemetry(line);
+  if (line.startTime !== undefined) return [callIn(line)];
+  return [callAsSent(line)];
+}
+
+/** A span and its events that stand in one line are one call; a file has no time to wait for others. */
+function inTelemetry(line: Members): Reported[] {
+  const events = [...logsOf(line)];
+  const spans = [...spansOf(line)].filter(isCall);
+  const ofSpan = ({ trace, span }: SpanData) =>
+    events.filter((event) => event.trace === trace && event.span === span && trace !== undefined);
+  const calls = spans.map((span) => callOf(span, ofSpan(span)));
+  const placed = new Set(spans.flatMap(ofSpan));
+  const alone = events.filter(
+    (event) => !placed.has(event) && event.name.startsWith('gen_ai.client'),
+  );
+  return [...calls, ...alone.map((event) => callOf(undefined, [event]))];
+}
+
+/** Bodies as a provider's own format has them, and what is known beside. */
+function callAsSent(line: Members): Reported {
+  const id = labelOf(line.id);
+  if (id === undefined) throw malformed('line', 'it has no id');
+  const begin = timeOf(line.started);
+  if (begin === undefined) throw malformed('line', `started: ${shownOf(line.started)} is no time`);
+  const end = line.ended === undefined ? begin : timeOf(line.ended);
+  if (end === undefined) throw malformed('line', `ended: ${shownOf(line.ended)} is no time`);
+  const path = textOf(line.path) ?? '/v1/chat/completions';
+  const provider = providerFor(labelOf(line.provider) ?? 'unknown', 'POST', path);
+  const request = provider.request(utf8(JSON.stringify(line.request ?? null)));
+  const status = countOf(line.status);
+  const http = status !== undefined && status >= 100 && status <= 599 ? status : undefined;
+  const reader = provider.response({
+    status: http ?? 200,
+    headers: { 'content-type': 'application/json' },
+    request,
+  });
+  if (line.response !== undefined) reader.push(utf8(JSON.stringify(line.response)));
+  const answer = line.response === undefined ? undefined : reader.end('eof');
+  const failed = (http !== undefined && http >= 400) || answer?.error !== undefined;
+  const outcome: Outcome = {
+    status: failed ? 'upstream-error' : answer?.refused ? 'refused' : 'ok',
+    ...(http !== undefined && { http_status: http }),
+    ...(answer?.error?.type !== undefined && { error_type: answer.error.type }),
+  };
+  return {
+    format: provider.format === 'openai.completions' ? 'opaque' : (provider.format as Format),
+    provider: provider.provider,
+    operation: provider.operation,
+    ids: { gatewayRequest: id, conversation: labelOf(line.conversation) },
+    beginUs: begin,
+    endUs: Math.max(begin, end),
+    request,
+    answer: failed ? undefined : answer,
+    outcome,
+    error: answer?.error?.message,
+    principal: textOf(line.user),
+    reporter: labelOf(line.reporter) ?? 'jsonl',
+    truncated: [],
+  };
+}
+
+/** RFC 3339, or seconds since 1970. */
+function timeOf(value: unknown): number | undefined {
+  if (typeof value === 'number') {
+    return value > 0 && value < 253_402_300_800 ? Math.round(value * 1e6) : undefined;
+  }
+  const text = textOf(value) ?? '';
+  if (!/^\d{4}-\d{2}-\d{2}T[\d:.]+(?:Z|[+-]\d{2}:\d{2})$/.test(text)) return undefined;
+  const ms = Date.parse(text);
+  const more = /\.\d{3}(\d{1,3})/.exec(text)?.[1] ?? '';
+  return Number.isNaN(ms) ? undefined : ms * 1_000 + Number(more.padEnd(3, '0') || 0);
+}
+
+function shownOf(value: unknown): string {
+  return (JSON.stringify(value) ?? 'nothing').slice(0, 80);
+}
