@@ -29,6 +29,8 @@ async function bothProviders(): Promise<Replay> {
   return provider;
 }
 
+const PATIENT = { timeout: 30_000 };
+
 /** As a list Node adds nothing to them. */
 const HEAD = ['host', 'proxy', 'content-type', 'application/json'];
 
@@ -308,7 +310,7 @@ describe('what a token is for', () => {
       });
     const running = call(token);
     const others = call(other.token);
-    while (provider.requests.length < 2) await new Promise((resolve) => setImmediate(resolve));
+    await expect.poll(() => provider.requests.length, PATIENT).toBe(2);
     place.callers.revoke(id);
     const refused = await call(token);
     expect(refused.status).toBe(401);
@@ -472,7 +474,7 @@ describe('what a token is for', () => {
         body: REQUEST,
       });
     const first = call();
-    while (provider.requests.length === 0) await new Promise((resolve) => setImmediate(resolve));
+    await expect.poll(() => provider.requests.length, PATIENT).toBe(1);
     const second = await call();
     expect(second.status).toBe(429);
     expect(second.headers['retry-after']).toBe('1');

@@ -86,7 +86,7 @@ test('a proxy that is killed while its journal fails puts the gap on record when
   };
   for (let i = 0; i < 3; i++) expect((await chat(first.proxy)).isWhole).toBe(true);
   await expect
-    .poll(() => Buffer.from(disk.reopened('killed').everything()).toString('latin1'))
+    .poll(() => disk.reopened('killed').everything().toString('latin1'), { timeout: 30_000 })
     .toContain('"count":3');
   const found = disk.reopened('killed');
   failing = false;

@@ -31,6 +31,8 @@ rules:
   - {rule: swearing, find: 'damn', action: flag}
 `;
 
+const PATIENT = { timeout: 30_000 };
+
 const SECRET = 'sk-ABCDEFGH1234';
 
 interface Place extends Setup {
@@ -217,7 +219,7 @@ describe('after a crash', () => {
     const options = { upstream: provider.url, upstreamOptions: { rules } };
     const first = await setUp({ ...options, disk });
     const running = ask(`${first.proxy.url}${CHAT}`, { body: JSON.stringify(say(SECRET)) });
-    while (provider.requests.length === 0) await new Promise((resolve) => setImmediate(resolve));
+    await expect.poll(() => provider.requests.length, PATIENT).toBe(1);
     const later = new TestLog(first.signer);
     const { kek, signer } = first;
     const found = disk.reopened('killed');
@@ -393,9 +395,7 @@ describe('the rules in force', () => {
     await client(one).chat.completions.create(say('fine'));
     writeFileSync(one.rules, 'format: stele.rules/1\nrules: [{rule: broken}]');
     await client(one).chat.completions.create(say('fine'));
-    while (!one.lines.some((line) => line.includes('the new rules are not used'))) {
-      await new Promise((resolve) => setImmediate(resolve));
-    }
+    await expect.poll(() => one.lines.join(), PATIENT).toContain('the new rules are not used');
     const next = RULES.replace('2026-11', '2026-12').replace('project x', 'fine');
     writeFileSync(one.rules, next);
     let isBlocked = false;
