@@ -21,6 +21,9 @@ const PIECE = 65_536;
 
 const WARM_CALLS = 200;
 
+/** Of 20 s each. */
+const LOGGED_TRIES = 30;
+
 /** As OpenAI sends them. */
 const CHUNK = {
   id: 'chatcmpl-AbCdEfGhIjKlMnOpQrStUvWxYz012',
@@ -107,8 +110,11 @@ export async function memoryRows(
     const above: number[] = [];
     for (let i = 0; i < runs; i++) {
       const watch = new Watch(server);
-      await ask(bytes, asked);
-      above.push((watch.end() - rest) / MIB);
+      try {
+        await ask(bytes, asked);
+      } finally {
+        above.push((watch.end() - rest) / MIB);
+      }
     }
     rows.push({
       what: `proxy, ${what}: memory above rest`,
@@ -167,9 +173,14 @@ async function call(
   const id = String(res.headers['x-stele-record-id']);
   const url = `${server.url}/logs/${LOG}/v1/receipts/${id}?wait=20`;
   const headers = { authorization: `Bearer ${server.token('read')}` };
-  const logged = await fetch(url, { headers });
-  await logged.arrayBuffer();
-  if (!logged.ok) throw new Error(`record ${id} is not in the log: ${logged.status}`);
+  // A GB takes a while to be read back, sealed anew and taken by the log.
+  for (let tries = 0; tries < LOGGED_TRIES; tries++) {
+    const logged = await fetch(url, { headers });
+    await logged.arrayBuffer();
+    if (logged.ok) return;
+    if (logged.status !== 404) break;
+  }
+  throw new Error(`record ${id} is not in the log`);
 }
 
 function check(got: Sent | undefined, sent: Sent | undefined): void {
