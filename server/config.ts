@@ -418,6 +418,12 @@ export const UPSTREAM = {
     'enforce: a call that cannot be recorded fails. observe: it goes through, and a gap is recorded.\nstrict: as enforce, and a call is made only when the log has the intent to make it.',
     'with observe: let calls through that are not recorded',
   ),
+  websocket: setting(
+    oneOf('refuse', 'record'),
+    'refuse',
+    'WebSockets: refuse them, or record who opened one and how long it lasted, and a gap in place of what went over it.',
+    'with record: let content through that is not recorded',
+  ),
   by_host: setting(
     flag,
     false,
@@ -551,6 +557,7 @@ export interface Upstream {
   readonly log: string;
   readonly posture: 'enforce' | 'observe' | 'strict';
   readonly byHost: boolean;
+  readonly websocket: 'refuse' | 'record';
   /** Absolute. */
   readonly rules: string | undefined;
   readonly rulesModule: string | undefined;
@@ -1008,6 +1015,7 @@ function readUpstreams(sources: ConfigSources, given: ReadonlyMap<string, Given>
         log: need(member('log')),
         posture: need(member('posture')),
         byHost,
+        websocket: need(member('websocket')),
         rules: inFolder(sources, member('rules')),
         rulesModule: inFolder(sources, member('rules_module')),
         ...{ keyFile, keyEnv, keyHeader },

@@ -158,7 +158,7 @@ export class Drafter {
       spooled,
       end,
       live: call.live,
-      ...this.#common(chain, end.truncated ?? []),
+      ...this.#common(chain, end.truncated ?? [], end.unseen === true),
     };
     let built: BuiltCall;
     let payload: Uint8Array;
@@ -232,9 +232,9 @@ export class Drafter {
     return { payload, meta, disclosures, spooled };
   }
 
-  #common(chain: Chain, truncated: readonly string[]) {
+  #common(chain: Chain, truncated: readonly string[], isUnseen = false) {
     const { context, retentionClass } = this.#options;
-    const source = this.#source(chain, truncated);
+    const source = this.#source(chain, truncated, isUnseen);
     return { log: chain.log, source, retentionClass, random: context.random };
   }
 
@@ -257,14 +257,15 @@ export class Drafter {
     });
   }
 
-  #source(chain: Chain, truncated: readonly string[]) {
+  #source(chain: Chain, truncated: readonly string[], isUnseen = false) {
+    const whole = isUnseen ? ('metadata-only' as const) : ('full' as const);
     return {
       id: chain.source,
       instance: this.#options.instance,
       seq: chain.next,
       prev: chain.prev,
       provenance: 'observed' as const,
-      completeness: truncated.length === 0 ? ('full' as const) : ('truncated' as const),
+      completeness: truncated.length === 0 ? whole : ('truncated' as const),
       software: this.#options.software,
       ...(truncated.length === 0 ? {} : { truncated_fields: truncated }),
     };

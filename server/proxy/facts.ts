@@ -91,6 +91,8 @@ export interface EndFacts {
   readonly forwarded: boolean;
   /** Bodies of which bytes came but were lost here: "request.body", "response.body". */
   readonly truncated?: readonly string[];
+  /** There was content that nobody looked at: what went over a WebSocket. */
+  readonly unseen?: boolean;
 }
 
 export interface EndFrame extends EndFacts {

@@ -6,6 +6,7 @@
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { SteleError, shown } from '../core/errors.ts';
 import { createTlsServer, type TlsFiles } from '../keys/tls-pair.ts';
 import { RefusedSockets } from '../linger.ts';
@@ -15,10 +16,11 @@ import { headerValue } from './headers.ts';
 import type { ProxyLogger } from './logger.ts';
 import { type Problem, problemOf } from './problem.ts';
 import { refuse } from './receive.ts';
-import { parseRoute } from './route.ts';
+import { parseRoute, type Route } from './route.ts';
 import type { Judge } from './rules/judge.ts';
 import type { Source } from './source.ts';
 import type { SourceState } from './source-state.ts';
+import { refuseUpgrade, Tunnel } from './tunnel.ts';
 import type { Upstream } from './upstream.ts';
 
 export interface ServerOptions extends ForwardOptions {
@@ -50,18 +52,22 @@ const KEEP_ALIVE_MS = 75_000;
 export class ProxyServer {
   readonly #options: ServerOptions;
   readonly #server: Server;
-  readonly #calls = new Set<Exchange>();
+  readonly #calls = new Set<Exchange | Tunnel>();
   readonly #refused = new RefusedSockets();
   #whenIdle: () => void = () => {};
 
   private constructor(options: ServerOptions) {
     this.#options = options;
-    this.#server = serverOf(options);
+    this.#server = serverOf(options, (req) => this.#mayUpgrade(req));
     this.#server.maxConnections = options.connectionsMax;
     // All pass or none: Node would drop those after the thousandth without a word.
     this.#server.maxHeadersCount = 0;
     this.#server.on('request', (req, res) => this.#handle(req, res, false));
     this.#server.on('checkContinue', (req, res) => this.#handle(req, res, true));
+    // With a listener, Node before 24.9 and 22.21 would ask nobody and upgrade everything.
+    if ([...options.upstreams.values()].some(({ websocket }) => websocket === 'record')) {
+      this.#server.on('upgrade', (req, socket, first) => this.#upgrade(req, socket, first));
+    }
     this.#server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
       const failedTls = /^ERR_(?:SSL|TLS)_/.test(error.code ?? '');
       if (this.#refused.goesOn(socket)) return;
@@ -123,8 +129,8 @@ export class ProxyServer {
   }
 
   #call(req: IncomingMessage, res: ServerResponse, expectsContinue: boolean): void {
-    const { upstreams, sources, callsMax, custody, judges, logger } = this.#options;
-    const route = parseRoute(req.url ?? '', headerValue(req.rawHeaders, 'host'), upstreams);
+    const { sources, callsMax, custody, judges } = this.#options;
+    const route = this.#routeOf(req);
     const source = sources.get(route.upstream.log);
     if (source === undefined) {
       throw new SteleError('not_found', `log: there is no log ${shown(route.upstream.log)} here`);
@@ -140,25 +146,72 @@ export class ProxyServer {
       req.rawHeaders,
       req.socket.remoteAddress,
     );
-    if (/\bwebsocket\b/i.test(headerValue(req.rawHeaders, 'upgrade') ?? '')) {
+    if (isWebSocket(req)) {
       pass?.release();
       refuse(req, res, UPGRADE_PROBLEM);
       return;
     }
     const judge = judges.get(route.upstream.name);
     const call = new Exchange(req, res, { route, source, pass, judge }, this.#options);
+    this.#carry(call, call.run(expectsContinue));
+  }
+
+  #carry(call: Exchange | Tunnel, running: Promise<void>): void {
     this.#calls.add(call);
-    call
-      .run(expectsContinue)
+    running
       .catch((error: unknown) => {
         const message = error instanceof Error ? error.message : String(error);
-        logger.error({ error: message }, 'a call failed in the proxy itself');
-        res.destroy();
+        this.#options.logger.error({ error: message }, 'a call failed in the proxy itself');
+        call.abort();
       })
       .finally(() => {
         this.#calls.delete(call);
         if (this.#calls.size === 0) this.#whenIdle();
       });
+  }
+
+  /** Only a WebSocket, and only where it is let through; whatever else asks is a request like any other. */
+  #mayUpgrade(req: IncomingMessage): boolean {
+    if (!isWebSocket(req) || req.method !== 'GET') return false;
+    try {
+      return this.#routeOf(req).upstream.websocket === 'record';
+    } catch {
+      // As a request it is told why.
+      return false;
+    }
+  }
+
+  #upgrade(req: IncomingMessage, socket: Duplex, first: Buffer): void {
+    const { sources, callsMax, custody, judges } = this.#options;
+    try {
+      const route = this.#routeOf(req);
+      const source = sources.get(route.upstream.log);
+      const judge = judges.get(route.upstream.name);
+      const pass = custody?.admit(route, 'GET', req.rawHeaders, req.socket.remoteAddress);
+      // What goes over it cannot be judged: not by rules, and not by the models that a caller may use.
+      const isJudged = judge !== undefined || pass?.models !== undefined;
+      if (source === undefined || isJudged || !this.#mayUpgrade(req)) {
+        pass?.release();
+        refuseUpgrade(req, socket, UPGRADE_PROBLEM);
+        return;
+      }
+      if (this.#calls.size >= callsMax) {
+        pass?.release();
+        throw new SteleError('pushback', `proxy: ${callsMax} calls are in progress`, {
+          retryAfterS: 1,
+        });
+      }
+      const call = { route, source, pass, judge };
+      const tunnel = new Tunnel(req, socket, first, call, this.#options);
+      this.#carry(tunnel, tunnel.run());
+    } catch (error) {
+      refuseUpgrade(req, socket, problemOf(error));
+    }
+  }
+
+  #routeOf(req: IncomingMessage): Route {
+    const host = headerValue(req.rawHeaders, 'host');
+    return parseRoute(req.url ?? '', host, this.#options.upstreams);
   }
 
   /** A proxy that asks who calls tells strangers from other machines no more than whether it is ready. */
@@ -212,8 +265,12 @@ function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-function serverOf({ tls, headersMs }: ServerOptions): Server {
+function serverOf(
+  { tls, headersMs }: ServerOptions,
+  mayUpgrade: (req: IncomingMessage) => boolean,
+): Server {
   const options = {
+    shouldUpgradeCallback: mayUpgrade,
     maxHeaderSize: HEADER_BYTES_MAX,
     headersTimeout: headersMs,
     // How late a connection that says nothing may be noticed.
@@ -222,6 +279,10 @@ function serverOf({ tls, headersMs }: ServerOptions): Server {
     keepAliveTimeout: KEEP_ALIVE_MS,
   };
   return tls === undefined ? createServer(options) : createTlsServer(tls, options);
+}
+
+function isWebSocket({ rawHeaders }: IncomingMessage): boolean {
+  return /\bwebsocket\b/i.test(headerValue(rawHeaders, 'upgrade') ?? '');
 }
 
 /** Any other upgrade a server may ignore, and so does this one. */

@@ -281,6 +281,11 @@ export class Source {
     this.#mender.missed(receivedUs);
   }
 
+  /** Something passed that nobody looked at; a gap says when. */
+  unseen(time: { readonly fromUs: number; readonly toUs: number }): void {
+    this.#recorder.gap({ reason: 'websocket', count: 1, time });
+  }
+
   state(): SourceState {
     const { source, log, next } = this.#recorder.appendedChain;
     const refusing = this.#refusal();

@@ -27,6 +27,8 @@ export interface UpstreamOptions {
   /** Path of a file of rules that its requests are judged by, and of a module that does. */
   readonly rules?: string | undefined;
   readonly rulesModule?: string | undefined;
+  /** What becomes of WebSockets: refused, or let through with their content unseen. Default refused. */
+  readonly websocket?: 'refuse' | 'record' | undefined;
   /** In custody: the provider's key, or none where it wants none; without it nobody is let through to it. */
   readonly key?: ProviderKey | 'none' | undefined;
   /** Where the key goes; by itself where the caller had its token. */
@@ -45,6 +47,7 @@ export class Upstream {
   readonly name: string;
   readonly log: string;
   readonly posture: Posture;
+  readonly websocket: 'refuse' | 'record';
   readonly key: ProviderKey | 'none' | undefined;
   readonly keyHeader: KeyHeader | undefined;
   /** Host and port as the `Host` header has them. */
@@ -71,6 +74,7 @@ export class Upstream {
     this.name = options.name;
     this.log = options.log;
     this.posture = options.posture ?? 'enforce';
+    this.websocket = options.websocket ?? 'refuse';
     this.key = options.key;
     this.keyHeader = options.keyHeader;
     this.host = base.host;

@@ -44,6 +44,7 @@ describe('defaults', () => {
         log: 'default',
         posture: 'enforce',
         byHost: false,
+        websocket: 'refuse',
       },
       {
         name: 'anthropic',
@@ -51,6 +52,7 @@ describe('defaults', () => {
         log: 'default',
         posture: 'enforce',
         byHost: false,
+        websocket: 'refuse',
       },
     ]);
   });
@@ -108,6 +110,7 @@ describe('which value holds', () => {
       log: 'team',
       posture: 'observe',
       byHost: false,
+      websocket: 'refuse',
     });
     expect(upstreams.find((u) => u.name === 'openai')?.log).toBe('b');
   });
