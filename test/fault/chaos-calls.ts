@@ -28,8 +28,8 @@ export interface Crowd {
   readonly provider: ChaosProvider;
   /** Where the proxy is now. */
   readonly proxy: () => string;
-  /** Told of each call that is over. */
-  readonly over: (done: number) => void;
+  /** Told of each call that is over; the client's next one waits for the promise. */
+  readonly over: (done: number) => Promise<void>;
 }
 
 /** Calls in a hundred that the provider fails, and that their clients leave. */
@@ -52,7 +52,7 @@ export async function makeCalls(crowd: Crowd): Promise<Attempt[]> {
   const client = async (): Promise<void> => {
     for (let call = next++; call < crowd.calls; call = next++) {
       await makeCall(crowd, agent, call, fates[call] as Fate, attempts);
-      crowd.over(++done);
+      await crowd.over(++done);
     }
   };
   try {

@@ -24,6 +24,8 @@ export interface ChaosProvider {
   readonly url: string;
   /** How often each attempt came. */
   readonly reached: ReadonlyMap<string, number>;
+  /** Resolves when so many more attempts have come. */
+  untilMore(count: number): Promise<void>;
   /** Resolves when this attempt has come. */
   untilReached(attempt: string): Promise<void>;
   close(): Promise<void>;
@@ -32,11 +34,13 @@ export interface ChaosProvider {
 export async function startChaosProvider(random: Random): Promise<ChaosProvider> {
   const reached = new Map<string, number>();
   const waiting = new Map<string, () => void>();
+  const counting: { left: number; resolve(): void }[] = [];
   const server = createServer((req, res) => {
     answer(req, res, random, (attempt) => {
       reached.set(attempt, (reached.get(attempt) ?? 0) + 1);
       waiting.get(attempt)?.();
       waiting.delete(attempt);
+      for (const one of counting) if (--one.left === 0) one.resolve();
     }).catch(() => res.destroy());
   });
   server.listen(0, '127.0.0.1');
@@ -45,6 +49,7 @@ export async function startChaosProvider(random: Random): Promise<ChaosProvider>
   return {
     url: `http://127.0.0.1:${port}`,
     reached,
+    untilMore: (left) => new Promise((resolve) => counting.push({ left, resolve })),
     untilReached: (attempt) =>
       reached.has(attempt)
         ? Promise.resolve()

@@ -22,6 +22,8 @@ import { expectAudit, newPlace, newRandom } from './world.ts';
 
 const CALLS = Number(process.env.STELE_CALLS ?? 300);
 const CLIENTS = 48;
+/** Attempts that reach the provider between a start and the next kill. */
+const UNDER_WAY = 8;
 /** Kills of each of the two. */
 const KILLS = Math.max(2, Math.round(CALLS / 500));
 
@@ -43,28 +45,34 @@ test(
     onTestFinished(() => provider.close());
     const { log, proxy } = await apart(provider.url);
     const rounds = killRounds(CALLS, random);
-    let killing = Promise.resolve();
+    let killing: Promise<void> | undefined;
     let killed = 0;
+    const ended = Promise.withResolvers<void>();
+    /** Kills whoever is next, while calls are on their way. */
+    const killNext = async ({ victims, ms }: Round) => {
+      await Promise.race([provider.untilMore(UNDER_WAY), ended.promise]);
+      await kill(
+        victims.map((victim) => (victim === 'log' ? log : proxy)),
+        ms,
+      );
+      killing = undefined;
+      killed++;
+    };
     const attempts = await makeCalls({
       calls: CALLS,
       clients: CLIENTS,
       random,
       provider,
       proxy: () => proxy.addresses().proxy,
-      over: (done) => {
-        // As far as possible while calls are on their way: the work says when, and not a clock.
+      over: async (done) => {
+        // The work says when, and not a clock. Who is to be killed next must be there, so calls wait for that.
         while (rounds[0] !== undefined && rounds[0].after <= done) {
-          const { victims, ms } = rounds.shift() as Round;
-          killing = killing.then(() =>
-            kill(
-              victims.map((v) => (v === 'log' ? log : proxy)),
-              ms,
-            ),
-          );
-          killed++;
+          if (killing === undefined) killing = killNext(rounds.shift() as Round);
+          else await killing;
         }
       },
     });
+    ended.resolve();
     await killing;
     await drained(proxy.addresses().proxy);
     const { records, gaps, windows } = await readLog(log);
@@ -77,6 +85,7 @@ test(
     }
     const last = attempts.filter(({ isLast }) => isLast);
     expect(last).toHaveLength(CALLS);
+    expect(attempts.length, 'a kill broke something off').toBeGreaterThan(CALLS);
     console.log(
       `${CALLS} calls in ${attempts.length} attempts, ${killed} rounds of kills, ${records.size} records, ` +
         `${windows} of them in windows, ${gaps} counted by gaps; ` +

@@ -8,7 +8,7 @@
  *                    ▼ in turn
  *     bits of rows and records ──▶ only here · only there · repeated
  */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { concat, parseUtf8, utf8 } from '../../core/bytes.ts';
 import { Spill, type SpillFolder } from './spill.ts';
 
@@ -92,7 +92,7 @@ export class Match {
     const view = new DataView(head.buffer);
     view.setUint8(0, side);
     view.setFloat64(1, number);
-    const part = createHash('sha256').update(bytes).digest()[0] ?? 0;
+    const part = hash('sha256', bytes, 'buffer')[0] ?? 0;
     this.#parts[part]?.push(concat(head, bytes));
   }
 }

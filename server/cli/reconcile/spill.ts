@@ -37,7 +37,8 @@ const READ_BYTES = 1_048_576;
 export class Spill {
   readonly #folder: SpillFolder;
   readonly #memoryBytes: number;
-  #parts: Uint8Array[] = [];
+  /** One for all pieces: many small ones would take several times their size. */
+  #buffer = new Uint8Array(0);
   #bytes = 0;
   #file: number | undefined;
   #written = 0;
@@ -53,11 +54,11 @@ export class Spill {
 
   /** A piece is its length in four bytes and itself. */
   push(piece: Uint8Array): void {
-    const framed = new Uint8Array(4 + piece.length);
-    new DataView(framed.buffer).setUint32(0, piece.length);
-    framed.set(piece, 4);
-    this.#parts.push(framed);
-    this.#bytes += framed.length;
+    const end = this.#bytes + 4 + piece.length;
+    if (end > this.#buffer.length) this.#grow(end);
+    new DataView(this.#buffer.buffer).setUint32(this.#bytes, piece.length);
+    this.#buffer.set(piece, this.#bytes + 4);
+    this.#bytes = end;
     if (this.#bytes > this.#memoryBytes) this.#flush();
   }
 
@@ -81,7 +82,7 @@ export class Spill {
   close(): void {
     if (this.#file !== undefined) closeSync(this.#file);
     this.#file = undefined;
-    this.#parts = [];
+    this.#buffer = new Uint8Array(0);
     this.#bytes = 0;
     this.#written = 0;
   }
@@ -96,15 +97,20 @@ export class Spill {
         at += read;
       }
     }
-    yield* this.#parts;
+    yield this.#buffer.subarray(0, this.#bytes);
+  }
+
+  #grow(least: number): void {
+    const larger = new Uint8Array(Math.max(least, 2 * this.#buffer.length, 1_024));
+    larger.set(this.#buffer.subarray(0, this.#bytes));
+    this.#buffer = larger;
   }
 
   #flush(): void {
     this.#file ??= this.#folder.create();
-    const bytes = Buffer.concat(this.#parts);
+    const bytes = this.#buffer.subarray(0, this.#bytes);
     for (let at = 0; at < bytes.length; ) at += writeSync(this.#file, bytes, at);
     this.#written += bytes.length;
-    this.#parts = [];
     this.#bytes = 0;
   }
 }
