@@ -187,9 +187,12 @@ test('a first run that was killed at any step is completed by the next', async (
   const lanes = [1, 2].map(async (begin) => {
     for (const at of from(begin, 2)) {
       const dir = temporaryFolder();
-      expect(await setUpIn(dir, at), `killed before step ${at}`).toMatchObject({
-        signal: 'SIGKILL',
-      });
+      const ended = await setUpIn(dir, at);
+      // How threads take turns decides how many steps there are: the last ones are not always taken.
+      const isOver = at > steps - 10 && statSync(counter(dir)).size < at;
+      expect(ended, `killed before step ${at}`).toMatchObject(
+        isOver ? { code: 0 } : { signal: 'SIGKILL' },
+      );
       await setUpHere(dir);
       checkComplete(dir, at);
     }
