@@ -269,6 +269,35 @@ describe('the log', () => {
     );
   });
 
+  test('that refuses a record and takes the next one has a gap that says which number never comes', async () => {
+    const submit = log.submit.bind(log);
+    log.submit = async (items) => {
+      // The key is registered first.
+      if (items.length < 3) return submit(items);
+      log.submit = submit;
+      const [first, , third] = items;
+      const [one, three] = await submit([first!, third!]);
+      return [one!, new SteleError('storage', 'this one not'), three!];
+    };
+    const call = () => span({ 'gen_ai.operation.name': 'chat' });
+    const three = JSON.stringify(spans(call(), call(), call()));
+    expect((await tell({ body: three })).status).toBe(503);
+    expect((await records()).map(({ source }) => source.seq)).toEqual([0, 2]);
+    expect((await tell({ body: three })).status).toBe(200);
+    const all = await records();
+    expect(all.map(({ kind, source }) => [kind, source.seq])).toEqual([
+      ['inference', 0],
+      ['inference', 2],
+      ['gap', 3],
+      ['inference', 4],
+    ]);
+    expect(all[2]).toMatchObject({
+      gap: { reason: 'refused', source: 'ingest', seq_from: 1, seq_to: 1 },
+    });
+    expect((await tell()).status).toBe(200);
+    expect((await records()).filter(({ kind }) => kind === 'gap')).toHaveLength(1);
+  });
+
   test('that lost only its answer has no second record, though the note of it went first', async () => {
     // A process that died between the note and the log: the note is there, the record is not.
     refusing = undefined;
