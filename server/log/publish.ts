@@ -58,6 +58,8 @@ export class Publisher {
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<void> = Promise.resolve();
   #closed = false;
+  /** The size that those who ask witnesses were told of last. */
+  #told: number | undefined;
   #lastMs = Number.NEGATIVE_INFINITY;
 
   constructor(ports: PublishPorts, { published, witnessed }: Restored) {
@@ -211,7 +213,10 @@ export class Publisher {
         return;
       }
     }
-    if (!this.#closed) witnesses?.grown(head.size);
+    // Whoever is told asks for the newest head, which comes by here: told again, they would never stop.
+    if (this.#closed || witnesses === undefined || head.size === this.#told) return;
+    this.#told = head.size;
+    witnesses.grown(head.size);
   }
 
   #serve(head: Head): void {

@@ -18,8 +18,10 @@ export interface WitnessesOptions extends Scheduling {
   readonly config: Config;
   readonly version: string;
   readonly shown: ShownTo;
-  readonly logs: Logs;
+  readonly logs: Pick<Logs, 'use' | 'list' | 'listAll' | 'visibilityOf'>;
   readonly store: InstanceStore;
+  /** The way out, where it is not the usual one. */
+  readonly outbound?: Pick<Outbound, 'ask'>;
 }
 
 /** Logs whose cosignatures are old are looked for this often. */
@@ -62,7 +64,7 @@ export class Witnesses {
       shownTo: (log) => this.#shownTo(log),
       intervalMs: (witness) => this.#intervalMs(witness),
       use: (name, work) => logs.use(name, (log) => work(checkedLog(log, shown))),
-      outbound: new Outbound(options.version, config.anchor.contact),
+      outbound: options.outbound ?? new Outbound(options.version, config.anchor.contact),
       timeoutMs: config.witnesses.timeoutMs,
       check: checkSignatureNative,
       now: Date.now,

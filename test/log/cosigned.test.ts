@@ -153,6 +153,9 @@ describe('with fail: open', () => {
     await world.log.headToShow();
     const told = world.grown.length;
     expect(world.grown.at(-1)).toBe(2);
+    await world.log.headToShow();
+    await world.log.publishNow();
+    expect(world.grown).toHaveLength(told);
     await world.append(3);
     await world.log.headToShow();
     expect(world.grown.slice(told)).toEqual([5]);
