@@ -14,6 +14,7 @@ import { linesOf } from './jsonl.ts';
 import { findPayloads } from './litellm.ts';
 import { callReportOf, findCalls, type OtlpHalf, PROTOBUF } from './otlp/otlp.ts';
 import { encodeAnswer, formatAnswer, type PartialSuccess, type Signal } from './otlp/wire.ts';
+import { inTurns } from './turns.ts';
 import { type Became, type CallReport, Writer, type WriterPorts } from './writer.ts';
 
 export interface IngestOptions extends Omit<WriterPorts, 'goOn'> {
@@ -70,11 +71,11 @@ export class Ingest {
     charge(halves.length + alone.length);
     this.#count(signal, 'ignored', others);
     this.#count(signal, 'sampled', sampled);
-    const written = [
-      ...halves.map((half) => this.#room.add(log, half)),
-      ...alone.map((event) => this.#write(log, callReportOf([event]))),
+    const settled = [
+      ...(await inTurns(halves, (half) => settling(this.#room.add(log, half)))),
+      ...(await inTurns(alone, (event) => settling(this.#write(log, callReportOf([event]))))),
     ];
-    const refused = await this.#settle(signal, written);
+    const refused = await this.#settle(signal, settled);
     const rule =
       signal === 'traces' ? 'has no trace or span id' : 'names no span that it would belong to';
     const first = homeless > 0 ? `a call ${rule}` : refused[0]?.message;
@@ -86,14 +87,14 @@ export class Ingest {
 
   /** What LiteLLM's webhook sends. Throws `malformed` where nothing of it is a call. */
   async litellm({ log, body, charge }: Request): Promise<Answer> {
-    const items = findPayloads(body);
+    const items = await findPayloads(body);
     const wrong = items.flatMap((item) => (item instanceof SteleError ? item : []));
     const calls = items.flatMap((item) => (item instanceof SteleError ? [] : item));
     charge(items.length);
     this.#count('litellm', 'rejected', wrong.length);
     const refused = await this.#settle(
       'litellm',
-      calls.map((call) => this.#write(log, call)),
+      calls.map((call) => settling(this.#write(log, call))),
     );
     const rejected = [...wrong, ...refused];
     const [first] = rejected;
@@ -109,7 +110,7 @@ export class Ingest {
 
   /** Calls out of a file, one a line. What is wrong with a line keeps out no other. */
   async jsonl({ log, body, charge }: Request): Promise<Answer> {
-    const lines = linesOf(body);
+    const lines = await linesOf(body);
     const calls = lines.flatMap((line, i) =>
       line.kind === 'wrong' ? [] : line.calls.map((call) => ({ call, line: i + 1 })),
     );
@@ -119,19 +120,15 @@ export class Ingest {
     );
     this.#count('jsonl', 'rejected', wrong.length);
     const became = { recorded: 0, annotated: 0, repeated: 0 };
-    const written = calls.map(({ call, line }) =>
-      this.#write(log, call).then(
-        (one) => {
-          became[one]++;
-          return one;
-        },
-        (error: unknown) => {
-          if (hasCode(error, 'malformed')) wrong.push({ line, detail: error.message });
-          throw error;
-        },
-      ),
-    );
-    await this.#settle('jsonl', written);
+    const settled = calls.map(async ({ call, line }) => {
+      const result = await settling(this.#write(log, call));
+      if (result.status === 'fulfilled') became[result.value]++;
+      else if (hasCode(result.reason, 'malformed')) {
+        wrong.push({ line, detail: result.reason.message });
+      }
+      return result;
+    });
+    await this.#settle('jsonl', settled);
     const rejected = wrong.toSorted((a, b) => a.line - b.line);
     const { recorded, repeated } = became;
     return {
@@ -162,10 +159,10 @@ export class Ingest {
   }
 
   /** Waits for all. Returns what can never be accepted; rejects with what may be later. */
-  async #settle(way: Way, written: readonly Promise<Became>[]): Promise<SteleError[]> {
+  async #settle(way: Way, settled: readonly Promise<Settled>[]): Promise<SteleError[]> {
     const refused: SteleError[] = [];
     let passing: unknown;
-    for (const result of await Promise.allSettled(written)) {
+    for (const result of await Promise.all(settled)) {
       if (result.status === 'fulfilled') this.#count(way, result.value, 1);
       else if (hasCode(result.reason, 'malformed')) refused.push(result.reason);
       else passing ??= result.reason;
@@ -204,6 +201,14 @@ export class Ingest {
     const key = `${way} ${fate}`;
     this.#counts.set(key, (this.#counts.get(key) ?? 0) + more);
   }
+}
+
+type Settled = PromiseSettledResult<Became>;
+
+/** What becomes of it, to be looked at later: it never rejects. */
+async function settling(written: Promise<Became>): Promise<Settled> {
+  const [result] = await Promise.allSettled([written]);
+  return result;
 }
 
 function answerIn(type: string, signal: Signal, partial: PartialSuccess | undefined): Answer {

@@ -14,11 +14,31 @@ export function parseReported(bytes: Uint8Array, what: string): unknown {
   return value;
 }
 
+/** Only brackets outside of texts count. */
 function checkDepth(text: string, what: string): void {
   let depth = 0;
-  for (const token of text.matchAll(/"(?:[^"\\]|\\.)*"?|[[{]|[\]}]/gs)) {
-    if (token[0] === '[' || token[0] === '{') depth++;
-    else if (token[0] === ']' || token[0] === '}') depth--;
-    if (depth > DEPTH_MAX) throw malformed(what, `nested deeper than ${DEPTH_MAX}`);
+  for (let at = 0; at < text.length; at++) {
+    switch (text[at]) {
+      case '"':
+        at = endOfText(text, at);
+        break;
+      case '[':
+      case '{':
+        depth++;
+        if (depth > DEPTH_MAX) throw malformed(what, `nested deeper than ${DEPTH_MAX}`);
+        break;
+      case ']':
+      case '}':
+        depth--;
+    }
   }
+}
+
+/** The quote that ends a text; the end of all where there is none. */
+function endOfText(text: string, begin: number): number {
+  for (let at = begin + 1; at < text.length; at++) {
+    if (text[at] === '\\') at++;
+    else if (text[at] === '"') return at;
+  }
+  return text.length;
 }

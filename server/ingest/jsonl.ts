@@ -25,10 +25,11 @@ import { callIn } from './litellm.ts';
 import { callOf, isCall } from './otlp/call.ts';
 import { logsOf, type SpanData, spansOf } from './otlp/telemetry.ts';
 import type { Format, Outcome, Reported } from './reported.ts';
+import { inTurns } from './turns.ts';
 import type { CallReport } from './writer.ts';
 
 /** Lines in one request: as many as entries in a batch. */
-export const LINES_MAX = 10_000;
+const LINES_MAX = 10_000;
 
 export type Line =
   | { readonly kind: 'calls'; readonly calls: readonly CallReport[] }
@@ -37,19 +38,19 @@ export type Line =
 const LINE_FEED = 0x0a;
 
 /** Each line by itself; an empty one is none, and counts. */
-export function linesOf(body: Uint8Array): Line[] {
-  const lines: Line[] = [];
+export async function linesOf(body: Uint8Array): Promise<Line[]> {
+  const lines: Uint8Array[] = [];
   for (let at = 0; at < body.length; ) {
     const found = body.indexOf(LINE_FEED, at);
     const end = found < 0 ? body.length : found;
-    lines.push(lineOf(body.subarray(at, end)));
+    lines.push(body.subarray(at, end));
     if (lines.length > LINES_MAX) {
       throw new SteleError('too_large', `jsonl: more than ${LINES_MAX} lines in one request`);
     }
     at = end + 1;
   }
   if (lines.length === 0) throw malformed('jsonl', 'there is no line in it');
-  return lines;
+  return inTurns(lines, lineOf);
 }
 
 function lineOf(bytes: Uint8Array): Line {

@@ -25,6 +25,7 @@ import {
 } from '../proxy/providers/values.ts';
 import { parseReported } from './json.ts';
 import type { AnswerFacts, Format, Outcome, Reported } from './reported.ts';
+import { inTurns } from './turns.ts';
 import type { CallReport } from './writer.ts';
 
 /** Calls in one request: as many as entries in a batch. */
@@ -34,7 +35,7 @@ const CALLS_MAX = 10_000;
 export type Item = CallReport | SteleError;
 
 /** Reads a request in any of LiteLLM's three forms. */
-export function findPayloads(body: Uint8Array): Item[] {
+export async function findPayloads(body: Uint8Array): Promise<Item[]> {
   const items = itemsOf(body);
   if (items.length > CALLS_MAX) {
     throw new SteleError(
@@ -43,7 +44,7 @@ export function findPayloads(body: Uint8Array): Item[] {
     );
   }
   if (items.length === 0) throw malformed('litellm', 'there is no call in it');
-  return items.map((item, i) => itemOf(item, i + 1));
+  return inTurns(items, (item, i) => itemOf(item, i + 1));
 }
 
 /** One text of JSON, or one a line; what is wrong with a line is wrong with that call alone. */
