@@ -136,7 +136,7 @@ const LIMITS: ProxyLimits = {
   memoryBytes: 4 * MIB,
   memoryBytesTotal: 256 * MIB,
   segmentBytes: 64 * MIB,
-  queueBytes: 16 * MIB,
+  queueBytes: 4 * MIB,
   recentBytes: 8 * MIB,
   floorBytes: 64 * MIB,
   spoolBytes: 16_384 * MIB,
