@@ -17,6 +17,6 @@ if (!process.argv.includes('--check')) {
   if (isStale) writeFileSync(path, text);
   console.log(isStale ? `wrote ${NAME}` : `${NAME}: nothing to change`);
 } else if (isStale) {
-  console.error(`${NAME} is not what server/config.ts says: run npm run gen`);
+  console.error(`${NAME} is not what server/config/ says: run npm run gen`);
   process.exitCode = 1;
 }

@@ -2,9 +2,10 @@
  * The text of `docs/configuration.md`: every setting in the order of `stele.yaml`, from the same table that
  * values are checked by.
  */
-import { GROUPS, SETTINGS } from '../config.ts';
+import { GROUPS } from './groups.ts';
 import type { Kind } from './kinds.ts';
 import { variableOf } from './read.ts';
+import { SETTINGS } from './settings.ts';
 
 interface Row {
   readonly key: string;
@@ -17,7 +18,7 @@ interface Row {
 
 const HEAD = `# Configuration
 
-Every setting. This page is made from the table in \`server/config.ts\` by \`npm run gen\`; [operating](operating.md#settings) says how settings are given.
+Every setting. This page is made from the tables in \`server/config/\` by \`npm run gen\`; [operating](operating.md#settings) says how settings are given.
 `;
 
 export function formatReference(): string {

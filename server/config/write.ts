@@ -2,8 +2,9 @@
  * The `stele.yaml` of a new data folder: every setting with its default, commented out, so that the
  * file says what there is to change and changes nothing.
  */
-import { GROUPS, SETTINGS } from '../config.ts';
+import { GROUPS } from './groups.ts';
 import { variableOf } from './read.ts';
+import { SETTINGS } from './settings.ts';
 
 const PLAIN = /^[A-Za-z0-9/][A-Za-z0-9._:/-]*$/;
 

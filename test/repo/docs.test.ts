@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest';
 import { EXIT } from '../../server/cli/exit.ts';
 import { COMMAND_NAMES } from '../../server/cli/program.ts';
 import { formatReference } from '../../server/config/reference.ts';
-import { SETTINGS } from '../../server/config.ts';
+import { SETTINGS } from '../../server/config/settings.ts';
 import { parseHex, utf8 } from '../../server/core/bytes.ts';
 import { CODES } from '../../server/core/errors.ts';
 import { leafHash, nodeHash } from '../../server/core/merkle.ts';
