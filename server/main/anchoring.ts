@@ -3,6 +3,7 @@
  *
  * A log that nobody has opened since it was last looked at has not grown, so it is not opened for this.
  */
+import { setImmediate } from 'node:timers/promises';
 import { Anchoring } from '../anchor/anchoring.ts';
 import { Strangers, strangerError } from '../anchor/strangers.ts';
 import type { AnchoredHead, Target } from '../anchor/target.ts';
@@ -12,6 +13,7 @@ import { parseCheckpoint } from '../core/checkpoint.ts';
 import { hasCode, SteleError, shown } from '../core/errors.ts';
 import { parsePublicKey } from '../core/keys.ts';
 import { parseNote } from '../core/note.ts';
+import { strikeOut } from '../core/own-heads.ts';
 import type { Log } from '../log/log.ts';
 import type { Logs } from '../log/logs.ts';
 import { boundName } from '../log/names.ts';
@@ -60,6 +62,7 @@ export class Anchors {
       rows: store.strangers,
       targets,
       now: Date.now,
+      foreign: (log, digests, signal) => this.#foreign(log, digests, signal),
       found: (row) => this.#found(row),
       warn: (message, about) => logger.warn(about, message),
     });
@@ -139,6 +142,26 @@ export class Anchors {
     await this.#strangers.look(this.#stop.signal);
     for (const log of names) await this.#anchoring.plan(log);
     await this.#anchoring.work();
+  }
+
+  /** Those of no size of the log's tree. Of a log that is gone, which signs nothing, that is not asked. */
+  async #foreign(
+    name: string,
+    digests: ReadonlySet<string>,
+    signal: AbortSignal,
+  ): Promise<ReadonlySet<string>> {
+    const { logs } = this.#options;
+    const wanted = new Set(digests);
+    if (logs.visibilityOf(name) === undefined) return wanted;
+    await logs.use(name, async (log) => {
+      const tile = async (index: number, width: number) => {
+        // Tiles in memory come at once: others have their turn in between.
+        await setImmediate(undefined, { signal });
+        return log.tile({ kind: 'hashes', level: 0, index, width });
+      };
+      await strikeOut(wanted, { origin: log.origin, size: log.head().size, tile });
+    });
+    return wanted;
   }
 
   /** Of a log that is not open now, whoever opens it hears of it. */

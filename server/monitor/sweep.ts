@@ -15,14 +15,12 @@
 
 import type { FoundHead } from '../anchor/rekor-search.ts';
 import { type Search, TargetError } from '../anchor/target.ts';
-import { anchoredText } from '../core/anchor.ts';
-import { sha256, toBase64, toHex, utf8 } from '../core/bytes.ts';
+import { toBase64, toHex, utf8 } from '../core/bytes.ts';
 import { canonicalize } from '../core/canonical.ts';
 import { SteleError } from '../core/errors.ts';
 import type { PublicKey } from '../core/keys.ts';
-import { tileWidth } from '../core/tile.ts';
-import { Tree } from '../core/tree.ts';
-import { HASH_BYTES, type Hash, type TreeSize, treeSize } from '../core/units.ts';
+import { digestOfHead, strikeOut } from '../core/own-heads.ts';
+import { HASH_BYTES, type TreeSize, treeSize } from '../core/units.ts';
 import type { TileReader } from '../log/audit/reader.ts';
 import type { Words } from './alarms.ts';
 import type { SeenHead } from './heads.ts';
@@ -108,9 +106,9 @@ export async function judgeFound(
   try {
     for (const size of place.isStele ? await listedSizes(place, head.size) : []) {
       if (wanted.size === 0) break;
-      wanted.delete(digestOf(log.origin, size, (await prefixOf(tiles, size, head)).root));
+      wanted.delete(digestOfHead(log.origin, size, (await prefixOf(tiles, size, head)).root));
     }
-    if (wanted.size > 0) await strikeOut(wanted, log, place.reader(signal));
+    if (wanted.size > 0) await strikeOutAll(wanted, log, place.reader(signal));
   } catch (error) {
     if (!(error instanceof SteleError)) throw error;
     const kind = isAbsence(error) ? 'unreachable' : 'tiles';
@@ -140,8 +138,8 @@ async function listedSizes(place: LogPlace, newest: TreeSize): Promise<readonly 
   return [...sizes].filter((size) => size <= newest).map(treeSize);
 }
 
-/** Takes out the digests of every size of the tree: one walk over its leaf hashes. */
-async function strikeOut(
+/** Takes out the digests of every size of the tree. */
+async function strikeOutAll(
   wanted: Set<string>,
   {
     origin,
@@ -150,23 +148,15 @@ async function strikeOut(
   }: { readonly origin: string; readonly head: SeenHead; readonly signal: AbortSignal },
   reader: TileReader,
 ): Promise<void> {
-  let tree = Tree.empty();
-  for (let index = 0; tree.size < head.size && wanted.size > 0; index++) {
-    signal.throwIfAborted();
-    const width = tileWidth(0, index, head.size);
-    const [bytes] = await reader.tiles([{ level: 0, index, width }]);
-    if (bytes?.length !== width * HASH_BYTES) {
-      throw new SteleError(
-        'unverified',
-        `tile 0/${index} of ${width} hashes is missing or cut short`,
-      );
-    }
-    for (let at = 0; at < width; at++) {
-      const leaf = bytes.slice(at * HASH_BYTES, (at + 1) * HASH_BYTES) as Hash;
-      tree = tree.append([leaf]).tree;
-      wanted.delete(digestOf(origin, tree.size, tree.root()));
-    }
-  }
+  const tree = await strikeOut(wanted, {
+    origin,
+    size: head.size,
+    tile: async (index, width) => {
+      signal.throwIfAborted();
+      const [bytes] = await reader.tiles([{ level: 0, index, width }]);
+      return bytes;
+    },
+  });
   // Tiles that do not lead to the head say nothing of what is not among them.
   if (tree.size === head.size && toHex(tree.root()) !== toHex(head.root)) {
     throw new SteleError(
@@ -174,8 +164,4 @@ async function strikeOut(
       `its ${head.size} leaf hashes do not lead to the signed root`,
     );
   }
-}
-
-function digestOf(origin: string, size: TreeSize, root: Hash): string {
-  return toHex(sha256(anchoredText({ origin, size, root })));
 }

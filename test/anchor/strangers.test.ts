@@ -7,6 +7,7 @@ import { rekorV2 } from '../../server/anchor/rekor-v2.ts';
 import { Strangers, strangerError } from '../../server/anchor/strangers.ts';
 import type { AnchoredHead, Target } from '../../server/anchor/target.ts';
 import { parseUtf8 } from '../../server/core/bytes.ts';
+import { SteleError } from '../../server/core/errors.ts';
 import type { Json } from '../../server/core/json.ts';
 import { hashedRekordRequest } from '../../server/core/sigstore/hashedrekord.ts';
 import { readTrustedRoot } from '../../server/core/sigstore/trusted-root.ts';
@@ -27,6 +28,10 @@ let rekor: RekorDouble;
 let store: InstanceStore;
 let found: StrangerRow[];
 let warned: string[];
+/** Digests of heads that the log's tree has. */
+let had: Set<string>;
+/** Logs that cannot be asked now. */
+let unreadable: Set<string>;
 
 beforeEach(async () => {
   rekor = await RekorDouble.start();
@@ -34,6 +39,8 @@ beforeEach(async () => {
   store = new InstanceStore(join(temporaryFolder(afterEach), 'stele.db'));
   found = [];
   warned = [];
+  had = new Set();
+  unreadable = new Set();
 });
 
 afterEach(async () => {
@@ -57,6 +64,10 @@ function strangers(version: 1 | 2 = 2, searchesMax = 16): Strangers {
     rows: store.strangers,
     targets: [target(version)],
     now: () => 1_000,
+    foreign: async (log, digests) => {
+      if (unreadable.has(log)) throw new SteleError('storage', `log ${log} cannot be read`);
+      return new Set([...digests].filter((digest) => !had.has(digest)));
+    },
     found: async (row) => void found.push(row),
     warn: (message) => void warned.push(message),
     searchesMax,
@@ -148,6 +159,37 @@ describe('a search', () => {
     );
     await strangers().look(signal);
     expect(found).toEqual([]);
+  });
+
+  test('takes nothing for one that the log had, whoever had it taken up', async () => {
+    plan(own.head(5));
+    await strangers().look(signal);
+    had.add(digestOf(own.head(6)));
+    // Published with the anchor key's line, so that anybody can send it.
+    await takeUp(own.head(6));
+    await strangers().look(signal);
+    expect(found).toEqual([]);
+    expect(store.strangers.first('team')).toBeUndefined();
+    await takeUp(own.head(7));
+    await strangers().look(signal);
+    expect(found.map(({ digest }) => Buffer.from(digest).toString('hex'))).toEqual([
+      digestOf(own.head(7)),
+    ]);
+  });
+
+  test('of a log that cannot be read is done again, and the others are told of at once', async () => {
+    plan(own.head(5));
+    plan(other.head(5), 'other');
+    await strangers().look(signal);
+    await takeUp(own.head(6));
+    await takeUp(other.head(6));
+    unreadable.add('team');
+    await strangers().look(signal);
+    expect(found.map(({ log }) => log)).toEqual(['other']);
+    expect(warned.join()).toContain('log team cannot be read');
+    unreadable.clear();
+    await strangers().look(signal);
+    expect(found.map(({ log }) => log)).toContain('team');
   });
 
   test('goes on where the last process ended, and what was there before the first is not read', async () => {

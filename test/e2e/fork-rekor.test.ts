@@ -4,7 +4,14 @@
  */
 import { cpSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { sha256, utf8 } from '../../server/core/bytes.ts';
+import { parseCheckpoint } from '../../server/core/checkpoint.ts';
+import { parsePublicKey } from '../../server/core/keys.ts';
+import { type Note, parseNote } from '../../server/core/note.ts';
+import { hashedRekordRequest } from '../../server/core/sigstore/hashedrekord.ts';
+import { hash } from '../../server/core/units.ts';
+import { NOTE_ECDSA, parseVerifierKey } from '../../server/core/verifier-key.ts';
 import { RekorDouble } from '../anchor/rekor-double/double.ts';
 import { Author } from '../fault/author.ts';
 import { Place } from '../fault/process.ts';
@@ -115,3 +122,55 @@ test('a log that is put back without the rest of its folder is older than what w
     new RegExp(`a head of ${shown} was signed before \\(anchors: .*stele\\.db\\)`),
   );
 });
+
+test('a published head that somebody else has taken up is the log’s own all the same', async () => {
+  const place = newPlace();
+  await place.start();
+  const author = new Author((await place.log('read').head()).origin, 'gateway');
+  await place.register(author.signer);
+  await place.admin().anchorLog('default');
+  await place.log('submit').submit(await author.sign(author.next()));
+
+  // All that is needed is public: the head, with the line of the anchor key, and that key.
+  const { server } = place.addresses();
+  const { keys } = (await (await fetch(`${server}/v1/keys`)).json()) as {
+    keys: { log: string; vkey: string }[];
+  };
+  const { signatures, text } = await published(`${server}/logs/default/checkpoint`, 3);
+  const anchor = keys
+    .filter(({ log }) => log === 'default')
+    .map(({ vkey }) => parseVerifierKey(vkey))
+    .find(({ type }) => type === NOTE_ECDSA)!;
+  const line = signatures.find(({ keyId }) => keyId === anchor.keyId)!;
+  const answer = await fetch(`${rekor.url}/api/v2/log/entries`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: hashedRekordRequest(2, {
+      digest: hash(sha256(utf8(text))),
+      signature: line.signature,
+      key: parsePublicKey('ecdsa-p256', anchor.key),
+    }) as Uint8Array<ArrayBuffer>,
+  });
+  expect(answer.status).toBe(201);
+
+  await place.log('submit').submit(await author.sign(author.next()));
+  await place.admin().anchorLog('default');
+  await place.log('submit').submit(await author.sign(author.next()));
+  // Nor does it keep the log from signing after a restart.
+  await place.stop();
+  await place.start();
+  expect(place.running!.output).not.toContain('signs nothing more');
+  await place.log('submit').submit(await author.sign(author.next()));
+});
+
+/** The published head once it has so many entries. */
+async function published(url: string, size: number): Promise<Note> {
+  return await vi.waitFor(
+    async () => {
+      const note = parseNote(new Uint8Array(await (await fetch(url)).arrayBuffer()));
+      expect(parseCheckpoint(note.text).size).toBeGreaterThanOrEqual(size);
+      return note;
+    },
+    { timeout: 30_000, interval: 50 },
+  );
+}
