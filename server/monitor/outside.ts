@@ -150,6 +150,7 @@ async function judgeTarget(
   // What is still under way may be answered later than what came after it.
   const open = ascending.find(({ state }) => !FINAL.includes(state));
   const [first] = rows;
+  let isJudged = true;
   let state: TargetState = before ?? { type: first?.type ?? '', checked: 0 };
   for (const row of ascending) {
     let ms = row.ms;
@@ -159,15 +160,23 @@ async function judgeTarget(
     if (row.state === 'published') {
       const proven = await judgeOne(context, row);
       if (proven === 'bad') return state;
-      ms = proven === 'unjudged' ? ms : (proven.ms ?? ms);
+      const isProven = proven !== 'unjudged';
+      if (isProven) ms = proven.ms ?? ms;
       if (row.size > (state.size ?? 0)) {
         const { behind_ms: _, ...rest } = state;
-        state = { ...rest, size: row.size, ms: ms ?? nowMs };
+        // What nobody judged is no sign of life: the log alone says when it was.
+        state = { ...rest, size: row.size, ...(isProven ? { ms: ms ?? nowMs } : {}) };
       }
+      // What it is of follows what was proven, and not what the log calls it.
+      if (isProven) state = { ...state, type: row.type, proven: row.size };
     }
     if (open === undefined || row.size < open.size) state = { ...state, checked: row.size };
+    isJudged = row.state !== 'published' || state.proven === row.size;
   }
-  return state;
+  // The newest one is looked at again: the reader may trust whoever said it by then.
+  const newest = ascending.at(-1);
+  if (isJudged || newest === undefined) return state;
+  return { ...state, checked: Math.min(state.checked, newest.size - 1) };
 }
 
 /** Whether one word is about the log's head of that size; the time that it proves. */
@@ -270,16 +279,19 @@ export function judgeLag(
   const quorum = judgeQuorum(context, before.quorum);
   const has: Readonly<Record<Requirable, boolean>> = {
     quorum: quorum?.size !== undefined,
-    rekor: [...targets.values()].some(({ type, size }) => type === 'rekor' && size !== undefined),
-    rfc3161: [...targets.values()].some(
-      ({ type, size }) => type === 'rfc3161' && size !== undefined,
-    ),
+    rekor: isProvenBy('rekor', targets),
+    rfc3161: isProvenBy('rfc3161', targets),
   };
   for (const name of require.filter((one) => !has[one])) {
     const kind = name === 'quorum' ? 'witnessing' : 'anchoring';
     words.add(kind, `${name} is required, and no head of this log has it`);
   }
   return { targets: Object.fromEntries(targets), quorum };
+}
+
+/** Whether a word of this type was held to the reader's trust file; what the log only lists does not count. */
+function isProvenBy(type: 'rekor' | 'rfc3161', targets: ReadonlyMap<string, TargetState>): boolean {
+  return [...targets.values()].some((one) => one.type === type && one.proven !== undefined);
 }
 
 /** A head with a quorum is the log's newest, or was not long ago. */

@@ -101,7 +101,10 @@ const SHAPE = object(
     targets: map(
       (name) => name.length <= 64,
       'a name',
-      object({ type: text(64), checked: int() }, { size: int(), ms: int(), behind_ms: int() }),
+      object(
+        { type: text(64), checked: int() },
+        { size: int(), proven: int(), ms: int(), behind_ms: int() },
+      ),
       TARGETS_MAX,
     ),
     rekor: map((url) => url.length <= 2_048, 'an address', text(1_024), TARGETS_MAX),

@@ -109,6 +109,16 @@ function authority(): TsaTarget {
   });
 }
 
+/** A bundle by an anchor key that nobody knows. */
+async function unknownBundle(size: number): Promise<string> {
+  const stranger = makeSigner('ecdsa-p256');
+  const word = await wordOf(
+    rekorV2(rekorOptions()),
+    await shownHead(entries.slice(0, size), stranger),
+  );
+  return JSON.stringify(word.bundle);
+}
+
 /** The log lists this word for this size. */
 function list(size: number, word: JsonObject, more: JsonObject = {}): void {
   const isRekor = word.type === 'rekor';
@@ -256,6 +266,26 @@ describe('silence', () => {
     expect(said(look)).toBe(
       'anchoring - rekor is required, and no head of this log has it\n' +
         'anchoring - rfc3161 is required, and no head of this log has it',
+    );
+  });
+
+  test('where a word is required, one that nobody judged is none, until somebody can', async () => {
+    list(42, await wordOf(rekorV2(rekorOptions()), await shownHead(entries.slice(0, 42))), {
+      time: new Date(nowMs).toISOString(),
+    });
+    const limits = { require: ['rekor'] as const };
+    const without = await looking({ limits, trust: {} });
+    expect(said(without)).toBe('anchoring - rekor is required, and no head of this log has it');
+    expect(without.fresh?.by).toBe('the log itself');
+    expect(said(await looking({ limits }))).toBe('');
+  });
+
+  test('where a word is required, a log does not choose what another word counts as', async () => {
+    list(30, await wordOf(authority(), await shownHead(entries.slice(0, 30))));
+    log.anchors = [{ ...log.anchors[0], type: 'rekor', size: 20 }, ...log.anchors];
+    log.files = { ...log.files, 'v1/anchors/stamps/20': utf8(await unknownBundle(20)) };
+    expect(said(await looking({ limits: { require: ['rekor'] } }))).toBe(
+      'anchoring - rekor is required, and no head of this log has it',
     );
   });
 });
