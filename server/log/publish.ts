@@ -148,9 +148,10 @@ export class Publisher {
       const served = this.#published?.size === size ? this.#published : undefined;
       const base = served ?? (await store.readPublished(size)) ?? shown;
       const checkpoint = withCosignatures(base.checkpoint, cosignatures);
-      if (checkpoint === base.checkpoint) return;
       const head: Head = { ...base, checkpoint };
-      await store.keep(head);
+      // What was kept already may not be published: a crash in between, or a disk that refused.
+      if (checkpoint !== base.checkpoint) await store.keep(head);
+      else if (served !== undefined) return;
       const isEnough = isWitnessed(checkpoint, witnesses.policy);
       const isNew = isEnough && witnesses.fail === 'closed' && size >= this.#floor;
       try {

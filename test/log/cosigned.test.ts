@@ -1,5 +1,5 @@
 /** Heads with what witnesses said of them: kept, published, served, and believed only as far as they verify. */
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { utf8 } from '../../server/core/bytes.ts';
 import { openCheckpoint } from '../../server/core/checkpoint.ts';
 import { SteleError } from '../../server/core/errors.ts';
@@ -189,6 +189,23 @@ describe('with fail: closed', () => {
     expect(log.checkpoint().size).toBe(head.size);
     await world.cosign(a);
     expect(log.checkpoint().size).toBe(head.size + 1);
+  });
+
+  test('a head that was kept and could not be published is, once its lines are brought again', async () => {
+    const world = await Witnessed.start({ fail: 'closed' });
+    const head = await world.log.headToShow();
+    const lines = linesOf(head, a, b);
+    const fails = vi
+      .spyOn(world.store, 'publish')
+      .mockRejectedValueOnce(new SteleError('storage', 'no space'));
+    await expect(world.log.cosigned(head, lines)).rejects.toMatchObject({ code: 'storage' });
+    expect(world.log.isHeldBack).toBe(true);
+    fails.mockRestore();
+    // The same as after a crash between the two.
+    await world.reopen();
+    await world.log.cosigned(head, lines);
+    expect(world.log.checkpoint().size).toBe(head.size);
+    expect(signersOf(world, world.log.checkpoint())).toContain('b.example');
   });
 
   test('entries are logged and answered with receipts all the same', async () => {
