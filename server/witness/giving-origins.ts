@@ -33,21 +33,31 @@ const DAY_S = 86_400;
 const BURST_MIN = 10;
 const BURST_PER_DAY = 96;
 
+/**
+ * What a cosignature is made of: a tree that has grown, or the one that is held once more. Anybody may ask for the
+ * second with what is public, as often as he likes, which must not keep the log itself from the first.
+ */
+export type ShareKind = 'growth' | 'repeat';
+
+interface Share {
+  level: number;
+  atMs: number;
+}
+
 export class WitnessedOrigin {
   readonly origin: string;
   readonly id: string;
   #keys: readonly VerifierKey[];
   #perDay: number;
-  #level: number;
-  #atMs: number;
+  readonly #shares: Readonly<Record<ShareKind, Share>>;
 
   constructor(origin: string, perDay: number, nowMs: number) {
     this.origin = origin;
     this.id = toHex(idOfOrigin(origin));
     this.#keys = [];
     this.#perDay = perDay;
-    this.#level = this.#burst;
-    this.#atMs = nowMs;
+    const burst = this.#burst;
+    this.#shares = { growth: { level: burst, atMs: nowMs }, repeat: { level: burst, atMs: nowMs } };
   }
 
   get keys(): readonly VerifierKey[] {
@@ -59,19 +69,21 @@ export class WitnessedOrigin {
   }
 
   /** Takes one cosignature's share. Where there is none, says after how many seconds there will be. */
-  take(nowMs: number): number | undefined {
+  take(nowMs: number, kind: ShareKind): number | undefined {
+    const share = this.#shares[kind];
     const perSecond = this.#perDay / DAY_S;
     // A clock that was set back gives nothing, and takes nothing.
-    const elapsedMs = Math.max(0, nowMs - this.#atMs);
-    this.#level = Math.min(this.#burst, this.#level + (elapsedMs / 1_000) * perSecond);
-    this.#atMs = nowMs;
-    if (this.#level < 1) return Math.max(1, Math.ceil((1 - this.#level) / perSecond));
-    this.#level -= 1;
+    const elapsedMs = Math.max(0, nowMs - share.atMs);
+    share.level = Math.min(this.#burst, share.level + (elapsedMs / 1_000) * perSecond);
+    share.atMs = nowMs;
+    if (share.level < 1) return Math.max(1, Math.ceil((1 - share.level) / perSecond));
+    share.level -= 1;
     return undefined;
   }
 
-  giveBack(): void {
-    this.#level = Math.min(this.#burst, this.#level + 1);
+  giveBack(kind: ShareKind): void {
+    const share = this.#shares[kind];
+    share.level = Math.min(this.#burst, share.level + 1);
   }
 
   /** Throws `malformed` for a key that cannot be added. */

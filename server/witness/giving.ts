@@ -151,7 +151,8 @@ export class Witness {
     fails('failed');
     if (stopped !== undefined) throw stopped;
     fails('rate');
-    const waitS = log.take(nowMs());
+    const kind = old === size ? 'repeat' : 'growth';
+    const waitS = log.take(nowMs(), kind);
     if (waitS !== undefined) {
       throw new SteleError(
         'pushback',
@@ -174,7 +175,7 @@ export class Witness {
       return { kind: 'cosigned', lines: formatCosignatures(lines) };
     } finally {
       // Only what was cosigned counts: else old checkpoints, which anybody can send, would use up a log's share.
-      if (!isCosigned) log.giveBack();
+      if (!isCosigned) log.giveBack(kind);
     }
   }
 

@@ -96,14 +96,14 @@ describe('logs', () => {
     const [log] = add(logKey('log.example', 3).key, 'log.example', 960).all();
     const taken = (nowMs: number) => {
       let count = 0;
-      while (log!.take(nowMs) === undefined) count++;
+      while (log!.take(nowMs, 'growth') === undefined) count++;
       return count;
     };
     expect(taken(0)).toBe(10);
     expect(taken(90_000)).toBe(1);
     expect(taken(0)).toBe(0);
     expect(taken(10 * 86_400_000)).toBe(10);
-    log!.giveBack();
+    log!.giveBack('growth');
     expect(taken(10 * 86_400_000)).toBe(1);
   });
 });

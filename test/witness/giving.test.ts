@@ -289,6 +289,26 @@ describe('what is refused', () => {
     }
   });
 
+  test('what is held, asked for again by anybody, does not use up the share of a log that grows', async () => {
+    const other = await World.start({
+      witness: ({ instance }) =>
+        makeWitness(instance, {
+          nowMs: () => world.now,
+          logs: [{ origin: log.origin, keys: [log.key.key] }],
+          perDay: 96,
+        }),
+    });
+    try {
+      expect((await send(log.ask(5, { old: 0 }), other)).status).toBe(200);
+      for (let i = 0; i < 10; i++)
+        expect((await send(log.ask(5, { old: 5 }), other)).status).toBe(200);
+      expect((await send(log.ask(5, { old: 5 }), other)).status).toBe(429);
+      expect((await send(log.ask(6, { old: 5 }), other)).status).toBe(200);
+    } finally {
+      await other.stop();
+    }
+  });
+
   test('everything, where the witness was put back: 503 and no reason for strangers', async () => {
     const other = await World.start({
       witness: ({ instance }) =>
