@@ -81,6 +81,14 @@ describe('a list in CSV', () => {
     await expect(read(text)).rejects.toThrow(rule);
   });
 
+  test('refuses a column of times that it has not, where one was named', async () => {
+    const named = { timeFields: ['when'], isTimeNamed: true };
+    await expect(read('id,at\na,1\n', named)).rejects.toThrow(
+      'no column when; there are "id", "at"',
+    );
+    expect(await read('id,at\na,1\n', { timeFields: ['when'] })).toHaveLength(1);
+  });
+
   test('refuses what is not UTF-8', async () => {
     await expect(read(Uint8Array.of(0x69, 0x64, 0x0a, 0xff))).rejects.toThrow('it is not UTF-8');
   });

@@ -19,12 +19,12 @@ import { table, voiceOf, type World } from '../terminal.ts';
 import { addWhere, logClient, type WhereOptions } from '../where.ts';
 
 interface Options extends WhereOptions {
-  readonly log: readonly string[];
+  readonly log?: readonly string[];
   readonly preset: PresetName;
   readonly field?: readonly string[];
   readonly timeField?: readonly string[];
   readonly by?: IdKind;
-  readonly only: readonly string[];
+  readonly only?: readonly string[];
   readonly from?: string;
   readonly to?: string;
   readonly form?: Form;
@@ -42,12 +42,7 @@ export function command(cli: Cli): Command {
       'Compares the records of calls with a list of them, a provider’s or your own, and names what one side alone has.',
     )
     .argument('<list>', 'a file, CSV or lines of JSON; - for standard input')
-    .option(
-      '--log <name>',
-      'the log; several, where one went on as the next [default]',
-      collect,
-      [],
-    )
+    .option('--log <name>', 'the log; several, where one went on as the next [default]', collect)
     .addOption(
       new Option('--preset <list>', 'what list it is').choices(PRESET_NAMES).default('own'),
     )
@@ -66,7 +61,6 @@ export function command(cli: Cli): Command {
       '--only <member=value>',
       'records that the list is about, as model.provider=openai',
       collect,
-      [],
     )
     .option('--from <time>', 'the period: calls received at that time or later')
     .option('--to <time>', 'and before that one')
@@ -91,12 +85,13 @@ export function command(cli: Cli): Command {
               form: options.form ?? formOf(list),
               fields: options.field ?? fieldsOf(preset, options),
               timeFields: options.timeField ?? preset.timeFields,
+              isTimeNamed: options.timeField !== undefined,
               hasHeader: options.header,
               name: list === '-' ? 'standard input' : list,
             }),
             logs: logsOf(world, options),
             by: options.by ?? preset.by,
-            only: [...preset.only, ...options.only].map(parseCondition),
+            only: [...preset.only, ...(options.only ?? [])].map(parseCondition),
             period: periodOf(options),
             progress: voice.progress,
             difference(difference) {
@@ -147,7 +142,7 @@ async function chunksOf(world: World, list: string): Promise<AsyncIterable<Uint8
 }
 
 function logsOf(world: World, options: Options) {
-  const names = options.log.length === 0 ? ['default'] : options.log;
+  const { log: names = ['default'] } = options;
   return names.map((log) => {
     const client = logClient(world, { ...options, log }, 'read');
     return { log, feed: wholeFeed(client, world.interrupted) };

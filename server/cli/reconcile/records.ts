@@ -1,6 +1,7 @@
 /** What may a record of a call be known by elsewhere, and is it one of those that are asked for? */
-import { malformed, shown } from '../../core/errors.ts';
+import { shown } from '../../core/errors.ts';
 import type { InferenceRecord } from '../../core/record.ts';
+import { Unusable } from '../exit.ts';
 
 export const KINDS = ['any', 'response', 'upstream', 'client', 'record'] as const;
 
@@ -53,7 +54,7 @@ export interface Condition {
 
 export function parseCondition(text: string): Condition {
   const match = /^([a-z_]+(?:\.[a-z_]+)*)=(.*)$/s.exec(text);
-  if (match === null) throw malformed('--only', `${shown(text)} is not MEMBER=VALUE`);
+  if (match === null) throw new Unusable(`--only: ${shown(text)} is not MEMBER=VALUE`);
   return { path: match[1] ?? '', value: match[2] ?? '' };
 }
 

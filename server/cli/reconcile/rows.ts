@@ -4,12 +4,13 @@
  *     csv     a header line and rows [RFC 4180]; with `hasHeader` false, rows alone
  *     jsonl   an object in each line, or a string: the id itself
  *
- * A row has an id, and perhaps a time. The list is a stranger's: lines, columns and ids are bounded, and what cannot be
- * read is `malformed` with its line.
+ * A row has an id, and perhaps a time. The list is a stranger's: lines, columns and ids are bounded, and one that cannot
+ * be read is told with its line, and nothing was found out.
  */
 import { TextDecoder } from 'node:util';
-import { malformed, shown } from '../../core/errors.ts';
+import { shown } from '../../core/errors.ts';
 import { RECORD_TEXT_MAX } from '../../core/limits.ts';
+import { Unusable } from '../exit.ts';
 
 export type Form = 'csv' | 'jsonl';
 
@@ -18,6 +19,8 @@ export interface RowsOptions {
   /** Columns or members to look for the id in, the first that has one counts; "a.b" is a member's member. */
   readonly fields: readonly string[];
   readonly timeFields: readonly string[];
+  /** That the user named them: one has to be a column of CSV. A preset's may be missing. */
+  readonly isTimeNamed?: boolean;
   /** Of CSV. Without a header a column's name is its number, from 1. */
   readonly hasHeader: boolean;
   /** The list's name, for messages. */
@@ -69,10 +72,10 @@ function firstOf(lookup: Lookup, fields: readonly string[]): unknown {
 function idOf(value: unknown, where: string): string | undefined {
   if (value === undefined) return undefined;
   const id = typeof value === 'number' ? String(value) : value;
-  if (typeof id !== 'string') throw malformed(where, 'the id is neither text nor a number');
+  if (typeof id !== 'string') throw unusable(where, 'the id is neither text nor a number');
   const trimmed = id.trim();
   if (trimmed.length > RECORD_TEXT_MAX) {
-    throw malformed(where, `an id of ${trimmed.length} characters, at most ${RECORD_TEXT_MAX}`);
+    throw unusable(where, `an id of ${trimmed.length} characters, at most ${RECORD_TEXT_MAX}`);
   }
   return trimmed === '' ? undefined : trimmed;
 }
@@ -92,7 +95,7 @@ export function timeOf(value: unknown, where: string): number | undefined {
     );
   const [, day, time = '00:00', zone = 'Z'] = match ?? [];
   const ms = match === null ? Number.NaN : Date.parse(`${day}T${time}${zone.toUpperCase()}`);
-  if (Number.isNaN(ms)) throw malformed(where, `${shown(text)} is no time`);
+  if (Number.isNaN(ms)) throw unusable(where, `${shown(text)} is no time`);
   return ms;
 }
 
@@ -104,7 +107,7 @@ async function* textOf(chunks: AsyncIterable<Uint8Array>, name: string): AsyncGe
     yield decoder.decode();
   } catch (error) {
     if (!(error instanceof TypeError)) throw error;
-    throw malformed(name, 'it is not UTF-8');
+    throw unusable(name, 'it is not UTF-8');
   }
 }
 
@@ -136,7 +139,7 @@ function parsed(source: string, where: string): unknown {
   try {
     return JSON.parse(source);
   } catch {
-    throw malformed(where, 'it is not JSON');
+    throw unusable(where, 'it is not JSON');
   }
 }
 
@@ -159,19 +162,20 @@ function isObject(value: unknown): value is Record<string, unknown> {
 }
 
 async function* csvRows(text: AsyncIterable<string>, options: RowsOptions): AsyncGenerator<Found> {
-  const { name, hasHeader, fields } = options;
+  const { name, hasHeader, fields, timeFields, isTimeNamed = false } = options;
   let columns: ReadonlyMap<string, number> | undefined;
   for await (const { line, cells } of csvCells(text, name)) {
     if (cells.length === 1 && cells[0] === '') continue;
     if (columns === undefined) {
       const titles = hasHeader ? cells.map((cell) => cell.trim()) : cells.map((_, i) => `${i + 1}`);
       columns = new Map(titles.map((title, i) => [title, i]));
-      if (!fields.some((field) => columns?.has(field))) {
+      for (const wanted of isTimeNamed ? [fields, timeFields] : [fields]) {
+        if (wanted.some((field) => columns?.has(field))) continue;
         const known = titles
           .slice(0, 40)
           .map((title) => shown(title))
           .join(', ');
-        throw malformed(name, `no column ${fields.join(', ')}; there are ${known}`);
+        throw unusable(name, `no column ${wanted.join(', ')}; there are ${known}`);
       }
       if (hasHeader) continue;
     }
@@ -202,7 +206,7 @@ async function* csvCells(text: AsyncIterable<string>, name: string): AsyncGenera
     cells.push(cell);
     cell = '';
     state = 'plain';
-    if (cells.length > COLUMNS_MAX) throw malformed(`${name} line ${begun}`, 'too many columns');
+    if (cells.length > COLUMNS_MAX) throw unusable(`${name} line ${begun}`, 'too many columns');
   };
   const endRow = (): Cells => {
     endCell();
@@ -230,14 +234,18 @@ async function* csvCells(text: AsyncIterable<string>, name: string): AsyncGenera
         if (!follows) yield endRow();
         else begun = line;
       } else if (state === 'closed') {
-        throw malformed(`${name} line ${line}`, 'text behind a quoted cell');
+        throw unusable(`${name} line ${line}`, 'text behind a quoted cell');
       } else cell += c;
     }
   }
-  if (state === 'quoted') throw malformed(`${name} line ${begun}`, 'a quoted cell has no end');
+  if (state === 'quoted') throw unusable(`${name} line ${begun}`, 'a quoted cell has no end');
   if (cell !== '' || cells.length > 0 || state === 'closed') yield endRow();
 }
 
 function tooLong(name: string, line: number) {
-  return malformed(`${name} line ${line}`, `over ${ROW_CHARS_MAX} characters`);
+  return unusable(`${name} line ${line}`, `over ${ROW_CHARS_MAX} characters`);
+}
+
+function unusable(where: string, rule: string): Unusable {
+  return new Unusable(`${where}: ${rule}`);
 }
