@@ -56,8 +56,8 @@ export async function linesOf(body: Uint8Array): Promise<Line[]> {
 function lineOf(bytes: Uint8Array): Line {
   if (bytes.every((byte) => byte <= 0x20)) return { kind: 'calls', calls: [] };
   try {
-    const value = parseReported(bytes, 'line');
-    if (!isObject(value)) throw malformed('line', 'it is no JSON object');
+    const value = parseReported(bytes, 'call');
+    if (!isObject(value)) throw malformed('call', 'it is no JSON object');
     const calls = callsIn(members(value)).map((reported, i) => ({
       call: undefined,
       reported,
@@ -101,11 +101,11 @@ function inTelemetry(line: Members): Reported[] {
 /** Bodies as a provider's own format has them, and what is known beside. */
 function callAsSent(line: Members): Reported {
   const id = labelOf(line.id);
-  if (id === undefined) throw malformed('line', 'it has no id');
+  if (id === undefined) throw malformed('id', 'it is missing, or no short text');
   const begin = timeOf(line.started);
-  if (begin === undefined) throw malformed('line', `started: ${shownOf(line.started)} is no time`);
+  if (begin === undefined) throw noTime('started', line.started);
   const end = line.ended === undefined ? begin : timeOf(line.ended);
-  if (end === undefined) throw malformed('line', `ended: ${shownOf(line.ended)} is no time`);
+  if (end === undefined) throw noTime('ended', line.ended);
   const path = textOf(line.path) ?? '/v1/chat/completions';
   const provider = providerFor(labelOf(line.provider) ?? 'unknown', 'POST', path);
   const request = provider.request(utf8(JSON.stringify(line.request ?? null)));
@@ -153,6 +153,7 @@ function timeOf(value: unknown): number | undefined {
   return Number.isNaN(ms) ? undefined : ms * 1_000 + Number(more.padEnd(3, '0') || 0);
 }
 
-function shownOf(value: unknown): string {
-  return (JSON.stringify(value) ?? 'nothing').slice(0, 80);
+function noTime(name: string, value: unknown): SteleError {
+  if (value === undefined) return malformed(name, 'it is missing');
+  return malformed(name, `${JSON.stringify(value).slice(0, 80)} is no time`);
 }

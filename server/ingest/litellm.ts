@@ -89,7 +89,7 @@ function linesOf(body: Uint8Array): Uint8Array[] {
 }
 
 /** The call that a payload tells of; throws `malformed` if it is none. */
-export function callIn(payload: Members, what = 'line'): Reported {
+export function callIn(payload: Members, what = 'call'): Reported {
   const id = labelOf(payload.id) ?? labelOf(payload.litellm_call_id);
   if (id === undefined) throw malformed(what, 'it has no id');
   if (secondsOf(payload.startTime) === undefined || secondsOf(payload.endTime) === undefined) {

@@ -131,14 +131,16 @@ describe('a line', () => {
       '[]',
       line({ id: 'x' }).trim(),
       line(sent('y', { started: 'soon' })).trim(),
+      '{"resourceSpans":7}',
     ];
     writeFileSync(file, `${line(sent('a'))}\n${wrong.join('\n')}\n${line(sent('b')).trim()}`);
-    expect(await run()).toEqual({ lines: 7, recorded: 2, repeated: 0, rejected: 4 });
+    expect(await run()).toEqual({ lines: 8, recorded: 2, repeated: 0, rejected: 5 });
     expect(written.trim().split('\n')).toEqual([
-      'line 3: line: it is not JSON',
-      'line 4: line: it is no JSON object',
-      'line 5: line: started: nothing is no time',
-      'line 6: line: started: "soon" is no time',
+      'line 3: call: it is not JSON',
+      'line 4: call: it is no JSON object',
+      'line 5: started: it is missing',
+      'line 6: started: "soon" is no time',
+      'line 7: otlp: resourceSpans is no list',
     ]);
     expect(await calls()).toHaveLength(2);
   });

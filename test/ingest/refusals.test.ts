@@ -69,6 +69,14 @@ describe('a refusal', () => {
     expect(statusIn(bad.bytes).message).toContain('otlp');
     const json = await tell({ body: '{' });
     expect([json.status, json.json()]).toEqual([400, { code: 3, message: 'otlp: it is not JSON' }]);
+    for (const [body, message] of [
+      ['[]', 'otlp: the request is no JSON object'],
+      ['{"resourceSpans":7}', 'otlp: resourceSpans is no list'],
+      ['{"resourceSpans":[{"scopeSpans":{"spans":[]}}]}', 'otlp: scopeSpans is no list'],
+    ] as const) {
+      const shapeless = await tell({ body });
+      expect([shapeless.status, shapeless.json()]).toEqual([400, { code: 3, message }]);
+    }
     const stranger = await tell({ token: undefined });
     expect([stranger.status, stranger.json().code]).toEqual([401, 16]);
     expect(stranger.headers['www-authenticate']).toBe('Bearer realm="stele"');

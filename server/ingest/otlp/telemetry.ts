@@ -2,10 +2,12 @@
  * Which spans and log records are in an export request? Each by itself, with what was said of its resource
  * and scope, and its attributes as plain values.
  *
- * Everything here came from strangers and is read without ever failing; what is not there is absent. Of two
+ * Everything here came from strangers. The lists that spans and log records are in must be lists, or calls would be
+ * passed over in silence; what is in those is read without ever failing, and what is not there is absent. Of two
  * attributes with one key the last counts.
  */
-import { items, type Members, members, textOf } from '../../proxy/providers/values.ts';
+import { malformed } from '../../core/errors.ts';
+import { isObject, items, type Members, members, textOf } from '../../proxy/providers/values.ts';
 
 export type Attributes = Readonly<Record<string, unknown>>;
 
@@ -50,10 +52,10 @@ export interface LogData extends Origin {
 }
 
 export function* spansOf(request: unknown): Generator<SpanData> {
-  for (const group of items(members(request).resourceSpans).map(members)) {
+  for (const group of messages(requestOf(request), 'resourceSpans')) {
     const resource = attributesOf(members(group.resource).attributes);
-    for (const scoped of items(group.scopeSpans).map(members)) {
-      for (const span of items(scoped.spans).map(members)) {
+    for (const scoped of messages(group, 'scopeSpans')) {
+      for (const span of messages(scoped, 'spans')) {
         const only = { ...group, scopeSpans: [{ ...scoped, spans: [span] }] };
         yield spanOf(span, resource, scoped, { resourceSpans: [only] });
       }
@@ -62,10 +64,10 @@ export function* spansOf(request: unknown): Generator<SpanData> {
 }
 
 export function* logsOf(request: unknown): Generator<LogData> {
-  for (const group of items(members(request).resourceLogs).map(members)) {
+  for (const group of messages(requestOf(request), 'resourceLogs')) {
     const resource = attributesOf(members(group.resource).attributes);
-    for (const scoped of items(group.scopeLogs).map(members)) {
-      for (const log of items(scoped.logRecords).map(members)) {
+    for (const scoped of messages(group, 'scopeLogs')) {
+      for (const log of messages(scoped, 'logRecords')) {
         const only = { ...group, scopeLogs: [{ ...scoped, logRecords: [log] }] };
         const common = commonOf('event', log, resource, scoped);
         yield {
@@ -80,6 +82,18 @@ export function* logsOf(request: unknown): Generator<LogData> {
       }
     }
   }
+}
+
+function requestOf(value: unknown): Members {
+  if (!isObject(value)) throw malformed('otlp', 'the request is no JSON object');
+  return members(value);
+}
+
+/** [ProtoJSON] null is as if it were not there. */
+function messages(holder: Members, name: string): Members[] {
+  const list = holder[name] ?? [];
+  if (!Array.isArray(list)) throw malformed('otlp', `${name} is no list`);
+  return list.map(members);
 }
 
 function spanOf(span: Members, resource: Attributes, scoped: Members, report: Members): SpanData {
