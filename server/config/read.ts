@@ -129,7 +129,13 @@ function memberOf({ groups }: Table, from: string): string | undefined {
   const member = others.find((one) => rest.endsWith(`-${dashed(one)}`)) ?? main;
   const name = member === main ? rest : rest.slice(0, -member.length - 1);
   if (!isName(group, name)) {
-    throw malformed(from, `${shown(name)} is not a name for one of ${key}: a-z, 0-9 and -`);
+    const meant = name.endsWith(`-${dashed(main)}`) ? name.slice(0, -main.length - 1) : undefined;
+    throw malformed(
+      from,
+      meant !== undefined && isName(group, meant)
+        ? `is not a setting; ${key}.${meant}.${main} is ${from.slice(0, -main.length - 1)}`
+        : `${shown(name)} is not a name for one of ${key}: a-z, 0-9 and -, 31 characters at most`,
+    );
   }
   return `${key}.${name}.${member}`;
 }

@@ -231,6 +231,11 @@ describe('refusals name the place, the value and the rule', () => {
     'an address with a path': ['public_url: https://a/b', {}, 'without a path'],
     'an address with a password': ['public_url: https://u:p@a', {}, 'without a path'],
     'another scheme': [undefined, { STELE_UPSTREAM_OPENAI: 'file:///etc' }, 'is not an http'],
+    'a url under its own name': [
+      undefined,
+      { STELE_UPSTREAM_MY_MODELS_URL: 'http://a' },
+      'STELE_UPSTREAM_MY_MODELS_URL: is not a setting; upstreams.my-models.url is STELE_UPSTREAM_MY_MODELS',
+    ],
     'an upstream without a url': ['upstreams: {x: {log: a}}', {}, 'upstreams.x.url: is missing'],
     'a target without a url': ['rekor: {x: {version: 1}}', {}, 'rekor.x.url: is missing'],
     'an authority without roots': ['tsa: {x: {url: "http://a"}}', {}, 'tsa.x.roots: is missing'],
