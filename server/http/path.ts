@@ -70,5 +70,7 @@ function decodeValue(name: string, text: string): string {
 }
 
 export function unknownPath(path: string): SteleError {
-  return new SteleError('not_found', `path: there is nothing at ${shown(path)}`);
+  // Where a browser begins.
+  const hint = path === '/' ? '; what there is says /docs' : '';
+  return new SteleError('not_found', `path: there is nothing at ${shown(path)}${hint}`);
 }

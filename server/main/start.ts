@@ -272,6 +272,7 @@ async function greeting(instance: Instance, config: Config, at: Addresses): Prom
   if (proxy !== undefined) {
     rows.push(['proxy', config.upstreams.map(({ name }) => `${proxy}/${name}`).join('  ')]);
   }
+  if (config.witness.name !== undefined) rows.push(['witness', `${server}/witness`]);
   rows.push(['data', `${folder} (stele.yaml, tokens/, trust.json)`]);
   const lines = ['Stele is running.', '', ...table(rows).map((row) => `  ${row}`)];
   lines.push(...(await warnings(instance)));
@@ -280,6 +281,13 @@ async function greeting(instance: Instance, config: Config, at: Addresses): Prom
       '',
       'Calls need a Stele token where the provider’s key would be: stele caller create',
     );
+    const closed = config.upstreams.filter(
+      ({ keyFile, keyEnv, keyHeader }) => (keyFile ?? keyEnv) === undefined && keyHeader !== 'none',
+    );
+    if (closed.length > 0) {
+      const names = closed.map(({ name }) => name).join(', ');
+      lines.push(`Closed, since they have no key: ${names}`);
+    }
   } else if (proxy !== undefined && config.upstreams.some(({ name }) => name === 'openai')) {
     lines.push('', 'Try it: a call through the proxy, then its receipt, then the check of it.', '');
     // With TLS the certificate has the public name, and hardly this machine's address.
