@@ -31,7 +31,7 @@ export function command(cli: Cli): Command {
     .addOption(
       new Option(
         '--require <anchor...>',
-        'what the receipt has to carry, by somebody whom the trust file knows',
+        'what the receipt has to carry, by somebody whom the trust file knows; a quorum of witnesses is asked for by its policy',
       ).choices(['rekor', 'rfc3161']),
     )
     .option('--json', 'print JSON')
