@@ -62,7 +62,10 @@ export async function openWitness(config: Config, parts: Parts): Promise<Witness
     nowS: () => Math.floor(nowMs() / 1_000),
     written: ({ commits }) => mark.remember(commits),
   });
-  const witness = new Witness({ cosigner, origins, queue, rows: store.witnessed, nowMs, stopped });
+  const witness = new Witness({
+    ...{ cosigner, origins, queue, rows: store.witnessed, nowMs, stopped },
+    remember: () => mark.remember(store.witnessed.witness()?.commits ?? 0),
+  });
   const timer = setInterval(() => lists.look(), LOOK_MS);
   timer.unref();
   return {

@@ -53,6 +53,8 @@ export interface WitnessOptions {
   readonly queue: JudgeQueue;
   readonly rows: WitnessedRows;
   readonly nowMs: () => number;
+  /** Notes outside the database how far it is, before a cosignature of what it has leaves. May throw `storage`. */
+  readonly remember: () => void;
   /** Why nothing is cosigned, if nothing is. */
   readonly stopped?: SteleError | undefined;
 }
@@ -181,13 +183,15 @@ export class Witness {
 
   /** The newest cosigned checkpoint of a log, by the SHA-256 of its origin; nothing where there is none. */
   async newest(id: Uint8Array, hex: string): Promise<string | undefined> {
-    const { rows, cosigner } = this.#options;
+    const { rows, cosigner, remember } = this.#options;
     const row = rows.get(id);
     if (row === undefined) return undefined;
     const known = this.#shown.get(hex);
     if (known?.row.timeS === row.timeS && known.row.note === row.note) return known.note;
     const { text, signatures } = parseNote(utf8(row.note));
     const { origin, size, root, timeS } = row;
+    // A row can be there of which nobody was told: the process died, or could not note it outside.
+    remember();
     // The same statement once more: what the row says is what was cosigned, or would have been but for a crash.
     const lines = await cosigner.cosign({ text, origin, size, root, timeS });
     const note = formatNote({ text, signatures: [...signatures, ...lines] });

@@ -1,13 +1,22 @@
 /** An instance that is a witness by its settings: a name and its keys stay together, and lists only add. */
-import { mkdirSync, readFileSync, renameSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { loadConfig } from '../../server/config.ts';
-import { utf8 } from '../../server/core/bytes.ts';
+import { toHex, utf8 } from '../../server/core/bytes.ts';
 import { SteleError } from '../../server/core/errors.ts';
 import { openWitness, type Witnessing } from '../../server/main/witnessing.ts';
 import { InstanceStore } from '../../server/storage/instance.ts';
+import { idOfOrigin } from '../../server/storage/witnessed.ts';
 import { logKey } from '../core/note-keys.ts';
 import { temporaryFolder } from '../temporary.ts';
 import { OtherLog } from '../witness/other-log.ts';
@@ -131,6 +140,23 @@ describe('its memory', () => {
     expect(await codeOf(witness.add(utf8(log.ask(5))))).toBe('storage');
     expect(lines.join('')).toContain('the witness cosigns nothing');
     expect(witness.stopped?.message).toContain('has 0 transactions');
+  });
+
+  test('what it has and did not note outside is noted before it shows it, or it is not shown', async () => {
+    await (await start()).add(utf8(log.ask(3)));
+    const outside = join(folder, 'state', 'high-water');
+    // As if the process had died between the two; and nothing can be written now.
+    await open?.close();
+    open = undefined;
+    rmSync(outside, { recursive: true });
+    const id = idOfOrigin(log.origin);
+    const witness = await start();
+    writeFileSync(outside, '');
+    expect(await codeOf(witness.newest(id, toHex(id)))).toBe('storage');
+    rmSync(outside);
+    expect(await witness.newest(id, toHex(id))).toContain('witness.example/w1');
+    const [mark = ''] = readdirSync(outside);
+    expect(readFileSync(join(outside, mark), 'utf8').trim()).toBe('1');
   });
 
   test('another name with other keys begins anew, as it has said nothing yet', async () => {

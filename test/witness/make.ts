@@ -49,5 +49,5 @@ export function makeWitness(instance: InstanceStore, options: MakeWitness): Witn
     written,
     ...(program === undefined ? {} : { program }),
   });
-  return new Witness({ cosigner, origins, queue, rows, nowMs, stopped });
+  return new Witness({ cosigner, origins, queue, rows, nowMs, remember: () => {}, stopped });
 }
