@@ -216,7 +216,7 @@ export const SETTINGS = {
       /^(?:\*|_admin|[a-z0-9][a-z0-9-]{0,62}(?:\.access)?)$/,
     ),
     ['*'],
-    'The logs whose heads are shown to the targets under rekor and tsa; "*" is all that are not private, and\nprivate ones, _admin and NAME.access are named.',
+    'The logs whose heads are shown to the targets under rekor and tsa; "*" is all that are not private;\nprivate ones, _admin and NAME.access are named beside it.',
     'keep a log’s heads from those who would vouch for them, or show outside how a private log grows',
   ),
   'anchor.schedule': setting(
@@ -255,7 +255,7 @@ export const SETTINGS = {
       /^(?:\*|_admin|[a-z0-9][a-z0-9-]{0,62}(?:\.access)?)$/,
     ),
     ['*'],
-    'The logs whose heads are shown to them; "*" is all that are not private, and private ones, _admin and\nNAME.access are named. Witnesses see and republish origin, size and root.',
+    'The logs whose heads are shown to them; "*" is all that are not private; private ones, _admin and\nNAME.access are named beside it. Witnesses see and republish origin, size and root.',
     'keep a log’s heads from its witnesses, or show outside how a private log grows',
   ),
   'witnesses.fail': setting(

@@ -31,7 +31,7 @@ interface Options extends WhereOptions, StatementOptions {
 export function command(cli: Cli): Command {
   return addLog(addWhere(new Command('submit')))
     .description(
-      'Submits one entry and prints where it is. Without --type the file is an audit record as JSON.',
+      'Submits one entry and prints where it is. Without --type the file is an audit record as JSON. With --jsonl calls are imported out of a file.',
     )
     .argument('[file]', 'the payload; "-" is standard input', '-')
     .option('--key <file>', 'sign with this private key, in PEM, registered as a gateway')
