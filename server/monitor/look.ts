@@ -333,21 +333,24 @@ export class Watch {
 
   #search(words: Words): Promise<Sweep> {
     const { rekors } = this.#watched;
-    if (rekors.length === 0) return Promise.resolve({ found: [], marks: {} });
+    if (rekors.length === 0) return Promise.resolve({ found: [], marks: {}, keys: [] });
     const history = (this.#contents ?? this.#restored()).history;
     const keys = anchorKeys(this.#watched, history, 0);
-    return searchRekors(rekors, keys, this.#state.rekor ?? {}, words, this.#means.signal);
+    const { rekor: marks = {}, rekor_keys: searched = [] } = this.#state;
+    return searchRekors(rekors, keys, { marks, keys: searched }, words, this.#means.signal);
   }
 
   /** What was read of Rekor is passed once the log has every head that was found there. */
   async #judgeSweep(
-    { found, marks }: Sweep,
+    { found, marks, keys }: Sweep,
     { head, place }: Reading,
     words: Words,
   ): Promise<void> {
     if (this.#watched.rekors.length === 0) return;
     const log = { origin: this.origin, head, place, signal: this.#means.signal };
-    if (await judgeFound(found, log, words)) this.#save({ rekor: marks });
+    if (await judgeFound(found, log, words)) {
+      this.#save({ rekor: marks, rekor_keys: [...keys] });
+    }
   }
 
   #save(change: Partial<State>): void {

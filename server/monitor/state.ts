@@ -53,6 +53,8 @@ export const DETAIL_MAX = 2_000;
 export const FLAWS_MAX = 200;
 export const ACKNOWLEDGED_MAX = 10_000;
 export const TARGETS_MAX = 64;
+/** Anchor keys of one log that Rekor was searched for. */
+export const REKOR_KEYS_MAX = 1_024;
 /** Addresses of one log. */
 export const PLACES_MAX = 256;
 
@@ -108,6 +110,7 @@ const SHAPE = object(
       TARGETS_MAX,
     ),
     rekor: map((url) => url.length <= 2_048, 'an address', text(1_024), TARGETS_MAX),
+    rekor_keys: list(text(64), REKOR_KEYS_MAX),
     quorum: object({}, { size: int(), ms: int(), behind_ms: int() }),
     evidence: object(
       { found_ms: int(), detail: text(2_048), heads: list(note, 4), files: list(text(4_096), 8) },

@@ -11,6 +11,8 @@
  *
  * Rekor is read before the log: a head is published before it is shown outside, so what Rekor has by now is in
  * the tree that is shown after it. Of Rekor v1 nothing can be read like this.
+ *
+ * A key that was not known before may have signed what was read already, so for a new one reading begins again.
  */
 
 import type { FoundHead } from '../anchor/rekor-search.ts';
@@ -26,6 +28,7 @@ import type { Words } from './alarms.ts';
 import type { SeenHead } from './heads.ts';
 import { isAbsence, type LogPlace } from './places.ts';
 import { prefixOf } from './prefix.ts';
+import { REKOR_KEYS_MAX } from './state.ts';
 
 /** A Rekor log whose entries can be read. */
 export interface RekorPlace {
@@ -39,6 +42,8 @@ export type Marks = { readonly [url: string]: string };
 export interface Sweep {
   readonly found: readonly FoundHead[];
   readonly marks: Marks;
+  /** Key IDs that were searched for, up to those marks. */
+  readonly keys: readonly string[];
 }
 
 /** Searches in one look, each of 16,384 entries. */
@@ -57,12 +62,14 @@ const FROM_THE_FIRST = utf8(
 export async function searchRekors(
   rekors: readonly RekorPlace[],
   keys: readonly PublicKey[],
-  before: Marks,
+  before: Partial<Pick<Sweep, 'marks' | 'keys'>>,
   words: Words,
   signal: AbortSignal,
 ): Promise<Sweep> {
   const found: FoundHead[] = [];
-  const marks: Record<string, string> = { ...before };
+  const keyids = keys.map(({ keyid }) => keyid).slice(-REKOR_KEYS_MAX);
+  const isKnown = keyids.every((keyid) => before.keys?.includes(keyid) === true);
+  const marks: Record<string, string> = isKnown ? { ...before.marks } : {};
   for (const { url, search } of rekors) {
     if (keys.length === 0) {
       words.add('left_out', `${url}: no anchor key of this log is known yet to look for`);
@@ -85,7 +92,7 @@ export async function searchRekors(
       words.add('unreachable', `${url}: it could not be searched: ${error.message}`);
     }
   }
-  return { found, marks };
+  return { found, marks, keys: keyids };
 }
 
 /** Says of each head that was found whether the log has it; whether it has all of them. */

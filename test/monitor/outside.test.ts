@@ -218,6 +218,15 @@ describe('what Rekor has by the log’s key', () => {
     }
   });
 
+  test('is found by a key of which nobody knew when it was read', async () => {
+    const signer = makeSigner('ecdsa-p256');
+    const other = [...entries.slice(0, 20), ...(await new Heart('fork').beats(15))];
+    await wordOf(rekorV2(rekorOptions()), await shownHead(other, signer));
+    for (let i = 0; i < 2; i++) expect(said(await looking({ rekors: [place()] }))).toBe('');
+    const keys = [{ key: IDENTITY }, { key: anchorVerifierKey(ORIGIN, signer), untilSize: 20 }];
+    expect(said(await looking({ rekors: [place()], keys }))).toMatch(/^anchor - entry \d+ of /);
+  });
+
   test('cannot be searched, and that is no success', async () => {
     const search = () => Promise.reject(new SteleError('storage', 'no answer'));
     const look = await looking({ rekors: [{ url: 'http://rekor.example', search }] });
