@@ -348,6 +348,8 @@ export class Exchange {
         received += chunk.length;
         const cut = reader.push(chunk)[0];
         await this.#journal((spool) => spool.pushResponse(chunk));
+        // Any piece may have the end in it.
+        if (reader.isCodedStream) await this.#journal((spool) => spool.commit());
         for (const part of hold.push(chunk, cut)) await this.#delivery.write(part);
         if (cut === undefined || received === declared) continue;
         // To the client the answer is complete with the held bytes, though the connection is open.

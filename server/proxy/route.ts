@@ -37,7 +37,12 @@ export function parseRoute(
   }
   // [RFC 3986 §2] A parser of requests is more lenient than one may send.
   if (!/^[\x21-\x7e]*$/.test(route.target)) {
-    throw malformed('path', `${shown(route.target)} has bytes that have to be percent-encoded`);
+    // Of the query nothing is said, since a key may be in it (P10).
+    const path = route.target.split('?', 1)[0] ?? '';
+    throw malformed(
+      'path',
+      `${shown(path)} or its query has bytes that have to be percent-encoded`,
+    );
   }
   checkSegments(route.target);
   return route;

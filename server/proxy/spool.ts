@@ -215,6 +215,7 @@ export class CallSpool {
   /** Resolves when what was pushed is on disk. */
   async commit(): Promise<void> {
     this.#check();
+    this.#response.flush();
     await this.#commit();
   }
 

@@ -17,7 +17,7 @@ import type { Duplex } from 'node:stream';
 import { hasCode, type SteleError } from '../core/errors.ts';
 import { uuidv7 } from '../core/uuid.ts';
 import type { EndFacts, Transport } from './facts.ts';
-import { UpstreamFailed } from './failures.ts';
+import { transportOf, UpstreamFailed, whyEnded } from './failures.ts';
 import type { Call, ForwardOptions } from './forward.ts';
 import {
   forwardedRequestHeaders,
@@ -26,10 +26,10 @@ import {
   responseHeaderFacts,
   storedTarget,
 } from './headers.ts';
+import { HoldBack } from './holdback.ts';
 import { IdleTimer } from './idle.ts';
-import { errorCode } from './journal/disk.ts';
 import { type Problem, problemBody, problemHeaders, problemOf } from './problem.ts';
-import { chunksOf } from './send.ts';
+import { chunksOf, declaredLength } from './send.ts';
 import type { CallSpool } from './spool.ts';
 
 type Answer =
@@ -53,6 +53,10 @@ export class Tunnel {
   #up: ClientRequest | undefined;
   #overheadUs: number | undefined;
   #hasAnswered = false;
+  /** Why the token that it was opened with is good no more. */
+  #tokenError: SteleError | undefined;
+  /** Ends what goes both ways. */
+  #sever: (transport: Transport) => void = () => {};
   readonly #ended = Promise.withResolvers<void>();
 
   /** `first` is what came behind the request. */
@@ -70,6 +74,7 @@ export class Tunnel {
     this.#options = options;
     this.#receivedUs = options.clock.nowUs();
     this.#recordId = uuidv7(Math.floor(this.#receivedUs / 1_000), options.random(10));
+    if (call.pass !== undefined) call.pass.onEnd = (error) => this.#tokenEnded(error);
     // Without a listener a client that resets its connection ends the process.
     client.on('error', () => {});
   }
@@ -81,6 +86,12 @@ export class Tunnel {
   abort(): void {
     this.#up?.destroy();
     this.#client.destroy();
+  }
+
+  #tokenEnded(error: SteleError): void {
+    this.#tokenError = error;
+    this.#up?.destroy();
+    this.#sever('refused');
   }
 
   async run(): Promise<void> {
@@ -125,6 +136,7 @@ export class Tunnel {
   async #ask(): Promise<Answer> {
     const { route, pass } = this.#call;
     const { upstream, target, host } = route;
+    pass?.checkStill();
     const plain = forwardedRequestHeaders(this.#req.rawHeaders, {
       host,
       bodyBytes: undefined,
@@ -167,13 +179,24 @@ export class Tunnel {
   async #relay(head: IncomingMessage): Promise<void> {
     const spool = this.#noteHead(head);
     const headers = forwardedResponseHeaders(head.rawHeaders, this.#ourHeaders());
-    this.#writeHead(head, [...headers, 'Connection', 'close']);
+    const writeHead = () => this.#writeHead(head, [...headers, 'Connection', 'close']);
+    const declared = declaredLength(head);
+    // The head of an empty answer is the whole of it.
+    const isEmpty = [204, 304].includes(head.statusCode ?? 502) || declared === 0;
+    if (!isEmpty) writeHead();
+    const hold = new HoldBack({ form: 'other', declared });
     for await (const chunk of chunksOf(head, this.#options.idleMs)) {
       await spool?.pushResponse(chunk);
-      if (!this.#client.write(chunk)) await drained(this.#client);
+      for (const part of hold.push(chunk, undefined)) await this.#write(part);
     }
     await this.#end('complete');
+    if (isEmpty) writeHead();
+    for (const part of hold.release()) await this.#write(part);
     this.#client.end();
+  }
+
+  async #write(part: Uint8Array): Promise<void> {
+    if (!this.#client.write(part)) await drained(this.#client);
   }
 
   async #tunnel({ head, socket, first }: Extract<Answer, { kind: 'switched' }>): Promise<void> {
@@ -181,7 +204,7 @@ export class Tunnel {
     const headers = forwardedResponseHeaders(head.rawHeaders, this.#ourHeaders());
     this.#writeHead(head, [...headers, 'Connection', 'Upgrade', 'Upgrade', 'websocket']);
     const transport = await this.#join(socket, first);
-    await this.#end(transport, true);
+    await this.#end(transport, true, this.#tokenError);
     const fromUs = this.#receivedUs;
     this.#call.source.unseen({ fromUs, toUs: this.#options.clock.nowUs() });
   }
@@ -199,6 +222,7 @@ export class Tunnel {
         upstream.destroy();
         resolve(how);
       };
+      this.#sever = end;
       upstream.on('error', () => end('cut'));
       // Whoever closes first has said what there was to say, in frames of its own.
       upstream.on('end', () => client.end());
@@ -212,6 +236,7 @@ export class Tunnel {
       client.pipe(upstream);
       upstream.pipe(client);
       if (client.destroyed) end('client-abort');
+      if (this.#tokenError !== undefined) end('refused');
     });
   }
 
@@ -236,7 +261,7 @@ export class Tunnel {
   async #end(transport: Transport, isUnseen = false, error?: unknown): Promise<void> {
     const spool = this.#spool;
     if (spool === undefined) return;
-    const cause = error instanceof Error ? errorCode(error.cause) : undefined;
+    const cause = whyEnded(error);
     const facts: EndFacts = {
       transport,
       at_us: this.#options.clock.nowUs(),
@@ -261,17 +286,19 @@ export class Tunnel {
     }
   }
 
-  async #fail(error: unknown): Promise<void> {
+  async #fail(failed: unknown): Promise<void> {
+    const error = this.#tokenError ?? failed;
     this.#up?.destroy();
-    const isUpstream = error instanceof UpstreamFailed;
+    const isEarlyEnd = error instanceof UpstreamFailed || hasCode(error, 'unauthenticated');
     let shown = error;
     // What failed on the disk is being mended already, or nothing was begun.
-    if (isUpstream && this.#spool?.isRequestCommitted === true) {
-      const transport = this.#client.destroyed ? 'client-abort' : error.transport;
+    if (isEarlyEnd && this.#spool?.isRequestCommitted === true) {
+      const isGone = error instanceof UpstreamFailed && this.#client.destroyed;
+      const transport = isGone ? 'client-abort' : transportOf(error, { isWhole: false });
       await this.#end(transport, false, error).catch((failure: SteleError) => {
         shown = failure;
       });
-    } else if (this.#spool !== undefined && !isUpstream && this.#up === undefined) {
+    } else if (this.#spool !== undefined && !isEarlyEnd && this.#up === undefined) {
       this.#call.source.broken(this.#spool, {
         transport: 'storage',
         at_us: this.#options.clock.nowUs(),

@@ -3,7 +3,7 @@
 import { once } from 'node:events';
 import { chmodSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { createServer, type IncomingMessage } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import Anthropic from '@anthropic-ai/sdk';
 import OpenAI from 'openai';
@@ -33,6 +33,10 @@ const PATIENT = { timeout: 30_000 };
 
 /** As a list Node adds nothing to them. */
 const HEAD = ['host', 'proxy', 'content-type', 'application/json'];
+
+/** The same where one of them is sent anew. */
+const headOf = (more: readonly string[]) =>
+  more.includes('content-type') ? HEAD.slice(0, 2) : HEAD;
 
 const messages = [{ role: 'user' as const, content: 'a question' }];
 const chat = { model: 'gpt-test', messages };
@@ -158,6 +162,14 @@ describe('whoever tries to get past', () => {
       path: `${CHAT}?%6bey=sk-my-own-key`,
       headers: ['authorization', `Bearer ${token}`],
     }),
+    'a key in the query as Google spells it too': (token) => ({
+      path: `${CHAT}?$key=sk-my-own-key`,
+      headers: ['authorization', `Bearer ${token}`],
+    }),
+    'a key in the query behind a semicolon': (token) => ({
+      path: `${CHAT}?a=1;api-key=sk-my-own-key`,
+      headers: ['authorization', `Bearer ${token}`],
+    }),
     'a signature of AWS': () => ({
       headers: ['authorization', 'AWS4-HMAC-SHA256 Credential=AKIA/x, Signature=00'],
     }),
@@ -209,6 +221,17 @@ describe('whoever tries to get past', () => {
       keyless.openai(keyless.callers.add().token).chat.completions.create(chat),
     ).rejects.toThrow('403 upstream "openai" has no key');
     expect(provider.requests).toHaveLength(0);
+  });
+
+  test('in a URL that is no good hears nothing of its query', async () => {
+    const place = await custodyOf(await chatProvider());
+    const client = new RawClient(place.proxy.url);
+    client.socket.write(
+      Buffer.from(`GET ${CHAT}?key=sk-mine-\xe9 HTTP/1.1\r\nHost: x\r\n\r\n`, 'latin1'),
+    );
+    await client.until((c) => c.text.includes('percent-encoded'));
+    expect(client.text).toContain('HTTP/1.1 400');
+    expect(client.text).not.toContain('sk-mine');
   });
 
   test('with TRACE does not get the key back', async () => {
@@ -327,6 +350,43 @@ describe('what a token is for', () => {
     expect(await place.log.untilCalls(2)).toHaveLength(2);
   });
 
+  test('ends a WebSocket that was opened with it, and no key of the caller’s went over', async () => {
+    const seen: IncomingMessage[] = [];
+    const server = createServer();
+    server.on('upgrade', (req: IncomingMessage, socket: Socket) => {
+      seen.push(req);
+      socket.on('error', () => {});
+      socket.write(
+        'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nHELLO',
+      );
+      onTestFinished(() => void socket.destroy());
+    });
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    onTestFinished(() => void server.close());
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const place = await custodyOf({ url }, { upstreamOptions: { websocket: 'record' } });
+    const { id, token } = place.callers.add();
+    const client = new RawClient(place.proxy.url);
+    client.socket.write(
+      `GET /openai/v1/realtime HTTP/1.1\r\nHost: proxy\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nAuthorization: Bearer ${token}\r\n` +
+        'Sec-WebSocket-Protocol: realtime, openai-insecure-api-key.sk-mine, openai-beta.realtime-v1\r\n\r\n',
+    );
+    await client.until((c) => c.text.endsWith('HELLO'));
+    expect(seen[0]?.headers).toMatchObject({
+      authorization: `Bearer ${place.key}`,
+      'sec-websocket-protocol': 'realtime, openai-beta.realtime-v1',
+    });
+    place.callers.revoke(id);
+    await client.closed();
+    const [record] = await place.log.untilCalls(1);
+    expect(record).toMatchObject({
+      source: { completeness: 'metadata-only' },
+      outcome: { status: 'blocked', error_type: 'unauthenticated', http_status: 101 },
+    });
+    await place.log.until(() => place.log.gaps.length === 1);
+  });
+
   test('ends before a request has come, and then nothing goes on', async () => {
     const provider = await chatProvider();
     let ms = Date.parse('2026-09-01T10:00:00Z');
@@ -370,6 +430,53 @@ describe('what a token is for', () => {
     },
     'a model of Gemini': { path: '/openai/v1/models/gpt-5:generateContent', body: '{}' },
     'a model of Bedrock': { path: '/openai/v1/model/gpt-5/converse', body: '{}' },
+    'a word that is encoded without need': {
+      path: '/openai/v1/openai/%64eployments/gpt-5/chat/completions',
+      body: '{"model":"good"}',
+    },
+    'a word in capitals': {
+      path: '/openai/v1/openai/Deployments/gpt-5/chat/completions',
+      body: '{"model":"good"}',
+    },
+    'an encoded slash': {
+      path: '/openai/v1/openai/deployments%2Fgpt-5/chat/completions',
+      body: '{"model":"good"}',
+    },
+    'a slash the other way': {
+      path: '/openai/v1/model%5Cgpt-5/converse',
+      body: '{"model":"good"}',
+    },
+    'a slash too many': {
+      path: '/openai/v1/openai/deployments//gpt-5/chat/completions',
+      body: '{"model":"good"}',
+    },
+    'a slash at the end': {
+      path: '/openai/v1/models/gpt-5:generateContent/',
+      body: '{"model":"good"}',
+    },
+    'a colon in the name': {
+      path: '/openai/v1/models/gpt:5:generateContent',
+      body: '{"model":"good"}',
+    },
+    'an engine': { path: '/openai/v1/engines/gpt-5/completions', body: '{"model":"good"}' },
+    'a tuned model': {
+      path: '/openai/v1/tunedModels/gpt-5:generateContent',
+      body: '{"model":"good"}',
+    },
+    'the query': { path: `${CHAT}?%4dodel=gpt-5`, body: '{"model":"good"}' },
+    'a name that is given away': {
+      path: '/openai/v1/api/copy',
+      body: '{"model":"good","source":"gpt-5","destination":"good-2"}',
+    },
+    'a name that a lenient reader understands': { body: '{"model":"good","mo\\del":"gpt-5"}' },
+    'a form that looks like JSON': {
+      body: '{"model":"good","x":"&model=gpt-5&prompt=hello&"}',
+      headers: ['content-type', 'application/x-www-form-urlencoded'],
+    },
+    'another charset': {
+      body: '{"model":"good","x":"+ACI-,+ACI-model+ACI-:+ACI-gpt-5"}',
+      headers: ['content-type', 'application/json; charset=utf-7'],
+    },
     'a batch': { path: '/openai/v1/messages/batches', body: '{"model":"good","requests":[]}' },
     'a compressed body': {
       body: gzipSync('{"model":"gpt-5"}'),
@@ -390,7 +497,7 @@ describe('what a token is for', () => {
       const place = await custodyOf(provider, { limits: { memoryBytes: 100_000 } });
       const { token } = place.callers.add({ models: ['good', 'good-*'] });
       const answer = await ask(`${place.proxy.url}${one.path ?? CHAT}`, {
-        headers: [...HEAD, 'x-api-key', token, ...(one.headers ?? [])],
+        headers: [...headOf(one.headers ?? []), 'x-api-key', token, ...(one.headers ?? [])],
         body: one.body,
       });
       expect(answer.status).toBe(403);
@@ -410,7 +517,10 @@ describe('what a token is for', () => {
     [CHAT, '{"messages":[{"model":"gpt-5"}],"model":"good-2"}', []],
     [CHAT, gzipSync('{"model":"good"}'), ['content-encoding', 'gzip']],
     [CHAT, `{"model":"good","x":"${'x'.repeat(200_000)}"}`, []],
+    [CHAT, '{"model":"good"}', ['content-type', 'application/json; charset="UTF-8"']],
     ['/openai/v1/deployments/good/chat/completions', '{}', []],
+    ['/openai/v1/model/good%2D1/converse', '{}', []],
+    ['/openai/v1/tunedModels/good:generateContent', '{"contents":[]}', []],
     ['/openai/v1/models/good:generateContent', '{"contents":[]}', []],
   ])('are models: %s is let through where it is good', async (path, body, headers) => {
     const provider = await startReplay({
@@ -420,7 +530,7 @@ describe('what a token is for', () => {
     const place = await custodyOf(provider, { limits: { memoryBytes: 100_000 } });
     const { token } = place.callers.add({ models: ['good', 'good-*'] });
     const answer = await ask(`${place.proxy.url}${path}`, {
-      headers: [...HEAD, 'x-api-key', token, ...headers],
+      headers: [...headOf(headers), 'x-api-key', token, ...headers],
       body,
     });
     expect(answer.status).toBe(200);

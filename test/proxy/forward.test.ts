@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { createGzip } from 'node:zlib';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { type Exchange, startReplay } from '../replay/replay.ts';
 import { FaultDisk, ioError } from './fault-disk.ts';
@@ -349,6 +350,37 @@ describe('hold-back', () => {
     held.at.open();
     await client.until((c) => c.text.endsWith('0\r\n\r\n'));
     expect(client.text).toContain('[DONE]');
+  });
+
+  test('of a stream that is compressed all the same, no piece is there before it is on disk', async () => {
+    const zip = createGzip();
+    const url = await upstream((_req, res) => {
+      res.writeHead(200, { ...sse, 'content-encoding': 'gzip' });
+      zip.pipe(res);
+      // Whole to a client that reads events, though the compression goes on.
+      zip.write(STREAM);
+      zip.flush();
+    });
+    const { disk, held } = heldDisk();
+    const { proxy } = await setUp({ upstream: url, disk });
+    const early = gate();
+    disk.after = (step) => {
+      if (step === 'sync' && !held.isHeld) {
+        held.isHeld = true;
+        early.open();
+      }
+    };
+    const client = new RawClient(proxy.url);
+    client.post(CHAT, REQUEST);
+    await early.passed;
+    await client.until((c) => c.text.includes('\r\n\r\n'));
+    await held.reached.passed;
+    await ask(`${proxy.url}/healthz`, { method: 'GET', headers: {} });
+    expect(client.text).toMatch(/\r\n\r\n$/);
+    held.at.open();
+    await client.until((c) => !c.text.endsWith('\r\n\r\n'));
+    zip.end();
+    await client.until((c) => c.text.endsWith('0\r\n\r\n'));
   });
 
   test.each([

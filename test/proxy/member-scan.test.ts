@@ -52,6 +52,7 @@ describe('the members of a body', () => {
     "{'model':'a'}",
     '{/* " */"model":"a"}',
     '{"x":[/*"*/1],"model":"a"}',
+    '{"mo\\del":"a"}',
     '{"x":[1}',
     '{"x":[1,]}',
     '{"x":{"y"}}',

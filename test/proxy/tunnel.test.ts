@@ -5,7 +5,8 @@ import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { expect, onTestFinished, test } from 'vitest';
-import { ask, RawClient, setUp } from './harness.ts';
+import { FaultDisk } from './fault-disk.ts';
+import { ask, gate, RawClient, setUp } from './harness.ts';
 
 const KEY = 'dGhlIHNhbXBsZSBub25jZQ==';
 const GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
@@ -128,6 +129,42 @@ test('an upstream that does not switch is relayed and recorded like any answer',
   ).toBe('refused');
   expect(log.gaps).toEqual([]);
 });
+
+test.each([
+  ['a declared length', '200 OK', 'Content-Length: 5\r\n\r\n', 'whole'],
+  ['no length', '200 OK', 'Connection: close\r\n\r\n', 'whole'],
+  ['nothing in it', '204 No Content', '\r\n', ''],
+])(
+  'what it answers instead is whole only once it is on disk: %s',
+  async (_, status, head, body) => {
+    const { url } = await model((_req, socket) => {
+      socket.end(`HTTP/1.1 ${status}\r\n${head}${body}`);
+    });
+    const disk = new FaultDisk();
+    const held = gate();
+    const reached = gate();
+    let isHeld = false;
+    disk.gate = async () => {
+      if (!isHeld) return;
+      reached.open();
+      await held.passed;
+    };
+    const { proxy } = await setUp({ upstream: url, upstreamOptions, disk });
+    // The request is on disk; from here on the disk is held.
+    disk.after = (step) => {
+      if (step === 'sync') isHeld = true;
+    };
+    const client = open(proxy.url, '/openai/v1/realtime');
+    await reached.passed;
+    await ask(`${proxy.url}/healthz`, { method: 'GET', headers: {} });
+    if (body === '') expect(client.text).toBe('');
+    else expect(client.text).not.toContain(body);
+    held.open();
+    await client.closed();
+    expect(client.text).toContain(`HTTP/1.1 ${status}\r\n`);
+    expect(client.text.endsWith(`\r\n\r\n${body}`)).toBe(true);
+  },
+);
 
 test('an upstream that cannot be reached is a 502 and a record', async () => {
   const { proxy, log } = await setUp({ upstream: 'http://127.0.0.1:9', upstreamOptions });

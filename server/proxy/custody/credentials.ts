@@ -16,6 +16,7 @@ export type KeyHeader = (typeof KEY_HEADERS)[number];
 const CREDENTIALS: ReadonlySet<string> = new Set([
   ...KEY_HEADERS,
   'cookie',
+  'ocp-apim-subscription-key',
   'x-amz-security-token',
   'x-goog-user-project',
 ]);
@@ -23,7 +24,10 @@ const CREDENTIALS: ReadonlySet<string> = new Set([
 const BEARER = /^bearer +/i;
 
 /** Query parameters that hold a key, or a signature in place of one. */
-const KEY_PARAMETERS = /^(?:key|api[-_]?key|access_token|x-amz-.*)$/i;
+const KEY_PARAMETERS = /^\$?(?:key|api[-_]?key|(?:access|oauth)_token|subscription-key|x-amz-.*)$/i;
+
+/** [OpenAI Realtime] Browsers, which can set no header of a WebSocket, send a key among its protocols. */
+const KEY_PROTOCOL = /^openai-insecure-api-key\b/i;
 
 export interface Presented {
   readonly token: string;
@@ -32,7 +36,7 @@ export interface Presented {
 
 /** The Stele token of a request. Bytes from strangers; throws `unauthenticated`, and quotes none of them. */
 export function presentedToken(raw: RawHeaders, target: string): Presented {
-  for (const part of (target.split('?')[1] ?? '').split('&')) {
+  for (const part of target.split(/[?&;]/).slice(1)) {
     const name = decoded(part.split('=', 1)[0] ?? '');
     if (KEY_PARAMETERS.test(name)) {
       throw unauthenticated('query: a Stele token belongs in a header, and no key in the URL');
@@ -72,11 +76,19 @@ export function withProviderKey(
 ): string[] {
   const out: string[] = [];
   for (let i = 0; i + 1 < headers.length; i += 2) {
-    if (CREDENTIALS.has((headers[i] as string).toLowerCase())) continue;
-    out.push(headers[i] as string, headers[i + 1] as string);
+    const name = headers[i] as string;
+    const value = headers[i + 1] as string;
+    const lower = name.toLowerCase();
+    if (CREDENTIALS.has(lower)) continue;
+    out.push(name, lower === 'sec-websocket-protocol' ? withoutKey(value) : value);
   }
   if (key !== undefined) out.push(header, header === 'authorization' ? `Bearer ${key}` : key);
   return out;
+}
+
+function withoutKey(protocols: string): string {
+  const all = protocols.split(',').map((protocol) => protocol.trim());
+  return all.filter((protocol) => !KEY_PROTOCOL.test(protocol)).join(', ');
 }
 
 function decoded(text: string): string {

@@ -112,8 +112,11 @@ export class MemberScan {
     this.#kept = undefined;
     const isName = this.#expects === 'name' || this.#expects === 'name-or-end';
     if (isName) {
-      // A name that cannot be read here is not one that is looked for, except in how it is escaped.
-      if (this.#stack.length === 1) this.#name = text;
+      if (this.#stack.length === 1) {
+        // A name that cannot be read here may be one that is looked for to a reader that forgives more.
+        if (text === undefined) this.#isBad = true;
+        this.#name = text;
+      }
       this.#expects = 'colon';
       return;
     }

@@ -12,23 +12,38 @@
  */
 import { SteleError, shown } from '../../core/errors.ts';
 import { decodeContent, isIdentity } from '../decode.ts';
-import { headerValue, type RawHeaders } from '../headers.ts';
+import type { RawHeaders } from '../headers.ts';
 import { PARSE_BYTES_MAX } from '../record.ts';
 import { folded, type Member, MemberScan } from './member-scan.ts';
 
 const NAMES = ['model', 'models', 'fallbacks'];
 
 const IN_PATH: readonly RegExp[] = [
-  // [Azure OpenAI REST reference] https://HOST/openai/deployments/NAME/…
-  /\/deployments\/([^/]+)/,
+  // [Azure OpenAI REST reference] https://HOST/openai/deployments/NAME/…; engines/NAME before that
+  /\/(?:deployments|engines)\/([^/]+)/i,
   // [Gemini API] models/NAME:generateContent; [OpenAI] models/NAME
-  /\/models\/([^/:]+(?:\/[^/:]+)*?)(?::[a-zA-Z]+)?$/,
+  /\/models\/(.+?)(?::[a-z]+)?$/i,
+  // [Gemini API] tunedModels/NAME:generateContent; [Vertex AI] endpoints/ID:predict
+  /^(?!.*\/models\/).*\/([^/]+):[a-z]+$/i,
   // [Bedrock Runtime] model/ID/converse
-  /\/model\/([^/]+)\//,
+  /\/model\/([^/]+)(?:\/|$)/i,
 ];
 
-/** Names of models are inside files and lists there. */
-const UNJUDGED = /\/(?:batches|threads|assistants)(?:\/|$)/;
+/** What some servers take for a slash, or leave out, beside a word that a model is found by. */
+const BLURRED = (() => {
+  const word = '(?:deployments|engines|models?)';
+  const edge = '(?:[\\\\;]|%2f|%3b|%5c)';
+  return new RegExp(`(?:/|${edge})${word}${edge}|${edge}${word}/`, 'i');
+})();
+
+/** [RFC 3986 §2.3] Characters that are the same with percent encoding and without. */
+const UNRESERVED = /%(?:2[de]|3[0-9]|4[1-9a-f]|5[0-9af]|6[1-9a-f]|7[0-9ae])/gi;
+
+/** Names of models are inside files and lists there, or what a name stands for is changed. */
+const UNJUDGED = /\/(?:batches|threads|assistants|api\/(?:copy|create|delete|pull|push))(?:\/|$)/i;
+
+/** Forms are read by rules of their own, and other charsets say something else with the same bytes. */
+const NOT_PLAIN = /form|multipart|charset\s*=(?!\s*"?(?:utf-?8|us-ascii)\b)/i;
 
 const NO_BODY: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'DELETE']);
 
@@ -37,6 +52,7 @@ export class ModelGate {
   readonly #allowed: readonly string[];
   readonly #method: string;
   readonly #path: string;
+  readonly #query: string;
   readonly #raw: RawHeaders;
   readonly #scan = new MemberScan(NAMES);
 
@@ -46,7 +62,9 @@ export class ModelGate {
   ) {
     this.#allowed = allowed;
     this.#method = call.method;
-    this.#path = call.target.split('?', 1)[0] ?? '';
+    const [path = '', ...query] = call.target.split('?');
+    this.#path = path;
+    this.#query = query.join('&');
     this.#raw = call.headers;
   }
 
@@ -56,11 +74,16 @@ export class ModelGate {
 
   /** Throws `forbidden` unless every model that is named is allowed. `body` is the whole, where it is in memory. */
   check(body: Uint8Array | undefined): void {
-    const inPath = modelsInPath(this.#path);
-    for (const model of inPath) this.#checkOne(model);
+    const path = plainPath(this.#path);
+    for (const model of [...modelsInPath(path), ...modelsInQuery(this.#query)]) {
+      this.#checkOne(model);
+    }
     if (NO_BODY.has(this.#method) && this.#scan.isEmpty) return;
-    if (UNJUDGED.test(this.#path)) {
+    if (UNJUDGED.test(path)) {
       throw refused(`path: the models that ${shown(this.#path)} uses cannot be told`);
+    }
+    if (valuesOf(this.#raw, 'content-type').some((type) => NOT_PLAIN.test(type))) {
+      throw refused('content-type: the model can be told of application/json in UTF-8 only');
     }
     this.#checkMembers(this.#members(body));
   }
@@ -78,7 +101,7 @@ export class ModelGate {
       }
       this.#checkOne(text);
     }
-    const count = members.length + modelsInPath(this.#path).length;
+    const count = members.length + modelsInPath(plainPath(this.#path)).length;
     if (count === 0) throw refused('request: it names no model');
   }
 
@@ -90,9 +113,8 @@ export class ModelGate {
   }
 
   #members(body: Uint8Array | undefined) {
-    const codings = this.#raw.filter((one, i) => i % 2 === 0 && /^content-encoding$/i.test(one));
-    if (codings.length > 1) return undefined;
-    const coding = headerValue(this.#raw, 'content-encoding');
+    const [coding, another] = valuesOf(this.#raw, 'content-encoding');
+    if (another !== undefined) return undefined;
     if (isIdentity(coding)) return this.#scan.end();
     const plain = body && decodeContent(body, coding, PARSE_BYTES_MAX);
     if (plain === undefined) return undefined;
@@ -107,16 +129,39 @@ export class ModelGate {
   }
 }
 
-export function modelsInPath(path: string): string[] {
+/** A path in the one spelling that all servers read in the same way. */
+function plainPath(path: string): string {
+  const plain = path.replace(UNRESERVED, decodeURIComponent).replace(/\/{2,}/g, '/');
+  if (BLURRED.test(plain)) throw refused(`path: ${shown(path)} can be read in two ways`);
+  return plain.endsWith('/') ? plain.slice(0, -1) : plain;
+}
+
+function modelsInPath(path: string): string[] {
   return IN_PATH.flatMap((form) => {
     const found = form.exec(path)?.[1];
-    if (found === undefined) return [];
-    try {
-      return [decodeURIComponent(found)];
-    } catch {
-      throw refused(`path: ${shown(found)} is not the name of a model`);
-    }
+    return found === undefined ? [] : [decoded(found)];
   });
+}
+
+/** Some take the name from there as well. */
+function modelsInQuery(query: string): string[] {
+  return query.split('&').flatMap((part) => {
+    const [name = '', ...value] = part.split('=');
+    return folded(decoded(name)) === 'model' ? [decoded(value.join('='))] : [];
+  });
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    // What is in a query is not quoted (P10).
+    throw refused('target: its percent encoding says nothing');
+  }
+}
+
+function valuesOf(raw: RawHeaders, wanted: string): string[] {
+  return raw.filter((_, i) => i % 2 === 1 && raw[i - 1]?.toLowerCase() === wanted);
 }
 
 /** Exactly, or as far as the star. */

@@ -66,6 +66,8 @@ export interface ResponseInfo {
 export interface ResponseReader {
   /** Whether terminal events can be recognized, so that nothing but their line ends must wait (P7). */
   readonly isStream: boolean;
+  /** A stream whose ends cannot be seen in its bytes, since they are coded: every piece waits for the disk (P7). */
+  readonly isCodedStream: boolean;
   /**
    * Offsets in `chunk`, rising: what lies before one may be forwarded now. The byte there is the line end
    * that completes a terminal event, and it waits until the answer is on disk.

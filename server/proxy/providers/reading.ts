@@ -6,7 +6,7 @@
  *
  * How events are framed says the content type, and where that says nothing, the format whose stream was asked
  * for. A compressed stream is read like a body: its events cannot be told from its bytes, so nothing can be
- * said about cuts, and the proxy keeps back the last byte instead.
+ * said about cuts, and every piece of it waits for the disk instead.
  */
 import { decodeContent, isIdentity } from '../decode.ts';
 import { type Framing, framerOf } from '../framers.ts';
@@ -52,6 +52,7 @@ function framingOf(info: ResponseInfo, framing: Framing): Framing | undefined {
 
 class StreamReader implements ResponseReader {
   readonly isStream = true;
+  readonly isCodedStream = false;
   readonly #answer: Answer;
   readonly #fold: Fold;
   readonly #framer: Framer;
@@ -153,12 +154,14 @@ interface BodyOptions {
 
 class BodyReader implements ResponseReader {
   readonly isStream = false;
+  readonly isCodedStream: boolean;
   readonly #options: BodyOptions;
   readonly #bytes = new Growing();
   #skimmer: Skimmer | undefined;
 
   constructor(options: BodyOptions) {
     this.#options = options;
+    this.isCodedStream = options.events !== undefined;
   }
 
   push(chunk: Uint8Array): readonly number[] {
