@@ -97,6 +97,12 @@ describe('route', () => {
     }
   });
 
+  test('what is wrong with a target is said without its query', () => {
+    expect(() => parseRoute('/ollama/a?key=sk-mine-\u00e9', 'proxy', upstreams)).toThrow(
+      /^path: "\/a" or its query has bytes/,
+    );
+  });
+
   test.each(['/ollama/\u00e9', '/ollama/a b'])('%j has to be percent-encoded', (url) => {
     expect(() => parseRoute(url, 'proxy', upstreams)).toThrow('percent-encoded');
   });
