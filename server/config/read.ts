@@ -149,8 +149,11 @@ export function variableOf(key: string): string {
   return `STELE_${key.replaceAll('.', '_').toUpperCase()}`;
 }
 
-/** Variables of the commands and the tests, which are no settings. */
-const OTHER_VARIABLES = ['DATA', 'CONFIG', 'SERVER', 'TOKEN', 'TOKEN_FILE', 'SHARED'];
+/** Variables of the commands, the tests and the gateways that docs/gateways.md shows, which are no settings. */
+const OTHER_VARIABLES = [
+  ...['DATA', 'CONFIG', 'SERVER', 'TOKEN', 'TOKEN_FILE', 'MONITOR_WEBHOOK', 'SHARED'],
+  ...['LOG', 'ORIGIN'],
+];
 
 /** What Kubernetes sets in every container beside a service whose name begins with "stele". */
 function isForeign(name: string): boolean {

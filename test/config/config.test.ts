@@ -317,6 +317,8 @@ test('a misspelled variable is named; those of Kubernetes and of the commands ar
       STELE_PUBLIC_URI: '',
       STELE_PUBLIC_URL: '',
       STELE_TOKEN_FILE: '',
+      STELE_MONITOR_WEBHOOK: '',
+      STELE_LOG: '',
       STELE_UPSTREAM_X: '',
       STELE_SERVICE_HOST: '',
       STELE_PORT_8080_TCP_ADDR: '',
