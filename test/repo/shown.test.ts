@@ -18,6 +18,7 @@ import { type Block, blocksOf, page, ROOT } from './pages.ts';
 const SHOWN = [
   'README.md',
   'docs/compromised-key.md',
+  'docs/gateways.md',
   'docs/operating.md',
   'docs/sdk.md',
   'docs/trust.md',
