@@ -13,6 +13,7 @@
  *     closed    grown ──────────────▶ shown to witnesses ──▶ kept ──▶ published once the quorum is met
  */
 import { SteleError } from '../core/errors.ts';
+import type { Policy } from '../core/policy.ts';
 import { checkConsistency } from '../core/proof.ts';
 import type { Cosignature } from '../core/tlog-witness.ts';
 import { treeSize } from '../core/units.ts';
@@ -48,6 +49,8 @@ export class Publisher {
   readonly #ports: PublishPorts;
   #published: Head | undefined;
   #witnessed: Head | undefined;
+  /** Whether the published head has its quorum, as it was found last. */
+  #judged: { readonly head: Head; readonly policy: Policy; readonly isEnough: boolean } | undefined;
   #newest: Head | undefined;
   /** The head that was last shown to witnesses, while it is not published. */
   #shown: Head | undefined;
@@ -67,15 +70,21 @@ export class Publisher {
     this.#floor = published?.size ?? 0;
     this.#published = published;
     this.#witnessed = witnessed;
-    const witnesses = ports.witnesses?.();
-    if (published === undefined || witnesses?.fail !== 'closed') return;
     // It met another policy, or none.
-    if (!isWitnessed(published.checkpoint, witnesses.policy)) this.#published = undefined;
+    this.#published = this.published;
   }
 
   /** The head that is served; nothing before the first was published. */
   get published(): Head | undefined {
-    return this.#published;
+    const head = this.#published;
+    const witnesses = this.#ports.witnesses?.();
+    if (head === undefined || witnesses?.fail !== 'closed') return head;
+    // A log may come to be shown to witnesses while it is open: what was published before then has no quorum.
+    const { policy } = witnesses;
+    if (this.#judged?.head !== head || this.#judged.policy !== policy) {
+      this.#judged = { head, policy, isEnough: isWitnessed(head.checkpoint, policy) };
+    }
+    return this.#judged.isEnough ? head : undefined;
   }
 
   /** The newest head that is witnessed as the policy asks. */

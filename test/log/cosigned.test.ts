@@ -257,6 +257,21 @@ describe('with fail: closed', () => {
     expect(world.log.checkpoint().size).toBe(published.size);
   });
 
+  test('a log that comes to be shown to witnesses while it is open serves no head without them', async () => {
+    const world = await Witnessed.start({ fail: 'closed' });
+    world.witnesses = undefined;
+    await world.append();
+    const before = await world.log.publishNow();
+    expect(world.log.checkpoint().size).toBe(before.size);
+    world.set({ fail: 'closed' });
+    expect(world.log.isHeldBack).toBe(true);
+    expect(() => world.log.checkpoint()).toThrow(expect.objectContaining({ code: 'not_yet' }));
+    await world.cosign(a);
+    expect(world.log.isHeldBack).toBe(true);
+    await world.cosign(b);
+    expect(signersOf(world, world.log.checkpoint())).toContain('b.example');
+  });
+
   test('a log that is not shown to witnesses publishes as any', async () => {
     const world = await Witnessed.start({ fail: 'closed' });
     await world.log.close();
