@@ -392,6 +392,11 @@ describe('the wrong question', () => {
     '/v1/entries/1;x',
   ];
 
+  test('what names no entry is told which names there are', async () => {
+    const { detail } = (await get('/v1/receipts/mine')).json();
+    expect(detail).toBe('id: "mine" is no index, record_id or leaf hash');
+  });
+
   test.each(spelled)('%s is not spelled right', async (path) => {
     const answer = await get(path);
     expect(answer.text).toContain('"code":"malformed"');

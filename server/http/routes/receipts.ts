@@ -96,7 +96,10 @@ function finder(log: Log, id: string, source: string | undefined): Find {
     const leaf = hash(parseHex(id, 'leaf_hash', HASH_BYTES));
     return () => log.findLeaf(leaf);
   }
-  const index = leafIndex(parseDecimal(id, 'receipt of'));
+  if (!/^[0-9]+$/.test(id)) {
+    throw malformed('id', `${shown(id)} is no index, record_id or leaf hash`);
+  }
+  const index = leafIndex(parseDecimal(id, 'index'));
   return () => {
     const { size } = log.head();
     if (index < size) return index;
