@@ -108,7 +108,8 @@ class Verification {
       steps: this.#steps.list(),
       notes: this.#notes,
       fields,
-      bounds,
+      // An entry that is not the head's has nothing of what was said of the head.
+      bounds: entry === undefined ? [] : bounds,
       ...(record === undefined ? {} : { record }),
     };
   }

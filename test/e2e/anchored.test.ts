@@ -105,6 +105,20 @@ describe.skipIf(opensslMissing)('heads shown to a time-stamping authority', () =
     expect(verified.code).toBe(1);
   });
 
+  test('a time that was stamped for a head is not that of an entry which is not in it', async () => {
+    const file = await stamped('outside.json');
+    const receipt = JSON.parse(readFileSync(file, 'utf8')) as { proof: string[] };
+    const [first = ''] = receipt.proof;
+    const spoiled = Buffer.from(first, 'base64');
+    spoiled[0]! ^= 1;
+    receipt.proof[0] = spoiled.toString('base64');
+    writeFileSync(file, `${JSON.stringify(receipt)}\n`);
+    const known = trust('known.json', { tsa_roots: [tsa.pem('root')] });
+    const verified = await place.stele('verify', file, '--trust', known, '--json');
+    expect(verified.output).toMatch(/"existed":\s*\[\]/);
+    expect(verified.code).toBe(1);
+  });
+
   test('an authority that is away slows nothing, and is caught up with by the newest head alone', async () => {
     tsa.instead = (res) => res.writeHead(503, { 'retry-after': '0' }).end();
     for (let i = 0; i < 3; i++) {
