@@ -315,3 +315,23 @@ describe.skipIf(sharedMissing)('what is published', () => {
     expect(facts.error).toMatchObject({ type: 'RESOURCE_EXHAUSTED', code: '429' });
   });
 });
+
+test.each([
+  ['alt=sse', 'data: ', '\n\n'],
+  ['', '[', '\n,'],
+])(
+  'an event that is too large to be read may be the last, so it waits: %s',
+  (query, before, after) => {
+    const body = JSON.stringify({
+      candidates: [
+        { content: { parts: [{ text: 'x'.repeat(16_777_300) }] }, finishReason: 'STOP' },
+      ],
+    });
+    const reader = providerFor('g', 'POST', `${MODEL}:streamGenerateContent?${query}`).response({
+      status: 200,
+      headers: {},
+    });
+    const cuts = reader.push(Buffer.from(`${before}${body}${after}`));
+    expect(cuts).toEqual([before.length + body.length - (query === '' ? 1 : 0)]);
+  },
+);

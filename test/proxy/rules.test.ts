@@ -283,6 +283,10 @@ rules:
   test.each([
     ['is no text', Buffer.from([0xff, 0xfe, 0x00]), {}],
     ['has an unknown coding', '{}', { 'content-encoding': 'snappy' }],
+    ['is JSON to some readers only', '{"n":NaN,"x":"\\u0073k-ABCDEFGH1234"}', {}],
+    ['begins with a mark', '\ufeff{"x":"\\u0073k-ABCDEFGH1234"}', {}],
+    ['is UTF-16', Buffer.from('{"x":"sk-ABCDEFGH1234"}', 'utf16le'), {}],
+    ['is UTF-16 the other way', Buffer.from('{"x":"sk-ABCDEFGH1234"}', 'utf16le').swap16(), {}],
   ])('because it %s is blocked', async (_, body, headers) => {
     const one = await place({ rules: RULES });
     const answer = await ask(`${one.proxy.url}${CHAT}`, {

@@ -107,7 +107,9 @@ class StreamReader implements ResponseReader {
     const value = this.#value.after(event);
     this.#terminal =
       terminalOf(event, value) ?? this.#fold.terminal?.(value, event.name) ?? this.#terminal;
-    const isCut = this.#terminal !== undefined || this.#fold.mayEnd?.(value) === true;
+    // Of one that is too large to be read nobody knows.
+    const isUnread = event.isOversized && this.#fold.mayEnd !== undefined;
+    const isCut = this.#terminal !== undefined || isUnread || this.#fold.mayEnd?.(value) === true;
     return isCut && (event.lines === 1 || event.isOversized || value !== undefined);
   }
 

@@ -16,6 +16,14 @@ export function isJson(text: string): boolean {
 }
 
 /**
+ * Whether this begins as JSON does and is none here, while a reader that forgives more takes it for some: with a
+ * byte-order mark, `NaN`, a comma too many, or as UTF-16. What its texts say to that reader is not known.
+ */
+export function isAlmostJson(text: string): boolean {
+  return /^[\s\0]*[{[]/.test(text) && !isJson(text);
+}
+
+/**
  * The document with each text that is a value, and no member's name, replaced by what `change` makes of it. `json`
  * is known to be JSON.
  */

@@ -11,6 +11,7 @@ import { sha256, toHex } from '../../core/bytes.ts';
 import { invariant } from '../../core/errors.ts';
 import { isJsonObject, type Json } from '../../core/json.ts';
 import { Rules } from './apply.ts';
+import { isAlmostJson } from './json-texts.ts';
 import {
   EVENTS_MAX,
   type JudgedCall,
@@ -80,6 +81,7 @@ async function judged({ call, body }: ThreadTask): Promise<Judgment> {
   } catch {
     return failed('not-text', 'the body is not text');
   }
+  if (isAlmostJson(text)) return failed('not-json', 'only some readers take the body for JSON');
   const applied = rules.apply(text);
   const said = await hooked(call, applied.text);
   const events = [...applied.events, ...said.events];
