@@ -178,7 +178,7 @@ describe('what is shown', () => {
     for (const path of SHOWN) {
       for (const { info, line } of blocksOf(page(path))) {
         expect(info, `${path}:${line}`).toMatch(
-          /^(sh( run(=start)?| script=[a-z-]+)?|text( output)?|js file=[a-z.]+|ts( file=[a-z.]+)?|ini|yaml|nginx|json)$/,
+          /^(sh( run(=start)?| script=[a-z-]+)?|text( output)?|(js|ts|python|go|sh|yaml) file=[a-z.]+|ts|ini|yaml|nginx|json)$/,
         );
       }
     }
