@@ -4,6 +4,7 @@ import type { JsonObject } from '../core/json.ts';
 import { timestamp } from '../log/clock.ts';
 import type { AnchorRows } from '../storage/anchors.ts';
 import type { Act } from './act.ts';
+import { progressOf } from './progress.ts';
 import { Nothing } from './wanted.ts';
 
 /** What of it goes on when the answer comes is told as such. */
@@ -32,25 +33,11 @@ export function anchorsAt(rows: AnchorRows, log: string, size: number): JsonObje
   }));
 }
 
-/** How far each target has got with a log, and what it did not get to: silence is never taken for success. */
+/** How far each target has got with a log. */
 export function anchoringOf(rows: AnchorRows, log: string): JsonObject[] {
-  return rows.progress(log).map((one) => {
-    const { target, kind, size, timeMs, pendingSize, pendingSinceMs, attempts, missed } = one;
-    return {
-      target,
-      type: kind,
-      ...(size === null ? {} : { size }),
-      ...(timeMs === null ? {} : { time: timestamp(timeMs) }),
-      ...(pendingSize === null || pendingSinceMs === null
-        ? {}
-        : {
-            pending: {
-              size: pendingSize,
-              since: timestamp(pendingSinceMs),
-              attempts: attempts ?? 0,
-            },
-          }),
-      missed,
-    };
-  });
+  return rows.progress(log).map((one) => ({
+    target: one.target,
+    type: one.kind,
+    ...progressOf(one),
+  }));
 }

@@ -1,9 +1,9 @@
 /** Showing a log's newest head to its witnesses now, and how far each is with it. */
 import { SteleError } from '../core/errors.ts';
 import type { JsonObject } from '../core/json.ts';
-import { timestamp } from '../log/clock.ts';
 import type { WitnessRows } from '../storage/witnesses.ts';
 import type { Act } from './act.ts';
+import { progressOf } from './progress.ts';
 import { Nothing } from './wanted.ts';
 
 /** What of it goes on when the answer comes is told as such. */
@@ -23,29 +23,15 @@ export const witnessNow: Act<Record<string, never>> = {
   },
 };
 
-/** How far each witness is with a log, and what it did not get to: silence is never taken for success. */
+/** How far each witness is with a log. */
 export function witnessingOf(rows: WitnessRows, log: string): JsonObject[] {
-  return rows.progress(log).map((one) => {
-    const { witness, size, timeMs, pendingSize, pendingSinceMs, attempts, evidence } = one;
-    return {
-      witness,
-      ...(size === null ? {} : { size }),
-      ...(timeMs === null ? {} : { time: timestamp(timeMs) }),
-      ...(pendingSize === null || pendingSinceMs === null
-        ? {}
-        : {
-            pending: {
-              size: pendingSize,
-              since: timestamp(pendingSinceMs),
-              attempts: attempts ?? 0,
-            },
-          }),
-      missed: one.missed,
-      asked: one.asked,
-      failed: one.failed,
-      ...(evidence === null ? {} : { disputes: saidIn(evidence) }),
-    };
-  });
+  return rows.progress(log).map((one) => ({
+    witness: one.witness,
+    ...progressOf(one),
+    asked: one.asked,
+    failed: one.failed,
+    ...(one.evidence === null ? {} : { disputes: saidIn(one.evidence) }),
+  }));
 }
 
 /** What a witness holds against the log, in words. */
