@@ -13,8 +13,9 @@ import { FAILS, HOLDS, type Status, UNKNOWN, Unusable } from '../exit.ts';
 import type { Cli } from '../program.ts';
 import { PRESET_NAMES, PRESETS, type Preset, type PresetName } from '../reconcile/presets.ts';
 import { type Counts, type Difference, reconcile } from '../reconcile/reconcile.ts';
-import { type IdKind, KINDS, parseCondition } from '../reconcile/records.ts';
-import { type Form, rowsOf, timeOf } from '../reconcile/rows.ts';
+import { type Condition, type IdKind, KINDS, parseCondition } from '../reconcile/records.ts';
+import { FORMS, type Form, rowsOf } from '../reconcile/rows.ts';
+import { timeOf } from '../reconcile/time.ts';
 import { table, voiceOf, type World } from '../terminal.ts';
 import { addWhere, logClient, type WhereOptions } from '../where.ts';
 
@@ -29,6 +30,7 @@ interface Options extends WhereOptions {
   readonly to?: string;
   readonly form?: Form;
   readonly header: boolean;
+  readonly delimiter?: string;
   readonly output?: string;
 }
 
@@ -41,7 +43,7 @@ export function command(cli: Cli): Command {
     .description(
       'Compares the records of calls with a list of them, a provider’s or your own, and names what one side alone has.',
     )
-    .argument('<list>', 'a file, CSV or lines of JSON; - for standard input')
+    .argument('<list>', 'a file, CSV or JSON, also gzip; - for standard input')
     .option('--log <name>', 'the log; several, where one went on as the next [default]', collect)
     .addOption(
       new Option('--preset <list>', 'what list it is').choices(PRESET_NAMES).default('own'),
@@ -64,8 +66,14 @@ export function command(cli: Cli): Command {
     )
     .option('--from <time>', 'the period: calls received at that time or later')
     .option('--to <time>', 'and before that one')
-    .addOption(new Option('--form <form>', 'what it is [by its name]').choices(['csv', 'jsonl']))
+    .addOption(new Option('--form <form>', 'what it is [by its name]').choices(FORMS))
     .option('--no-header', 'CSV without names of columns: they are 1, 2, 3 …')
+    .addOption(
+      new Option(
+        '--delimiter <character>',
+        'between columns of CSV, or tab [by its header]',
+      ).argParser(delimiterOf),
+    )
     .option('-o, --output <file>', 'write every difference there, a line of JSON each')
     .addHelpText(
       'after',
@@ -76,6 +84,7 @@ export function command(cli: Cli): Command {
         const { world } = cli;
         const voice = voiceOf(world, options.json === true);
         const preset: Preset = PRESETS[options.preset];
+        const only = conditionsOf(preset, options);
         const shown: Difference[] = [];
         const output =
           options.output === undefined ? undefined : await Output.create(world, options.output);
@@ -88,10 +97,13 @@ export function command(cli: Cli): Command {
               isTimeNamed: options.timeField !== undefined,
               hasHeader: options.header,
               name: list === '-' ? 'standard input' : list,
+              ...(preset.kind === undefined ? {} : { kind: preset.kind }),
+              ...(options.delimiter === undefined ? {} : { delimiter: options.delimiter }),
             }),
             logs: logsOf(world, options),
             by: options.by ?? preset.by,
-            only: [...preset.only, ...(options.only ?? [])].map(parseCondition),
+            only,
+            isOneCallPerId: preset.isOneCallPerId ?? false,
             period: periodOf(options),
             progress: voice.progress,
             difference(difference) {
@@ -101,7 +113,7 @@ export function command(cli: Cli): Command {
           });
           await output?.end();
           const verdict = verdictOf(counts);
-          voice.say(...linesOf(counts, shown, verdict, options.output));
+          voice.say(...linesOf(counts, shown, { verdict, only, output: options.output }));
           voice.json({ ...counts, verdict: NAMES[verdict], differences: shown });
           return verdict;
         } finally {
@@ -121,10 +133,23 @@ function fieldsOf(preset: Preset, { header }: Options): readonly string[] {
 }
 
 function formOf(list: string): Form {
-  const ending = extname(list).toLowerCase();
-  if (ending === '.csv') return 'csv';
-  if (['.jsonl', '.ndjson', '.json'].includes(ending)) return 'jsonl';
-  throw new Unusable(`${list}: its name does not say what it is: give --form csv or --form jsonl`);
+  const ending = extname(list.toLowerCase().replace(/\.gz$/, ''));
+  if (['.csv', '.tsv'].includes(ending)) return 'csv';
+  if (['.jsonl', '.ndjson', '.json'].includes(ending)) return 'json';
+  throw new Unusable(`${list}: its name does not say what it is: give --form csv or --form json`);
+}
+
+function delimiterOf(text: string): string {
+  const delimiter = text === 'tab' ? '\t' : text;
+  if (/^[^"\r\n]$/u.test(delimiter)) return delimiter;
+  throw new Unusable(`--delimiter: ${JSON.stringify(text)} is neither a character nor "tab"`);
+}
+
+/** The user's, and the preset's of members that the user says nothing of. */
+function conditionsOf(preset: Preset, options: Options): readonly Condition[] {
+  const own = (options.only ?? []).map(parseCondition);
+  const rest = preset.only.map(parseCondition);
+  return [...rest.filter(({ path }) => !own.some((one) => one.path === path)), ...own];
 }
 
 async function chunksOf(world: World, list: string): Promise<AsyncIterable<Uint8Array>> {
@@ -177,15 +202,26 @@ const NAMES = { [HOLDS]: 'holds', [FAILS]: 'does not hold', [UNKNOWN]: 'could no
 function verdictOf(counts: Counts): Status {
   const { only_in_list, only_in_log, repeated_in_list, repeated_in_log } = counts;
   if (only_in_list + only_in_log + repeated_in_list + repeated_in_log > 0) return FAILS;
-  return counts.rows_without_id + counts.records_without_id > 0 ? UNKNOWN : HOLDS;
+  return counts.rows_without_id + counts.records_without_id > 0 || isOfNone(counts)
+    ? UNKNOWN
+    : HOLDS;
+}
+
+/** There are calls on both sides, and none is what the list is said to be about. */
+function isOfNone({ rows, records, records_not_asked }: Counts): boolean {
+  return rows > 0 && records === 0 && records_not_asked > 0;
 }
 
 function linesOf(
   counts: Counts,
   differences: readonly Difference[],
-  verdict: Status,
-  output: string | undefined,
+  about: {
+    readonly verdict: Status;
+    readonly only: readonly Condition[];
+    readonly output: string | undefined;
+  },
 ): string[] {
+  const { verdict, only, output } = about;
   const n = (count: number) => count.toLocaleString('en');
   const rows: [string, string][] = [
     ['list', `${n(counts.rows)} calls`],
@@ -197,10 +233,17 @@ function linesOf(
     ['repeated in the log', n(counts.repeated_in_log)],
   ];
   if (counts.rows_outside > 0) rows.push(['rows of other periods', n(counts.rows_outside)]);
+  if (counts.rows_of_other_kinds > 0) {
+    rows.push(['rows of no calls', n(counts.rows_of_other_kinds)]);
+  }
+  if (counts.rows_again > 0) rows.push(['rows of a call before', n(counts.rows_again)]);
   if (counts.rows_without_id > 0) rows.push(['rows without an id', n(counts.rows_without_id)]);
   if (counts.unanswered > 0) rows.push(['records without an answer', n(counts.unanswered)]);
   if (counts.records_without_id > 0) {
     rows.push(['answers without such an id', n(counts.records_without_id)]);
+  }
+  if (counts.records_not_asked > 0) {
+    rows.push(['records of other calls', n(counts.records_not_asked)]);
   }
   const shown = differences.slice(0, SHOWN_MAX).map(lineOfDifference);
   const all =
@@ -210,15 +253,24 @@ function linesOf(
   const verdicts = {
     [HOLDS]: 'HOLDS: the list and the log have the same calls',
     [FAILS]: `DOES NOT HOLD: ${n(all)} ${all === 1 ? 'difference' : 'differences'}`,
-    [UNKNOWN]: 'COULD NOT TELL: some calls have no id to compare',
-  } as const;
+    [UNKNOWN]: isOfNone(counts)
+      ? 'COULD NOT TELL: no record is of what the list is about'
+      : 'COULD NOT TELL: some calls have no id to compare',
+  };
   return [
     ...table(rows),
     ...(shown.length === 0 ? [] : ['', ...table(shown)]),
     ...(rest > 0 ? [`… and ${n(rest)} more: ${more}`] : []),
+    ...(isOfNone(counts) ? ['', ...otherRecords(counts, only)] : []),
     '',
     verdicts[verdict],
   ];
+}
+
+function otherRecords(counts: Counts, only: readonly Condition[]): string[] {
+  const wanted = only.map(({ path, value }) => `${path}=${value}`).join(' ');
+  const there = counts.other_providers.join(', ');
+  return [`no record has ${wanted}; providers of the others: ${there}`];
 }
 
 function lineOfDifference(difference: Difference): string[] {

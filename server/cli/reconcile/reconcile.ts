@@ -26,6 +26,8 @@ export interface ReconcileOptions {
   readonly logs: readonly Side[];
   readonly by: IdKind;
   readonly only: readonly Condition[];
+  /** That an id has one call: more rows with it than records say the same again. */
+  readonly isOneCallPerId?: boolean;
   readonly period: Period;
   readonly progress: (line: string) => void;
   /** Told of each difference: rows first, each side in its order. */
@@ -43,8 +45,14 @@ export interface Counts {
   readonly rows: number;
   readonly rows_without_id: number;
   readonly rows_outside: number;
+  /** Rows that are none of calls. */
+  readonly rows_of_other_kinds: number;
+  /** Rows that are about a call of a row before. */
+  readonly rows_again: number;
   /** Records of calls in the period that the list could be about. */
   readonly records: number;
+  /** Records of calls in the period that it is not about. */
+  readonly records_not_asked: number;
   /** Of them, those without an id of the kind that is asked for: calls without an answer … */
   readonly unanswered: number;
   /** … and calls with one, of which nothing can be told. */
@@ -54,10 +62,15 @@ export interface Counts {
   readonly only_in_log: number;
   readonly repeated_in_list: number;
   readonly repeated_in_log: number;
+  /** Providers of the records that the list is not about. */
+  readonly other_providers: readonly string[];
 }
 
 const STEP = 5_000;
 const SPILL_BYTES = 4_194_304;
+
+/** To show somebody who asked for another. */
+const PROVIDERS_MAX = 10;
 
 export async function reconcile(options: ReconcileOptions): Promise<Counts> {
   const folder = new SpillFolder();
@@ -71,7 +84,8 @@ export async function reconcile(options: ReconcileOptions): Promise<Counts> {
     const rows = await readRows(options, work);
     const records = await readRecords(options, work);
     work.match.compare();
-    return { ...rows, ...records, ...tell(options, work) };
+    const { again, ...told } = tell(options, work);
+    return { ...rows, rows: rows.rows - again, rows_again: again, ...records, ...told };
   } finally {
     work.match.close();
     work.rows.close();
@@ -90,8 +104,10 @@ async function readRows({ rows, period, progress }: ReconcileOptions, work: Work
   let count = 0;
   let without = 0;
   let outside = 0;
-  for await (const { line, id, timeMs } of rows) {
-    if (timeMs !== undefined && (timeMs < period.from || timeMs >= period.to)) outside++;
+  let others = 0;
+  for await (const { line, id, timeMs, isOther } of rows) {
+    if (isOther) others++;
+    else if (timeMs !== undefined && (timeMs < period.from || timeMs >= period.to)) outside++;
     else if (id === undefined) without++;
     else {
       work.match.row(count++, id);
@@ -99,13 +115,20 @@ async function readRows({ rows, period, progress }: ReconcileOptions, work: Work
     }
     if (line % STEP === 0) progress(`line ${line} of the list`);
   }
-  return { rows: count, rows_without_id: without, rows_outside: outside };
+  return {
+    rows: count,
+    rows_without_id: without,
+    rows_outside: outside,
+    rows_of_other_kinds: others,
+  };
 }
 
 async function readRecords(options: ReconcileOptions, work: Work) {
   const { logs, by, only, period, progress } = options;
   let number = 0;
-  let inPeriod = 0;
+  let asked = 0;
+  let notAsked = 0;
+  const providers = new Set<string>();
   let unanswered = 0;
   let without = 0;
   for (const { log, feed } of logs) {
@@ -114,28 +137,44 @@ async function readRecords(options: ReconcileOptions, work: Work) {
       const { payloadType, payload } = decodeEntry(entry);
       if (payloadType !== RECORD_TYPE) continue;
       const record = parseRecord(payload);
-      if (record.kind !== 'inference' || !meets(record, only)) continue;
+      if (record.kind !== 'inference') continue;
       const ids = idsOf(record, by);
       const time = Date.parse(record.time.received);
       const isInPeriod = time >= period.from && time < period.to;
-      if (isInPeriod) inPeriod++;
+      const isAsked = isInPeriod && meets(record, only);
+      if (isAsked) asked++;
+      else if (isInPeriod) {
+        notAsked++;
+        if (providers.size < PROVIDERS_MAX) providers.add(record.model.provider);
+      }
       if (ids.size === 0) {
-        if (isInPeriod && record.outcome.http_status === undefined) unanswered++;
-        else if (isInPeriod) without++;
+        if (isAsked && record.outcome.http_status === undefined) unanswered++;
+        else if (isAsked) without++;
         continue;
       }
-      // Those outside are compared too: clocks differ, and a call has a beginning and an end.
+      // The others are compared too. Clocks differ, a call has a beginning and an end, and a call that is on record
+      // went past nobody, whatever the record calls its provider.
       work.match.record(number, ids);
       const shown = shownOf(log, index, record);
-      work.records.push(utf8(JSON.stringify({ isInPeriod, shown })));
+      work.records.push(utf8(JSON.stringify({ isAsked, shown })));
       number++;
     }
   }
-  return { records: inPeriod, unanswered, records_without_id: without };
+  return {
+    records: asked,
+    records_not_asked: notAsked,
+    unanswered,
+    records_without_id: without,
+    other_providers: [...providers].sort(),
+  };
 }
 
-function tell({ difference }: ReconcileOptions, { match, rows, records }: Work) {
+function tell(
+  { difference, isOneCallPerId = false }: ReconcileOptions,
+  { match, rows, records }: Work,
+) {
   const told = {
+    again: 0,
     both: 0,
     only_in_list: 0,
     only_in_log: 0,
@@ -146,7 +185,8 @@ function tell({ difference }: ReconcileOptions, { match, rows, records }: Work) 
   for (const piece of rows.pieces()) {
     const bits = match.ofRow(number++);
     const row = JSON.parse(parseUtf8(piece, 'row')) as { line: number; id: string };
-    if ((bits & REPEATED) !== 0) {
+    if ((bits & REPEATED) !== 0 && isOneCallPerId) told.again++;
+    else if ((bits & REPEATED) !== 0) {
       told.repeated_in_list++;
       difference({ repeated_in: 'list', ...row });
     } else if ((bits & MATCHED) !== 0) told.both++;
@@ -158,11 +198,11 @@ function tell({ difference }: ReconcileOptions, { match, rows, records }: Work) 
   number = 0;
   for (const piece of records.pieces()) {
     const bits = match.ofRecord(number++);
-    const { isInPeriod, shown } = JSON.parse(parseUtf8(piece, 'record')) as {
-      isInPeriod: boolean;
+    const { isAsked, shown } = JSON.parse(parseUtf8(piece, 'record')) as {
+      isAsked: boolean;
       shown: Shown;
     };
-    if (!isInPeriod) continue;
+    if (!isAsked) continue;
     if ((bits & SHARED) !== 0) {
       told.repeated_in_log++;
       difference({ repeated_in: 'log', ...shown });

@@ -65,6 +65,6 @@ export function meets(record: InferenceRecord, conditions: readonly Condition[])
       if (typeof at !== 'object' || at === null || !Object.hasOwn(at, name)) return false;
       at = (at as Record<string, unknown>)[name];
     }
-    return (typeof at === 'string' || typeof at === 'number') && String(at) === value;
+    return /^(?:string|number|boolean)$/.test(typeof at) && String(at) === value;
   });
 }
