@@ -186,9 +186,10 @@ function idsOf(
   const trace = /^00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}$/.exec(headers.traceparent ?? '');
   const retries = /^[0-9]{1,4}$/.exec(headers['x-stainless-retry-count'] ?? '');
   const upstream =
+    // [Azure OpenAI] Its x-request-id is another, and in no log that it gives out.
+    answer['apim-request-id'] ??
     answer['x-request-id'] ??
     answer['request-id'] ??
-    answer['apim-request-id'] ??
     answer['x-amzn-requestid'] ??
     answer['cf-ray'];
   return known({

@@ -83,6 +83,15 @@ describe('a call', () => {
     log.checkChain();
   });
 
+  test('of Azure is known by the id that its diagnostic log has, beside another', async () => {
+    const ids = { 'x-request-id': 'ours-in-no-log', 'apim-request-id': 'correlation-1' };
+    const provider = await replay({ headers: { ...sse, ...ids }, body: STREAM });
+    const { proxy, log } = await setUp({ upstream: provider.url });
+    await ask(`${proxy.url}${CHAT}`, { body: REQUEST });
+    const [record] = await log.untilCalls(1);
+    expect(record?.ids.upstream_request).toBe('correlation-1');
+  });
+
   test.each([1, 7, 37])('is the same in pieces of %i bytes', async (pieces) => {
     const provider = await replay({ headers: sse, body: STREAM, pieces });
     const { proxy, log } = await setUp({ upstream: provider.url });
