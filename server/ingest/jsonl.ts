@@ -114,7 +114,8 @@ function callAsSent(line: Members): Reported {
   const reader = provider.response({
     status: http ?? 200,
     headers: { 'content-type': 'application/json' },
-    request,
+    // Whatever was asked for: here it is in one piece.
+    request: { ...request, stream: false },
   });
   if (line.response !== undefined) reader.push(utf8(JSON.stringify(line.response)));
   const answer = line.response === undefined ? undefined : reader.end('eof');

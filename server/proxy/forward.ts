@@ -320,7 +320,7 @@ export class Exchange {
     const isEmpty = this.#req.method === 'HEAD' || [204, 304].includes(status) || declared === 0;
     // The head of an empty answer is the whole of it.
     if (!isEmpty) this.#writeHead(answer, headUs);
-    const hold = new HoldBack({ form: reader.isStream ? 'events' : 'other', declared });
+    const hold = new HoldBack(declared);
     await this.#relayBody(answer, reader, hold, declared);
     // In posture `drain` the upstream is read to its end for a client that has left.
     const left = this.#delivery.isGone && !this.#terminalReleased;
@@ -350,12 +350,13 @@ export class Exchange {
         await this.#journal((spool) => spool.pushResponse(chunk));
         // Any piece may have the end in it.
         if (reader.isCodedStream) await this.#journal((spool) => spool.commit());
-        for (const part of hold.push(chunk, cut)) await this.#delivery.write(part);
+        const form = reader.isStream ? 'events' : 'other';
+        for (const part of hold.push(chunk, form, cut)) await this.#delivery.write(part);
         if (cut === undefined || received === declared) continue;
         // To the client the answer is complete with the held bytes, though the connection is open.
         await this.#journal((spool) => spool.commitEnd(this.#endFacts('complete'), false));
         for (const part of hold.release()) await this.#delivery.write(part);
-        this.#terminalReleased = !this.#delivery.isGone;
+        this.#terminalReleased = reader.hasEnd && !this.#delivery.isGone;
       }
     } catch (error) {
       if (!(error instanceof UpstreamFailed)) throw error;

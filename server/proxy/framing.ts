@@ -9,6 +9,8 @@
  * Every reader of one gives the same events, and says where a byte is that completes one which the sink asked
  * for. Memory is bounded: of an event over the bound only the beginning is kept.
  */
+import { Growing } from './growing.ts';
+
 export interface StreamEvent {
   readonly name: string | undefined;
   /** All data lines, joined by LF; of an event over the bound only the first characters. */
@@ -46,6 +48,48 @@ export const HEAD_BYTES = 1_024;
 /** An event whose data came in one piece. */
 export function eventOf(data: string, isOversized: boolean, name?: string): StreamEvent {
   return { name, data, line: data, lines: 1, isOversized };
+}
+
+/** The bytes of one value of a stream as they come; of a value over the bound only the beginning. */
+export class ValueBytes {
+  readonly #sink: EventSink;
+  readonly #bytesMax: number;
+  readonly #text = new Utf8Text();
+  readonly #bytes = new Growing();
+  #isOversized = false;
+
+  constructor(sink: EventSink, bytesMax: number) {
+    this.#sink = sink;
+    this.#bytesMax = bytesMax;
+  }
+
+  get hasInvalidUtf8(): boolean {
+    return this.#text.hasInvalid;
+  }
+
+  push(bytes: Uint8Array): void {
+    const room = this.#bytesMax - this.#bytes.length;
+    if (!this.#isOversized && bytes.length <= room) {
+      this.#bytes.push(bytes);
+      return;
+    }
+    this.#isOversized = true;
+    const head = HEAD_BYTES - this.#bytes.length;
+    if (head > 0) this.#bytes.push(bytes.subarray(0, head));
+  }
+
+  /** Gives what came to the sink as an event, if it is more than space; true if a cut is wanted. */
+  give(isFinal: boolean): boolean {
+    const bytes = this.#bytes.peek();
+    const text = this.#isOversized ? this.#text.head(bytes) : this.#text.decode(bytes);
+    const event = eventOf(text.trim(), this.#isOversized);
+    this.#bytes.clear();
+    this.#isOversized = false;
+    if (event.data === '') return false;
+    const isCut = this.#sink.watch(event);
+    this.#sink.event(event, isFinal);
+    return isCut;
+  }
 }
 
 /** Text of a stream that ought to be UTF-8. */

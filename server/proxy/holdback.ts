@@ -4,8 +4,8 @@
  * No complete answer may leave before what is needed to record it is on disk. What makes an answer complete
  * depends on its form:
  *
- *   events   the line end that completes a terminal event's data line. The provider's reader says where
- *            (a cut); everything before it goes at once, so that no token is late.
+ *   events   the byte that completes a terminal event: the line end of its data, its last bracket. The provider's
+ *            reader says where (a cut); everything before it goes at once, so that no token is late.
  *   other    the last byte. Which one is last shows only at the end, so one byte is always kept back.
  *   empty    the head itself. The forwarder holds it; nothing passes here.
  *
@@ -13,32 +13,27 @@
  */
 
 export class HoldBack {
-  readonly #lag: boolean;
   readonly #declared: number | undefined;
   #received = 0;
   #held: Uint8Array[] = [];
 
-  constructor(options: {
-    readonly form: 'events' | 'other';
-    readonly declared?: number | undefined;
-  }) {
-    this.#lag = options.form === 'other';
-    this.#declared = options.declared;
+  constructor(declared: number | undefined) {
+    this.#declared = declared;
   }
 
   /**
-   * Takes the next bytes of the answer, with the offset of the first terminal line end among them; returns
-   * those that may go now, in order. Behind a cut nothing goes before `release`.
+   * Takes the next bytes of the answer, with its form as far as it is known and the offset of the first cut among
+   * them; returns those that may go now, in order. Behind a cut nothing goes before `release`.
    */
-  push(chunk: Uint8Array, cut: number | undefined): Uint8Array[] {
+  push(chunk: Uint8Array, form: 'events' | 'other', cut?: number): Uint8Array[] {
     if (chunk.length === 0) return [];
     const before = this.#received;
     this.#received += chunk.length;
-    if (!this.#lag && this.#held.length > 0) {
+    if (form === 'events' && this.#held.length > 0) {
       this.#held.push(chunk);
       return [];
     }
-    let end = this.#lag ? chunk.length - 1 : Math.min(cut ?? chunk.length, chunk.length);
+    let end = form === 'other' ? chunk.length - 1 : Math.min(cut ?? chunk.length, chunk.length);
     if (this.#declared !== undefined && this.#received >= this.#declared) {
       end = Math.min(end, Math.max(0, this.#declared - 1 - before));
     }

@@ -2,75 +2,53 @@
  * Which values does a stream of JSON lines hold?
  *
  *     {"message":{…},"done":true}⏎
- *                                ↑ where `watch` is asked, and what a cut points at
+ *                               ↑ where `watch` is asked, and what a cut points at
  *
- * [NDJSON] A value a line, LF or CRLF; empty lines mean nothing. A last line without its end is given too.
+ * [NDJSON] A value a line, LF or CRLF; empty lines mean nothing. There are readers that take a value where its
+ * last bracket closes, and do not wait for the end of the line; some take one that is spread over lines. So a
+ * value ends there for us as well, and one without brackets with its line.
  */
-import {
-  EVENT_BYTES_MAX,
-  type EventSink,
-  eventOf,
-  type Framer,
-  HEAD_BYTES,
-  Utf8Text,
-} from './framing.ts';
-import { Growing } from './growing.ts';
+import { Brackets } from './brackets.ts';
+import { EVENT_BYTES_MAX, type EventSink, type Framer, ValueBytes } from './framing.ts';
 
 const LF = 10;
 
 export class LineParser implements Framer {
   readonly isBroken = false;
-  readonly #sink: EventSink;
-  readonly #bytesMax: number;
-  readonly #text = new Utf8Text();
-  readonly #line = new Growing();
-  #isOversized = false;
+  readonly #value: ValueBytes;
+  readonly #brackets = new Brackets();
 
   constructor(sink: EventSink, bytesMax = EVENT_BYTES_MAX) {
-    this.#sink = sink;
-    this.#bytesMax = bytesMax;
+    this.#value = new ValueBytes(sink, bytesMax);
   }
 
   get hasInvalidUtf8(): boolean {
-    return this.#text.hasInvalid;
+    return this.#value.hasInvalidUtf8;
   }
 
   push(chunk: Uint8Array): number[] {
     const cuts: number[] = [];
     let begin = 0;
-    for (let end = chunk.indexOf(LF); end >= 0; end = chunk.indexOf(LF, begin)) {
-      this.#keep(chunk.subarray(begin, end));
-      if (this.#endLine(false)) cuts.push(end);
-      begin = end + 1;
+    for (let i = 0; i < chunk.length; i++) {
+      if (!this.#ends(chunk[i] as number)) continue;
+      this.#value.push(chunk.subarray(begin, i + 1));
+      begin = i + 1;
+      if (this.#value.give(false)) cuts.push(i);
     }
-    this.#keep(chunk.subarray(begin));
+    this.#value.push(chunk.subarray(begin));
     return cuts;
   }
 
   end(): void {
-    this.#endLine(true);
+    this.#value.give(true);
   }
 
-  #keep(bytes: Uint8Array): void {
-    const room = this.#bytesMax - this.#line.length;
-    if (!this.#isOversized && bytes.length <= room) {
-      this.#line.push(bytes);
-      return;
-    }
-    this.#isOversized = true;
-    const head = HEAD_BYTES - this.#line.length;
-    if (head > 0) this.#line.push(bytes.subarray(0, head));
-  }
-
-  #endLine(isFinal: boolean): boolean {
-    const bytes = this.#line.peek();
-    const data = this.#isOversized ? this.#text.head(bytes) : this.#text.decode(bytes).trim();
-    const event = eventOf(data, this.#isOversized);
-    this.#line.clear();
-    this.#isOversized = false;
-    if (event.data === '') return false;
-    const isCut = this.#sink.watch(event);
-    this.#sink.event(event, isFinal);
-    return isCut;
+  /** Whether a value, or what is in the place of one, ends with this byte. */
+  #ends(byte: number): boolean {
+    if (byte !== LF) return this.#brackets.closes(byte);
+    // Between the parts of a value it is a space. A text has none in it, so this one broke off.
+    if (this.#brackets.depth > 0 && !this.#brackets.inText) return false;
+    this.#brackets.clear();
+    return true;
   }
 }

@@ -184,10 +184,10 @@ export class Tunnel {
     // The head of an empty answer is the whole of it.
     const isEmpty = [204, 304].includes(head.statusCode ?? 502) || declared === 0;
     if (!isEmpty) writeHead();
-    const hold = new HoldBack({ form: 'other', declared });
+    const hold = new HoldBack(declared);
     for await (const chunk of chunksOf(head, this.#options.idleMs)) {
       await spool?.pushResponse(chunk);
-      for (const part of hold.push(chunk, undefined)) await this.#write(part);
+      for (const part of hold.push(chunk, 'other')) await this.#write(part);
     }
     await this.#end('complete');
     if (isEmpty) writeHead();

@@ -216,6 +216,21 @@ describe('an answer by InvokeModel', () => {
     expect(facts).toMatchObject({ complete: true, stream: { events: 2, terminated: 'done' } });
     expect(cuts).toEqual([bytes.length - 1]);
   });
+
+  test.each([
+    ['meta.llama', true],
+    ['us.anthropic.claude-test-v1%3A0', false],
+  ])('of %s waits at a frame too large to be read, since it may be the last', (model, complete) => {
+    const large = chunk({ x: 'y'.repeat(13_000_000), type: 'message_stop', ...metrics });
+    const { facts, cuts } = feed(reader(model), [large]);
+    expect(cuts).toEqual([large.length - 1]);
+    // Of what is not known the connection tells whether it was whole.
+    expect(facts).toMatchObject({
+      complete,
+      stream: { events: 1, terminated: 'eof-clean' },
+      flags: ['event-too-large'],
+    });
+  });
 });
 
 test.each([

@@ -83,14 +83,19 @@ describe('every piece is there before the next one is sent', () => {
   });
 });
 
-describe('the last byte of an answer waits for the disk', () => {
+describe('what completes an answer waits for the disk', () => {
   test.each([
-    ['gemini.sse', 2],
-    ['gemini-array.json', 2],
-    ['ollama-chat.ndjson', 1],
-    ['ollama-error.ndjson', 1],
-  ])('%s', async (name, held) => {
-    const own = ownExchange(name);
+    ['gemini.sse', 2, undefined],
+    ['gemini-array.json', 2, undefined],
+    ['ollama-chat.ndjson', 2, undefined],
+    ['ollama-chat.ndjson', 2, 'application/json'],
+    ['ollama-error.ndjson', 2, undefined],
+    ['openai-chat-crlf.sse', 4, undefined],
+    // By its type it is a body of which one byte waits, and the client has an empty line without that.
+    ['openai-chat-crlf.sse', 4, 'application/json'],
+    ['openai-chat-crlf.sse', 4, ''],
+  ])('%s, of which the last %i bytes, with content type %s', async (name, held, type) => {
+    const own = ownExchange(name, type === undefined ? {} : { headers: { 'content-type': type } });
     const open = gate();
     // All in one piece, and the connection stays open behind it.
     const provider = await startReplay({

@@ -68,22 +68,38 @@ describe('lines of JSON', () => {
     ['an end of LF', '{"a":1}\n{"b":2}\n', [plain('{"a":1}'), plain('{"b":2}')]],
     ['an end of CRLF', '{"a":1}\r\n{"b":2}\r\n', [plain('{"a":1}'), plain('{"b":2}')]],
     ['empty lines between', '\n\r\n{"a":1}\n \n', [plain('{"a":1}')]],
+    ['no end of the last', '{"a":1}\n{"b":2}', [plain('{"a":1}'), plain('{"b":2}')]],
     [
-      'no end of the last',
-      '{"a":1}\n{"b":2}',
-      [plain('{"a":1}'), { ...plain('{"b":2}'), isFinal: true }],
+      'half of the last',
+      '{"a":1}\n{"b":',
+      [plain('{"a":1}'), { ...plain('{"b":'), isFinal: true }],
+    ],
+    [
+      'no brackets',
+      '1\n"{"\ntrue',
+      [plain('1'), plain('"{"'), { ...plain('true'), isFinal: true }],
+    ],
+    ['two in a line', '{"a":1} {"b":[{}]}\n', [plain('{"a":1}'), plain('{"b":[{}]}')]],
+    ['one over three lines', '{\n"a":1\n}\n{"b":2}\n', [plain('{\n"a":1\n}'), plain('{"b":2}')]],
+    ['a text that broke off', '{"a":"x\n{"b":2}\n', [plain('{"a":"x'), plain('{"b":2}')]],
+    [
+      'a bracket too many',
+      '}{"a":1}}\n{"b":2}\n',
+      [plain('}{"a":1}'), plain('}'), plain('{"b":2}')],
     ],
     ['nothing', '', []],
   ])('are read with %s', (_, text, expected) => {
     expect(readAnyhow(LineParser, Buffer.from(text)).events).toEqual(expected);
   });
 
-  test.each(['\n', '\r\n'])('are cut at the line end, with %j at the LF', (end) => {
-    const text = `{"é":"END"}${end}{"a":1}${end}{"b":"END"}${end}`;
-    const bytes = Buffer.from(text);
-    const first = bytes.indexOf('\n');
-    expect(readAnyhow(LineParser, bytes).cuts).toEqual([first, bytes.length - 1]);
-  });
+  test.each(['\n', '\r\n', ''])(
+    'are cut where a value is whole, whatever ends its line: %j',
+    (end) => {
+      const bytes = Buffer.from(`{"é":"END}"}${end}{"a":1}${end}{"b":["END"]}${end}"END"\n`);
+      const cuts = [bytes.indexOf('"}') + 1, bytes.indexOf(']}') + 1, bytes.length - 1];
+      expect(readAnyhow(LineParser, bytes).cuts).toEqual(cuts);
+    },
+  );
 
   test('keep the beginning of one over the bound, and are read on after it', () => {
     const text = `{"a":"${'x'.repeat(3_000)}"}\n{"b":1}\n`;

@@ -7,20 +7,20 @@ const text = (parts: readonly Uint8Array[]) => Buffer.concat(parts).toString();
 
 describe('events', () => {
   test('go at once, up to the line end of the terminal one', () => {
-    const hold = new HoldBack({ form: 'events' });
-    expect(text(hold.push(bytes('data: 1\n\n'), undefined))).toBe('data: 1\n\n');
-    expect(text(hold.push(bytes('data: [DONE]\n\n'), 12))).toBe('data: [DONE]');
+    const hold = new HoldBack(undefined);
+    expect(text(hold.push(bytes('data: 1\n\n'), 'events'))).toBe('data: 1\n\n');
+    expect(text(hold.push(bytes('data: [DONE]\n\n'), 'events', 12))).toBe('data: [DONE]');
     expect(hold.isHolding).toBe(true);
     // Behind a cut everything waits, in order.
-    expect(text(hold.push(bytes('more'), undefined))).toBe('');
+    expect(text(hold.push(bytes('more'), 'events'))).toBe('');
     expect(text(hold.release())).toBe('\n\nmore');
-    expect(text(hold.push(bytes('after'), undefined))).toBe('after');
+    expect(text(hold.push(bytes('after'), 'events'))).toBe('after');
   });
 
   test('of declared length keep their last byte, whatever it is', () => {
-    const hold = new HoldBack({ form: 'events', declared: 9 });
-    expect(text(hold.push(bytes('data: '), undefined))).toBe('data: ');
-    expect(text(hold.push(bytes('1\n\n'), undefined))).toBe('1\n');
+    const hold = new HoldBack(9);
+    expect(text(hold.push(bytes('data: '), 'events'))).toBe('data: ');
+    expect(text(hold.push(bytes('1\n\n'), 'events'))).toBe('1\n');
     expect(text(hold.release())).toBe('\n');
   });
 });
@@ -31,12 +31,12 @@ describe('other answers', () => {
       fc.property(fc.array(fc.string({ maxLength: 9 })), fc.boolean(), (chunks, isDeclared) => {
         const whole = chunks.join('');
         const declared = isDeclared ? bytes(whole).length : undefined;
-        const hold = new HoldBack({ form: 'other', declared });
+        const hold = new HoldBack(declared);
         const out: Uint8Array[] = [];
         let received = 0;
         for (const chunk of chunks) {
           received += bytes(chunk).length;
-          out.push(...hold.push(bytes(chunk), undefined));
+          out.push(...hold.push(bytes(chunk), 'other'));
           expect(Buffer.concat(out).length).toBe(Math.max(0, received - 1));
         }
         expect(text([...out, ...hold.release()])).toBe(whole);

@@ -25,11 +25,33 @@ describe('an answer by Ollama', () => {
     for (const size of PIECES) expect(readOwn('ollama-chat.ndjson', size).facts).toEqual(facts);
   });
 
-  test('waits at the line end behind "done"', () => {
+  test('waits at the bracket behind "done", since some do not wait for the line end', () => {
     const { length } = ownBytes('ollama-chat.ndjson');
     for (const size of PIECES) {
-      expect(readOwn('ollama-chat.ndjson', size).cuts).toEqual([length - 1]);
+      const reader = readerFor('ollama-chat.ndjson');
+      feed(reader, piecesOf(ownBytes('ollama-chat.ndjson').subarray(0, -2), size), 'cut');
+      expect(reader.hasEnd).toBe(false);
+      expect(readOwn('ollama-chat.ndjson', size).cuts).toEqual([length - 2]);
     }
+  });
+
+  test('is read as lines where it says that it is JSON, since they were asked for', () => {
+    const provider = providerFor('ollama', 'POST', '/api/chat');
+    const request = provider.request(Buffer.from('{"model":"own:1b"}'));
+    const headers = { 'content-type': 'application/json' };
+    const bytes = ownBytes('ollama-chat.ndjson');
+    const typed = feed(provider.response({ status: 200, headers, request }), piecesOf(bytes, 7));
+    expect(typed).toEqual(feed(readerFor('ollama-chat.ndjson'), [bytes]));
+    // A server that does not stream answers with one value, over as many lines as it likes.
+    const body = JSON.stringify(
+      { model: 'own:1b', message: { content: 'Hi' }, done: true },
+      null,
+      2,
+    );
+    const one = feed(provider.response({ status: 200, headers, request }), [Buffer.from(body)]);
+    expect(textsOf(one.facts.normalized)).toEqual(['Hi']);
+    expect(one.facts).toMatchObject({ complete: true, flags: [] });
+    expect(one.cuts).toEqual([body.length - 1]);
   });
 
   test('to one prompt', () => {
@@ -64,7 +86,7 @@ describe('an answer by Ollama', () => {
       stream: { events: 2, terminated: 'error-event' },
       error: { message: 'an error was encountered while running the model' },
     });
-    expect(cuts).toHaveLength(1);
+    expect(cuts).toEqual([ownBytes('ollama-error.ndjson').length - 2]);
     expect(textsOf(facts.normalized)).toEqual(['Hel']);
   });
 
@@ -72,6 +94,20 @@ describe('an answer by Ollama', () => {
     const bytes = ownBytes('ollama-chat.ndjson');
     const { facts } = feed(readerFor('ollama-chat.ndjson'), [bytes.subarray(0, -30)], 'cut');
     expect(facts).toMatchObject({ complete: false, stream: { events: 3, terminated: 'eof-cut' } });
+  });
+
+  test('in a line too large to be read waits there, since it may be the last', () => {
+    const line = `{"x":"${'y'.repeat(17_000_000)}","done":true}`;
+    const reader = readerFor('ollama-chat.ndjson');
+    const { facts, cuts } = feed(reader, [Buffer.from(`${line}\n`)]);
+    expect(reader.hasEnd).toBe(false);
+    expect(cuts).toEqual([line.length - 1]);
+    // Nobody here knows whether it was.
+    expect(facts).toMatchObject({
+      complete: false,
+      stream: { events: 1, terminated: 'eof-clean' },
+      flags: ['event-too-large'],
+    });
   });
 
   test.skipIf(sharedMissing)('what is published', () => {

@@ -75,13 +75,50 @@ describe('a stream', () => {
     expect(facts).toEqual(readOwn('openai-chat.sse'));
   });
 
-  test('is one where the client asked for it, whatever the content type says', () => {
+  test.each(STREAMS)('%s says the same where its type is another or missing', (name) => {
+    const bytes = ownBytes(name);
+    const whole = feed(readerFor(name), [bytes]);
+    for (const type of ['application/json', 'application/problem+json; charset=utf-8', '']) {
+      for (const size of PIECES) {
+        const reader = readerFor(name, 200, { 'content-type': type });
+        expect(feed(reader, piecesOf(bytes, size))).toEqual(whole);
+        expect(reader.isStream).toBe(true);
+      }
+    }
+  });
+
+  test.each([
+    ['data: [DONE]', 'text/plain', true, true],
+    ['\ufeff \r\n: ping\r\n\r\ndata: [DONE]', 'application/json', false, true],
+    ['{"choices":[]}', 'application/json; charset=utf-8', true, false],
+    ['\n\n {"choices":[]}', '', true, false],
+    ['{"choices":[]}', 'text/plain', true, false],
+    ['data of an unknown kind', 'text/html', false, false],
+  ])('%j of type "%s" is one as its first byte says (asked for: %s)', (text, type, asked, is) => {
     const provider = providerFor('openai', 'POST', '/v1/chat/completions');
-    const request = provider.request(Buffer.from('{"stream":true}'));
-    const typed = (type: string) =>
-      provider.response({ status: 200, headers: { 'content-type': type }, request }).isStream;
-    expect([typed('text/plain'), typed('application/octet-stream')]).toEqual([true, true]);
-    expect(typed('application/json; charset=utf-8')).toBe(false);
+    const request = provider.request(Buffer.from(`{"stream":${asked}}`));
+    for (const size of PIECES) {
+      const reader = provider.response({ status: 200, headers: { 'content-type': type }, request });
+      const { facts, cuts } = feed(reader, piecesOf(Buffer.from(`${text}\n\n`), size));
+      expect(reader.isStream).toBe(is);
+      expect(facts.stream).toEqual(is ? { events: 1, terminated: 'done' } : undefined);
+      expect(cuts).toEqual(is ? [Buffer.byteLength(text)] : []);
+      expect(facts.parsed).toBe(text.endsWith('}'));
+    }
+  });
+
+  test('that was compressed without being called one waits with every piece, if it was asked for', () => {
+    const provider = providerFor('openai', 'POST', '/v1/chat/completions');
+    const headers = { 'content-type': 'application/json', 'content-encoding': 'gzip' };
+    for (const name of ['openai-chat.sse', 'openai-chat.json']) {
+      const request = provider.request(Buffer.from('{"stream":true}'));
+      const reader = provider.response({ status: 200, headers, request });
+      expect([reader.isStream, reader.isCodedStream]).toEqual([false, true]);
+      const { facts } = feed(reader, piecesOf(gzipSync(ownBytes(name)), 37));
+      expect(facts).toEqual(readOwn(name));
+    }
+    const request = provider.request(Buffer.from('{}'));
+    expect(provider.response({ status: 200, headers, request }).isCodedStream).toBe(false);
   });
 });
 

@@ -64,13 +64,18 @@ export interface ResponseInfo {
 
 /** Fed with the bytes after transfer decoding and before content decoding, in pieces of any size. */
 export interface ResponseReader {
-  /** Whether terminal events can be recognized, so that nothing but their line ends must wait (P7). */
+  /**
+   * Whether terminal events can be recognized, so that nothing but what completes them must wait (P7). Holds for
+   * the bytes that were pushed last; an answer may not tell before its first.
+   */
   readonly isStream: boolean;
   /** A stream whose ends cannot be seen in its bytes, since they are coded: every piece waits for the disk (P7). */
   readonly isCodedStream: boolean;
+  /** Whether what a cut kept back made the answer whole, as far as can be told. */
+  readonly hasEnd: boolean;
   /**
-   * Offsets in `chunk`, rising: what lies before one may be forwarded now. The byte there is the line end
-   * that completes a terminal event, and it waits until the answer is on disk.
+   * Offsets in `chunk`, rising: what lies before one may be forwarded now. The byte there completes an event
+   * that is terminal or may be, and it waits until the answer is on disk.
    */
   push(chunk: Uint8Array): readonly number[];
   /** To be called once. `cut` is a connection that broke. */

@@ -5,7 +5,8 @@
  *     everything else       `BodyReader`: collected up to a bound, decoded and parsed at the end
  *
  * How events are framed says the content type, and where that says nothing, the format whose stream was asked
- * for. A compressed stream is read like a body: its events cannot be told from its bytes, so nothing can be
+ * for. Server-sent events that say nothing of themselves, or that they are JSON, are told by their first byte. A
+ * compressed stream is read like a body: its events cannot be told from its bytes, so nothing can be
  * said about cuts, and every piece of it waits for the disk instead.
  */
 import { decodeContent, isIdentity } from '../decode.ts';
@@ -27,6 +28,9 @@ const FRAMING_OF: readonly (readonly [RegExp, Framing])[] = [
   [/^application\/vnd\.amazon\.eventstream\b/, 'eventstream'],
 ];
 
+/** `sse-or-body` shows in its first byte what it is. */
+type Form = Framing | 'sse-or-body' | 'body';
+
 /** `framing` is that of the format's streams. */
 export function readResponse(
   info: ResponseInfo,
@@ -35,19 +39,80 @@ export function readResponse(
   framing: Framing = 'sse',
 ): ResponseReader {
   const coding = info.headers['content-encoding'];
-  const events = framingOf(info, framing);
-  if (events !== undefined && isIdentity(coding)) return new StreamReader(answer, fold, events);
-  return new BodyReader({ answer, fold, coding, events, isError: info.status >= 400 });
+  const form = formOf(info, framing);
+  const options = { answer, fold, coding, form, isError: info.status >= 400 };
+  return isIdentity(coding) ? readerOf(options) : new BodyReader(options);
 }
 
-function framingOf(info: ResponseInfo, framing: Framing): Framing | undefined {
-  const type = (info.headers['content-type'] ?? '').trim().toLowerCase();
+function formOf({ headers, status, request }: ResponseInfo, framing: Framing): Form {
+  const type = (headers['content-type'] ?? '').trim().toLowerCase();
   const known = FRAMING_OF.find(([form]) => form.test(type));
   if (known !== undefined) return known[1];
+  if (status >= 300) return 'body';
   const isJson = /^[a-z]+\/(?:[a-z0-9.-]+\+)?json\b/.test(type);
-  const wasAsked = info.request?.stream === true && info.status < 300;
+  const wasAsked = request?.stream === true;
+  if (framing === 'sse') {
+    // Compressed, every JSON would have to wait as if it were one.
+    const mayBe = isIdentity(headers['content-encoding']) && (isJson || type === '');
+    return wasAsked || mayBe ? 'sse-or-body' : 'body';
+  }
   // Clients that asked for a stream read one, whatever its content type says.
-  return wasAsked && (!isJson || framing === 'json-array') ? framing : undefined;
+  return wasAsked && !(isJson && framing === 'eventstream') ? framing : 'body';
+}
+
+interface ReaderOptions {
+  readonly answer: Answer;
+  readonly fold: Fold;
+  readonly form: Form;
+  readonly coding: string | undefined;
+  readonly isError: boolean;
+}
+
+/** For bytes that are not coded. */
+function readerOf(options: ReaderOptions): ResponseReader {
+  const { answer, fold, form } = options;
+  if (form === 'body') return new BodyReader(options);
+  if (form === 'sse-or-body') return new EitherReader(options);
+  return new StreamReader(answer, fold, form);
+}
+
+/** What may come before the first byte that tells, of either: space, and a byte-order mark. */
+const BLANK: ReadonlySet<number> = new Set([0x09, 0x0a, 0x0d, 0x20, 0xef, 0xbb, 0xbf]);
+
+/** [WHATWG HTML §9.2.6] data, event, id, retry, or a comment; JSON begins with none of them. */
+const SSE_BEGINS: ReadonlySet<number> = new Set(Array.from('deir:', (one) => one.charCodeAt(0)));
+
+/** An answer whose first byte tells whether it is a stream of events. */
+class EitherReader implements ResponseReader {
+  readonly isCodedStream = false;
+  readonly #options: ReaderOptions;
+  #reader: ResponseReader | undefined;
+
+  constructor(options: ReaderOptions) {
+    this.#options = options;
+  }
+
+  /** Space makes no answer complete, so none of it is kept back. */
+  get isStream(): boolean {
+    return this.#reader?.isStream ?? true;
+  }
+
+  get hasEnd(): boolean {
+    return this.#reader?.hasEnd ?? false;
+  }
+
+  push(chunk: Uint8Array): readonly number[] {
+    if (this.#reader !== undefined) return this.#reader.push(chunk);
+    const begin = chunk.findIndex((byte) => !BLANK.has(byte));
+    if (begin < 0) return [];
+    const form = SSE_BEGINS.has(chunk[begin] as number) ? 'sse' : 'body';
+    this.#reader = readerOf({ ...this.#options, form });
+    return this.#reader.push(chunk.subarray(begin)).map((cut) => begin + cut);
+  }
+
+  end(how: 'eof' | 'cut'): ResponseFacts {
+    return (this.#reader ?? new BodyReader({ ...this.#options, form: 'body' })).end(how);
+  }
 }
 
 class StreamReader implements ResponseReader {
@@ -62,6 +127,7 @@ class StreamReader implements ResponseReader {
   #terminated: Terminal | undefined;
   #events = 0;
   #parsed = false;
+  #hasEnd = false;
 
   constructor(answer: Answer, fold: Fold, framing: Framing) {
     this.#answer = answer;
@@ -72,6 +138,10 @@ class StreamReader implements ResponseReader {
       event: (event, isFinal) => this.#event(event, isFinal),
       close: () => this.#close(),
     });
+  }
+
+  get hasEnd(): boolean {
+    return this.#hasEnd;
   }
 
   push(chunk: Uint8Array): readonly number[] {
@@ -107,10 +177,11 @@ class StreamReader implements ResponseReader {
     const value = this.#value.after(event);
     this.#terminal =
       terminalOf(event, value) ?? this.#fold.terminal?.(value, event.name) ?? this.#terminal;
-    // Of one that is too large to be read nobody knows.
-    const isUnread = event.isOversized && this.#fold.mayEnd !== undefined;
-    const isCut = this.#terminal !== undefined || isUnread || this.#fold.mayEnd?.(value) === true;
-    return isCut && (event.lines === 1 || event.isOversized || value !== undefined);
+    const mayEnd = this.#terminal !== undefined || this.#fold.mayEnd?.(value) === true;
+    const isRead = event.lines === 1 || event.isOversized || value !== undefined;
+    this.#hasEnd ||= mayEnd && isRead;
+    // One that is too large to be read may be the last as well; nobody here knows.
+    return (mayEnd && isRead) || event.isOversized;
   }
 
   #event(event: StreamEvent, isFinal: boolean): void {
@@ -141,29 +212,22 @@ class StreamReader implements ResponseReader {
 
   #close(): boolean {
     this.#terminated ??= 'done';
+    this.#hasEnd = true;
     return true;
   }
-}
-
-interface BodyOptions {
-  readonly answer: Answer;
-  readonly fold: Fold;
-  readonly coding: string | undefined;
-  /** How the events in it are framed, of a stream that was compressed. */
-  readonly events: Framing | undefined;
-  readonly isError: boolean;
 }
 
 class BodyReader implements ResponseReader {
   readonly isStream = false;
   readonly isCodedStream: boolean;
-  readonly #options: BodyOptions;
+  readonly hasEnd = false;
+  readonly #options: ReaderOptions;
   readonly #bytes = new Growing();
   #skimmer: Skimmer | undefined;
 
-  constructor(options: BodyOptions) {
+  constructor(options: ReaderOptions) {
     this.#options = options;
-    this.isCodedStream = options.events !== undefined;
+    this.isCodedStream = options.form !== 'body';
   }
 
   push(chunk: Uint8Array): readonly number[] {
@@ -178,10 +242,10 @@ class BodyReader implements ResponseReader {
   }
 
   end(how: 'eof' | 'cut'): ResponseFacts {
-    const { answer, fold, events, isError } = this.#options;
+    const { answer, fold, form, isError } = this.#options;
     const content = this.#content();
-    if (events !== undefined) {
-      const stream = new StreamReader(answer, fold, events);
+    if (form !== 'body') {
+      const stream = readerOf({ ...this.#options, coding: undefined });
       if (content !== undefined) stream.push(content);
       return stream.end(how);
     }
@@ -201,9 +265,7 @@ class BodyReader implements ResponseReader {
     const { answer, coding } = this.#options;
     if (this.#skimmer !== undefined) {
       answer.flags.add('body-too-large');
-      return isIdentity(coding) && this.#options.events === undefined
-        ? this.#skimmer.end()
-        : undefined;
+      return isIdentity(coding) ? this.#skimmer.end() : undefined;
     }
     const content = decodeContent(this.#bytes.peek(), coding, BODY_BYTES_MAX);
     if (content === undefined) answer.flags.add('undecodable-content');

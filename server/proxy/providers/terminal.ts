@@ -5,6 +5,7 @@
  * event's name and its data's `type` both count, whichever says so. A client that reads it may take the
  * answer for complete, so its line end waits for the disk (P7).
  */
+import { Brackets } from '../brackets.ts';
 import type { StreamEvent } from '../framing.ts';
 import type { Terminated } from './provider.ts';
 import { members, parseLenient, textOf } from './values.ts';
@@ -41,9 +42,7 @@ export function terminalOf(event: StreamEvent, value: unknown): Terminal | undef
 export class EventValue {
   #value: unknown;
   #lines = 0;
-  #depth = 0;
-  #inString = false;
-  #isEscaped = false;
+  readonly #brackets = new Brackets();
   #hasClosed = false;
 
   /** The value after this line of the event; nothing while it is not whole. */
@@ -61,18 +60,8 @@ export class EventValue {
   #closes(line: string): boolean {
     if (this.#hasClosed) return false;
     for (let i = 0; i < line.length && !this.#hasClosed; i++) {
-      const code = line.charCodeAt(i);
-      if (this.#inString) this.#inText(code);
-      else if (code === 0x22) this.#inString = true;
-      else if (code === 0x7b || code === 0x5b) this.#depth++;
-      else if ((code === 0x7d || code === 0x5d) && --this.#depth === 0) this.#hasClosed = true;
+      this.#hasClosed = this.#brackets.closes(line.charCodeAt(i));
     }
     return this.#hasClosed;
-  }
-
-  #inText(code: number): void {
-    if (this.#isEscaped) this.#isEscaped = false;
-    else if (code === 0x5c) this.#isEscaped = true;
-    else if (code === 0x22) this.#inString = false;
   }
 }
