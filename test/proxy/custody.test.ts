@@ -453,6 +453,41 @@ describe('what a token is for', () => {
       body: '{"model":"good"}',
     },
     'the query': { path: `${CHAT}?%4dodel=gpt-5`, body: '{"model":"good"}' },
+    'an encoded colon': {
+      path: '/openai/v1/tunedModels/gpt-5%3AgenerateContent',
+      body: '{"model":"good"}',
+    },
+    'an endpoint': {
+      path: '/openai/v1/projects/p/locations/l/endpoints/gpt-5/chat/completions',
+      body: '{"model":"good"}',
+    },
+    'a serving endpoint': {
+      path: '/openai/v1/serving-endpoints/gpt-5/invocations',
+      body: '{"model":"good"}',
+    },
+    'a serving endpoint, its slash encoded': {
+      path: '/openai/v1/serving-endpoints%2fgpt-5/invocations',
+      body: '{"model":"good"}',
+    },
+    'one of an endpoint’s models': {
+      path: '/openai/v1/serving-endpoints/good/served-models/gpt-5/invocations',
+      body: '{}',
+    },
+    'a model behind ai/run': {
+      path: '/openai/v1/accounts/a/ai/run/@cf/gpt-5',
+      body: '{"model":"good"}',
+    },
+    'a tool’s model': {
+      body: '{"model":"good","tools":[{"type":"image_generation","model":"gpt-image"}]}',
+    },
+    'a session’s model': { body: '{"model":"good","session":{"type":"x","model":"gpt-5"}}' },
+    'the model of an input that is no list': { body: '{"model":"good","input":{"model":"gpt-5"}}' },
+    'a tool’s model alone': { body: '{"tools":[{"type":"x","model":"good"}]}' },
+    'models of a configuration': { body: '{"model":"good","user_config":{"model_list":[]}}' },
+    'batches behind an encoded slash': {
+      path: '/openai/v1/messages%2Fbatches',
+      body: '{"model":"good","requests":[]}',
+    },
     'a name that is given away': {
       path: '/openai/v1/api/copy',
       body: '{"model":"good","source":"gpt-5","destination":"good-2"}',
@@ -504,6 +539,19 @@ describe('what a token is for', () => {
   test.each([
     [CHAT, '{"model":"good"}', []],
     [CHAT, '{"messages":[{"model":"gpt-5"}],"model":"good-2"}', []],
+    [CHAT, '{"model":"good","contents":[{"model":"x"}],"input":[{"model":"x"}]}', []],
+    [CHAT, '{"model":"good","tools":[{"function":{"parameters":{"model":"x"}}}]}', []],
+    [CHAT, '{"model":"good","tools":[{"type":"image_generation","model":"good-2"}]}', []],
+    ['/openai/v1/serving-endpoints/good/invocations', '{"messages":[]}', []],
+    ['/openai/v1/serving-endpoints/chat/completions', '{"model":"good"}', []],
+    ['/openai/v1/projects/p/locations/l/endpoints/good:predict', '{"instances":[]}', []],
+    [
+      '/openai/v1/projects/p/locations/l/endpoints/openapi/chat/completions',
+      '{"model":"good"}',
+      [],
+    ],
+    ['/openai/v1/models/good:batchEmbedContents', '{"requests":[{"model":"models/good"}]}', []],
+    ['/openai/v1/model/good-%3Ainference-profile%2Fx/converse', '{}', []],
     [CHAT, gzipSync('{"model":"good"}'), ['content-encoding', 'gzip']],
     [CHAT, `{"model":"good","x":"${'x'.repeat(200_000)}"}`, []],
     [CHAT, '{"model":"good"}', ['content-type', 'application/json; charset="UTF-8"']],

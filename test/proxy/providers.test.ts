@@ -371,9 +371,36 @@ test.each([
     'azure.ai.openai',
     'chat',
   ],
+  ['vllm', 'POST', '/v1/%63hat/completions', 'openai.chat', 'vllm', 'chat'],
+  ['vllm', 'POST', '/v1/chat%2fcompletions', 'openai.chat', 'vllm', 'chat'],
+  ['vllm', 'POST', '/v1%2Fchat//completions//', 'openai.chat', 'vllm', 'chat'],
+  ['vllm', 'POST', '/V1/Chat/Completions', 'openai.chat', 'vllm', 'chat'],
+  ['ollama', 'POST', '/api%2fch%61t', 'ollama.chat', 'ollama', 'chat'],
+  ['vllm', 'POST', '/v1/chat%252Fcompletions', 'opaque', 'vllm', 'unknown'],
+  ['az', 'POST', '/OpenAI/v1/responses', 'openai.responses', 'azure.ai.openai', 'chat'],
+  ['g', 'POST', '/v1/models/m%3AgenerateContent', 'gemini', 'gcp.gemini', 'generate_content'],
+  ['openai', 'POST', '/v1/threads%2Ft1%2Fmessages', 'opaque', 'openai', 'unknown'],
   ['anthropic', 'POST', '/v1/messages/count_tokens', 'opaque', 'anthropic', 'unknown'],
   ['openai', 'POST', '/v1/threads/t1/messages', 'opaque', 'openai', 'unknown'],
   ['openai', 'GET', '/v1/responses', 'opaque', 'openai', 'unknown'],
 ])('%s %s %s is %s', (upstream, method, path, format, provider, operation) => {
   expect(providerFor(upstream, method, path)).toMatchObject({ format, provider, operation });
+});
+
+test.each([
+  ['/serving-endpoints/my-llm/invocations', 'opaque', 'my-llm'],
+  ['/serving-endpoints/my-llm/served-models/a/invocations', 'opaque', 'my-llm'],
+  ['/serving-endpoints/chat/completions', 'openai.chat', undefined],
+  ['/v1/projects/p/locations/l/endpoints/12/chat/completions', 'openai.chat', '12'],
+  ['/v1/projects/p/locations/l/endpoints/openapi/chat/completions', 'openai.chat', undefined],
+  ['/v1/projects/p/locations/l/endpoints/12:predict', 'opaque', '12'],
+  ['/v1/projects/p/locations/l/endpoints/12:generateContent', 'gemini', '12'],
+  ['/openai/deployments/d/images/generations', 'opaque', 'd'],
+  ['/openai/Deployments/d%2D1/Chat/Completions', 'openai.chat', 'd-1'],
+])('%s is %s of a model %s', (path, format, model) => {
+  const provider = providerFor('any', 'POST', path);
+  expect(provider.format).toBe(format);
+  expect(provider.request(Buffer.from('{"messages":[]}')).model).toBe(model);
+  // What cannot be read has the model of its path all the same.
+  if (format !== 'gemini') expect(provider.request(Buffer.from('?')).model).toBe(model);
 });

@@ -1,6 +1,10 @@
 /**
  * Which text members of these names does a JSON object have, when it comes in pieces and is not kept?
  *
+ *     {"model":"a","tools":[{"type":"image_generation","model":"b"}],"session":{"model":"c"}}
+ *      ───────────                                     ───────────              ───────────
+ *
+ * Looked at are its own members, and those of objects that are a value or in a list there; not what is deeper.
  * Structure is checked strictly and values hardly at all: what matters is that this reader and any other that
  * takes the bytes agree on where each member begins. Every occurrence of a name counts, in any letter case,
  * and its value if it is a text. Memory is a stack of one bit for each level and a few hundred bytes.
@@ -12,6 +16,8 @@ export interface Member {
   readonly name: string;
   /** Nothing where the value is no text, or longer than any that is looked for. */
   readonly text: string | undefined;
+  /** Below the first level. */
+  readonly isNested: boolean;
 }
 
 const DEPTH_MAX = 1_000;
@@ -45,6 +51,7 @@ type Expects =
 
 export class MemberScan {
   readonly #names: ReadonlySet<string>;
+  readonly #content: ReadonlySet<string>;
   readonly #found: Member[] = [];
   /** True for an object, false for a list. */
   readonly #stack: boolean[] = [];
@@ -54,12 +61,16 @@ export class MemberScan {
   #inText = false;
   #isEscaped = false;
   #inLiteral = false;
-  /** The bytes of a text at the first level, quotes left out. */
+  /** The bytes of a text that counts, quotes left out. */
   #kept: number[] | undefined;
+  /** Of the member whose value comes next, if it is looked for. */
   #name: string | undefined;
+  #isContent = false;
 
-  constructor(names: readonly string[]) {
+  /** In the lists of members named in `content` nothing is looked for. */
+  constructor(names: readonly string[], content: readonly string[]) {
     this.#names = new Set(names);
+    this.#content = new Set(content);
   }
 
   /** Whether no byte came. */
@@ -112,28 +123,43 @@ export class MemberScan {
     this.#kept = undefined;
     const isName = this.#expects === 'name' || this.#expects === 'name-or-end';
     if (isName) {
-      if (this.#stack.length === 1) {
-        // A name that cannot be read here may be one that is looked for to a reader that forgives more.
-        if (text === undefined) this.#isBad = true;
-        this.#name = text;
-      }
+      if (this.#isLevel) this.#named(text);
       this.#expects = 'colon';
       return;
     }
     this.#value(text);
   }
 
+  /** Whether members of the object that is open are looked at. */
+  get #isLevel(): boolean {
+    const [, second, third] = this.#stack;
+    const isInList = second === false && third === true && !this.#isContent;
+    return this.#stack.length <= 2 || (this.#stack.length === 3 && isInList);
+  }
+
+  #named(name: string | undefined): void {
+    // A name that cannot be read here may be one that is looked for to a reader that forgives more.
+    if (name === undefined) this.#isBad = true;
+    const plain = folded(name ?? '');
+    if (this.#stack.length === 1) this.#isContent = this.#content.has(plain);
+    this.#name = this.#names.has(plain) ? name : undefined;
+  }
+
   /** A value is complete, or has begun if it is an object or a list. */
   #value(text: string | undefined): void {
-    const name = this.#name;
-    if (this.#stack.length === 1 && name !== undefined) {
-      if (this.#names.has(folded(name))) {
-        if (this.#found.length >= MEMBERS_MAX) this.#isBad = true;
-        this.#found.push({ name, text });
-      }
-      this.#name = undefined;
-    }
+    if (this.#name !== undefined) this.#find(this.#name, text);
+    this.#name = undefined;
     this.#expects = 'comma-or-end';
+  }
+
+  #find(name: string, text: string | undefined): void {
+    const isNested = this.#stack.length > 1;
+    const isKnown = this.#found.some(
+      (one) => one.name === name && one.text === text && one.isNested === isNested,
+    );
+    if (isKnown) return;
+    if (this.#found.length >= MEMBERS_MAX) this.#isBad = true;
+    this.#found.push({ name, text, isNested });
   }
 
   #plain(byte: number): void {
@@ -152,7 +178,8 @@ export class MemberScan {
       this.#inLiteral = true;
     } else if (byte === QUOTE && (mayBegin || expects === 'name' || expects === 'name-or-end')) {
       this.#inText = true;
-      this.#kept = this.#stack.length === 1 ? [] : undefined;
+      const counts = mayBegin ? this.#name !== undefined : this.#isLevel;
+      this.#kept = counts ? [] : undefined;
     } else if (byte === OPEN_OBJECT && (mayBegin || expects === 'start')) this.#open(true);
     else if (byte === OPEN_LIST && mayBegin) this.#open(false);
     else if (byte === COLON && expects === 'colon') this.#expects = 'value';
@@ -178,12 +205,14 @@ export class MemberScan {
   }
 }
 
-/** Where the first quote or backslash is, from `at` on; or the end. */
+/** Where the first byte is that may be no part of a plain text, from `at` on; or the end. */
 function plainUntil(chunk: Uint8Array, at: number): number {
   // Two searches would be quicker, and look at everything twice for each escape of a hostile text.
-  let end = at;
-  while (end < chunk.length && chunk[end] !== QUOTE && chunk[end] !== BACKSLASH) end++;
-  return end;
+  for (let end = at; end < chunk.length; end++) {
+    const byte = chunk[end] as number;
+    if (byte === QUOTE || byte === BACKSLASH || byte < 0x20) return end;
+  }
+  return chunk.length;
 }
 
 /** What a text says, its escapes undone. */

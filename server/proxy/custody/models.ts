@@ -2,9 +2,10 @@
  * Which models does a call name, and may this caller use them?
  *
  * Judged before anything is forwarded, from the bytes that the provider will read. A model is in the path
- * (Azure's deployments, Gemini, Bedrock) or in the member `model` of a JSON body, or in both: every one that
- * is named has to be allowed. A body is read as it comes, in pieces and with a few bytes of memory, since
- * large ones are not kept.
+ * (Azure's deployments, Gemini, Bedrock, endpoints) or in the member `model` of a JSON body, or in both: every one
+ * that is named has to be allowed, those of tools and of what else is below the first level too. What is said to
+ * the model names none. A body is read as it comes, in pieces and with a few bytes of memory, since large ones
+ * are not kept.
  *
  * A reader that keeps the first of two members and one that keeps the last, one that takes `Model` for
  * `model`, a body that only some readers take for JSON: each is a way to show us one model and the provider
@@ -13,10 +14,23 @@
 import { SteleError, shown } from '../../core/errors.ts';
 import { decodeContent, isIdentity } from '../decode.ts';
 import type { RawHeaders } from '../headers.ts';
+import { plainPath } from '../plain-path.ts';
 import { PARSE_BYTES_MAX } from '../record.ts';
 import { folded, type Member, MemberScan } from './member-scan.ts';
 
-const NAMES = ['model', 'models', 'fallbacks'];
+/** A member `model` names one. The others name more by rules of their own, and are not let through. */
+const NAMES = [
+  'model',
+  'models',
+  'fallbacks',
+  // [LiteLLM, request body]
+  'context_window_fallbacks',
+  'content_policy_fallbacks',
+  'user_config',
+];
+
+/** Lists of what is said to the model: what is in there may have a member `model` that names none. */
+const CONTENT = ['messages', 'contents', 'input'];
 
 const IN_PATH: readonly RegExp[] = [
   // [Azure OpenAI REST reference] https://HOST/openai/deployments/NAME/…; engines/NAME before that
@@ -27,17 +41,23 @@ const IN_PATH: readonly RegExp[] = [
   /^(?!.*\/models\/).*\/([^/]+):[a-z]+$/i,
   // [Bedrock Runtime] model/ID/converse
   /\/model\/([^/]+)(?:\/|$)/i,
+  // [Vertex AI, endpoints] endpoints/ID/chat/completions; with openapi the model is in the body
+  /\/endpoints\/(?!openapi\/)([^/:]+)/i,
+  // [Databricks, Model Serving] serving-endpoints/NAME/invocations, NAME/served-models/NAME/invocations;
+  // beside them what other providers' clients call, with the model in the body
+  /\/serving-endpoints\/(?!(?:chat\/completions|completions|embeddings|responses)$)([^/]+)/i,
+  /\/served-models\/([^/]+)/i,
+  // [Cloudflare, Workers AI] ai/run/MODEL
+  /\/ai\/run\/(.+)$/i,
 ];
 
 /** What some servers take for a slash, or leave out, beside a word that a model is found by. */
 const BLURRED = (() => {
-  const word = '(?:deployments|engines|models?)';
+  const word =
+    '(?:deployments|engines|(?:served-)?models?|(?:serving-)?endpoints|run|batches|threads|assistants|api)';
   const edge = '(?:[\\\\;]|%2f|%3b|%5c)';
-  return new RegExp(`(?:/|${edge})${word}${edge}|${edge}${word}/`, 'i');
+  return new RegExp(`(?:/|${edge})${word}${edge}|${edge}${word}(?:/|$)`, 'i');
 })();
-
-/** [RFC 3986 §2.3] Characters that are the same with percent encoding and without. */
-const UNRESERVED = /%(?:2[de]|3[0-9]|4[1-9a-f]|5[0-9af]|6[1-9a-f]|7[0-9ae])/gi;
 
 /** Names of models are inside files and lists there, or what a name stands for is changed. */
 const UNJUDGED = /\/(?:batches|threads|assistants|api\/(?:copy|create|delete|pull|push))(?:\/|$)/i;
@@ -54,7 +74,7 @@ export class ModelGate {
   readonly #path: string;
   readonly #query: string;
   readonly #raw: RawHeaders;
-  readonly #scan = new MemberScan(NAMES);
+  readonly #scan = new MemberScan(NAMES, CONTENT);
 
   constructor(
     allowed: readonly string[],
@@ -74,7 +94,7 @@ export class ModelGate {
 
   /** Throws `forbidden` unless every model that is named is allowed. `body` is the whole, where it is in memory. */
   check(body: Uint8Array | undefined): void {
-    const path = plainPath(this.#path);
+    const path = checkedPath(this.#path);
     for (const model of [...modelsInPath(path), ...modelsInQuery(this.#query)]) {
       this.#checkOne(model);
     }
@@ -101,13 +121,14 @@ export class ModelGate {
       }
       this.#checkOne(text);
     }
-    const count = members.length + modelsInPath(plainPath(this.#path)).length;
-    if (count === 0) throw refused('request: it names no model');
+    const inBody = members.filter(({ isNested }) => !isNested);
+    if (inBody.length + modelsInPath(checkedPath(this.#path)).length === 0)
+      throw refused('request: it names no model');
   }
 
   /** The same of a body that goes on in place of the one that came. */
   checkForwarded(body: Uint8Array): void {
-    const scan = new MemberScan(NAMES);
+    const scan = new MemberScan(NAMES, CONTENT);
     scan.push(body);
     this.#checkMembers(scan.end());
   }
@@ -118,22 +139,24 @@ export class ModelGate {
     if (isIdentity(coding)) return this.#scan.end();
     const plain = body && decodeContent(body, coding, PARSE_BYTES_MAX);
     if (plain === undefined) return undefined;
-    const scan = new MemberScan(NAMES);
+    const scan = new MemberScan(NAMES, CONTENT);
     scan.push(plain);
     return scan.end();
   }
 
   #checkOne(model: string): void {
-    if (this.#allowed.some((pattern) => fits(pattern, model))) return;
+    // [Gemini API] "models/NAME" in a body is the NAME of the path.
+    const names = [model, model.replace(/^models\//, '')];
+    if (this.#allowed.some((pattern) => names.some((name) => fits(pattern, name)))) return;
     throw refused(`model ${shown(model)} is not one of those that this token is for`);
   }
 }
 
 /** A path in the one spelling that all servers read in the same way. */
-function plainPath(path: string): string {
-  const plain = path.replace(UNRESERVED, decodeURIComponent).replace(/\/{2,}/g, '/');
+function checkedPath(path: string): string {
+  const plain = plainPath(path);
   if (BLURRED.test(plain)) throw refused(`path: ${shown(path)} can be read in two ways`);
-  return plain.endsWith('/') ? plain.slice(0, -1) : plain;
+  return plain;
 }
 
 function modelsInPath(path: string): string[] {

@@ -5,7 +5,7 @@
  * is read like OpenAI, and so is Anthropic's own compatible endpoint. What is not known is opaque: its
  * bytes are recorded, and the ends of its streams recognized, all the same.
  */
-
+import { plainPath } from '../plain-path.ts';
 import { Answer } from './answer.ts';
 import { anthropicBy, anthropicMessages } from './anthropic.ts';
 import { bedrockAnthropic, bedrockConverse } from './bedrock.ts';
@@ -24,47 +24,64 @@ import { labelOf } from './values.ts';
 type ByName = (provider: string) => Provider;
 
 /** By the last segments of the path. */
-const BY_TAIL: Readonly<Record<string, ByName>> = {
-  'chat/completions': openaiChat,
-  completions: openaiCompletions,
-  responses: openaiResponses,
-  embeddings: openaiEmbeddings,
-  moderations: openaiModerations,
-  messages: anthropicMessages,
-  'api/chat': ollamaChat,
-  'api/generate': ollamaGenerate,
-};
+const BY_TAIL: ReadonlyMap<string, ByName> = new Map([
+  ['chat/completions', openaiChat],
+  ['completions', openaiCompletions],
+  ['responses', openaiResponses],
+  ['embeddings', openaiEmbeddings],
+  ['moderations', openaiModerations],
+  ['messages', anthropicMessages],
+  ['api/chat', ollamaChat],
+  ['api/generate', ollamaGenerate],
+]);
 
 /** `upstream` is its configured name; `target` is what is behind the base URL. */
 export function providerFor(upstream: string, method: string, target: string): Provider {
   const [path = '', query = ''] = target.split('#', 1)[0]?.split('?') ?? [];
-  // What a stranger wrote is taken apart and not searched through: no pattern has to look at it twice.
-  const segments = path.split('/');
-  while (segments.length > 0 && segments.at(-1) === '') segments.pop();
-  const azure = azureOf(segments);
-  const name = azure === undefined ? upstream : 'azure.ai.openai';
+  const plain = plainPath(path);
+  const segments = plain.split('/');
+  const name = isAzure(segments) ? 'azure.ai.openai' : upstream;
+  // To many servers an encoded slash is one, and to some a capital is its small letter; in a model's name neither.
+  const words = plain.replace(/%2f/gi, '/').toLowerCase().split('/');
   // [OpenAI Assistants] A thread's messages are no model call.
-  const isCall = method === 'POST' && !segments.includes('threads');
-  const provider = isCall ? known(name, segments, query) : undefined;
-  if (provider === undefined) return opaque(name);
-  const deployment = nameIn(azure?.deployment);
-  return deployment === undefined ? provider : named(provider, deployment);
+  if (method !== 'POST' || words.includes('threads')) return opaque(name);
+  const byTail = BY_TAIL.get(words.slice(-2).join('/')) ?? BY_TAIL.get(words.at(-1) ?? '');
+  const provider = byTail?.(name) ?? byModel(segments, query) ?? opaque(name);
+  const model = nameIn(modelIn(segments));
+  return model === undefined ? provider : named(provider, model);
 }
 
-/** [Azure OpenAI REST reference] A deployment in the path stands for the model. */
-function azureOf(segments: readonly string[]): { readonly deployment?: string } | undefined {
-  const [, first, second, third] = segments;
-  if (first !== 'openai') return undefined;
-  if (second === 'deployments' && third !== undefined) return { deployment: third };
-  // [Azure OpenAI REST reference] /openai/responses and the like have the model in the body.
-  return second === 'v1' || second === 'responses' ? {} : undefined;
+/** [Azure OpenAI REST reference] /openai/deployments/NAME/…, /openai/v1/…, and /openai/responses */
+function isAzure([, first = '', second = '', third]: readonly string[]): boolean {
+  if (!isWord(first, 'openai')) return false;
+  if (isWord(second, 'deployments')) return third !== undefined;
+  return isWord(second, 'v1') || isWord(second, 'responses');
 }
 
-function known(name: string, segments: readonly string[], query: string): Provider | undefined {
+/** A model in the path of a call whose format has it in the body. */
+function modelIn(segments: readonly string[]): string | undefined {
+  if (isAzure(segments)) return behind(segments, 'deployments');
+  // [Databricks, Model Serving] /serving-endpoints/NAME/invocations; but also /serving-endpoints/chat/completions
+  if (isWord(segments.at(-1) ?? '', 'invocations')) return behind(segments, 'serving-endpoints');
+  if (!segments.includes('projects')) return undefined;
+  // [Vertex AI, endpoints] /projects/P/locations/L/endpoints/ID/chat/completions, endpoints/ID:predict
+  const id = behind(segments, 'endpoints')?.split(':', 1)[0];
+  return id === 'openapi' ? undefined : id;
+}
+
+function behind(segments: readonly string[], word: string): string | undefined {
+  const at = segments.findIndex((segment) => isWord(segment, word));
+  return at < 0 ? undefined : segments[at + 1];
+}
+
+/** Servers differ in whether a capital is another letter. */
+function isWord(segment: string, word: string): boolean {
+  return segment.toLowerCase() === word;
+}
+
+/** Formats whose paths end in a model and what is wanted of it. */
+function byModel(segments: readonly string[], query: string): Provider | undefined {
   const last = segments.at(-1) ?? '';
-  const before = segments.at(-2) ?? '';
-  const byName = BY_TAIL[`${before}/${last}`] ?? (Object.hasOwn(BY_TAIL, last) && BY_TAIL[last]);
-  if (byName) return byName(name);
   const [model = '', verb = ''] = splitLast(last, ':');
   if (/^(?:generateContent|streamGenerateContent)$/.test(verb)) {
     const isSse = query.split('&').includes('alt=sse');
@@ -85,14 +102,14 @@ function known(name: string, segments: readonly string[], query: string): Provid
       answerOf: () => new Answer(new UsageReader('apart')),
     });
   }
-  return segments.at(-3) === 'model' ? bedrock(before, last) : undefined;
+  return segments.at(-3) === 'model' ? bedrock(segments.at(-2), last) : undefined;
 }
 
 function platformOf(segments: readonly string[]): string {
   return segments.includes('projects') ? 'gcp.vertex_ai' : 'gcp.gemini';
 }
 
-function bedrock(segment: string, verb: string): Provider | undefined {
+function bedrock(segment: string | undefined, verb: string): Provider | undefined {
   const model = nameIn(segment) ?? 'unknown';
   if (verb === 'converse' || verb === 'converse-stream') {
     return bedrockConverse({ model, stream: verb === 'converse-stream' });
@@ -108,7 +125,7 @@ function named(provider: Provider, model: string): Provider {
     ...provider,
     request(body) {
       const facts = provider.request(body);
-      return facts.parsed && facts.model === undefined ? { ...facts, model } : facts;
+      return facts.model === undefined ? { ...facts, model } : facts;
     },
   };
 }
