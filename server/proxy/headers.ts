@@ -83,6 +83,19 @@ export function headerValue(raw: RawHeaders, wanted: string): string | undefined
   return undefined;
 }
 
+/** All values of a header, by its lower-case name. */
+export function headerValues(raw: RawHeaders, wanted: string): string[] {
+  return [...pairs(raw)].flatMap(([, value, lower]) => (lower === wanted ? [value] : []));
+}
+
+/** Other charsets say something else with the same bytes. [RFC 9110 §8.3.2] */
+const OTHER_CHARSET = /charset\s*\*?\s*=(?!\s*["']?(?:utf-?8|us-ascii)["']?\s*(?:[;,]|$))/i;
+
+/** Whether a body is said to be in another charset than UTF-8 or a part of it. */
+export function hasOtherCharset(raw: RawHeaders): boolean {
+  return headerValues(raw, 'content-type').some((type) => OTHER_CHARSET.test(type));
+}
+
 const REQUEST_FACTS: ReadonlySet<string> = new Set([
   'accept',
   'anthropic-beta',

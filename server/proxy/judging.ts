@@ -2,14 +2,14 @@
  * One request before the rules of its upstream: what of it is looked at, and what follows from what they say?
  *
  * Judged are the bytes that the provider would read, their content coding undone; what goes on in their place is
- * plain. Where they cannot be had (an unknown coding, too many bytes) the request could not be judged, and the
- * rules file says what becomes of it.
+ * plain. Where they cannot be had (an unknown coding, another charset, too many bytes) the request could not be
+ * judged, and the rules file says what becomes of it.
  */
 import type { IncomingMessage } from 'node:http';
 import { decodeContent } from './decode.ts';
 import type { CallerFacts, JudgedFacts } from './facts.ts';
 import { PolicyBlocked } from './failures.ts';
-import { headerValue, type RawHeaders } from './headers.ts';
+import { hasOtherCharset, headerValue, headerValues, type RawHeaders } from './headers.ts';
 import { PARSE_BYTES_MAX } from './record.ts';
 import type { Route } from './route.ts';
 import type { Judge, Judged } from './rules/judge.ts';
@@ -38,6 +38,7 @@ export class RequestRules {
 
   /** `body` is the whole of it. */
   async judge(body: Uint8Array): Promise<Judging> {
+    if (hasOtherCharset(this.#headers)) return this.#unjudged('its charset is not UTF-8');
     const plain = plainOf(this.#headers, body);
     if (plain === undefined) return this.#unjudged('its content coding cannot be undone');
     return judgingOf(await this.#judge.judge(this.#call, plain), isSigned(this.#headers));
@@ -71,9 +72,8 @@ export function rulesFor(
 
 /** Nothing where readers could differ about the coding, or do not know it. */
 function plainOf(headers: RawHeaders, body: Uint8Array): Uint8Array | undefined {
-  const codings = headers.filter((one, i) => i % 2 === 0 && /^content-encoding$/i.test(one));
-  if (codings.length > 1) return undefined;
-  return decodeContent(body, headerValue(headers, 'content-encoding'), PARSE_BYTES_MAX);
+  const [coding, another] = headerValues(headers, 'content-encoding');
+  return another === undefined ? decodeContent(body, coding, PARSE_BYTES_MAX) : undefined;
 }
 
 /** A request whose signature covers its body cannot be changed on the way. */

@@ -287,6 +287,14 @@ rules:
     ['begins with a mark', '\ufeff{"x":"\\u0073k-ABCDEFGH1234"}', {}],
     ['is UTF-16', Buffer.from('{"x":"sk-ABCDEFGH1234"}', 'utf16le'), {}],
     ['is UTF-16 the other way', Buffer.from('{"x":"sk-ABCDEFGH1234"}', 'utf16le').swap16(), {}],
+    ['is UTF-16 and no JSON', Buffer.from('sk-ABCDEFGH1234', 'utf16le'), {}],
+    ['is Latin-1', Buffer.from('{"x":"é"}', 'latin1'), {}],
+    [
+      'says that it is in UTF-7',
+      '{"x":"+AHM-k-ABCDEFGH1234"}',
+      { 'content-type': 'application/json; charset="utf-7"' },
+    ],
+    ['says that it is Latin-1', '{"x":"é"}', { 'content-type': 'text/plain;charset=iso-8859-1' }],
   ])('because it %s is blocked', async (_, body, headers) => {
     const one = await place({ rules: RULES });
     const answer = await ask(`${one.proxy.url}${CHAT}`, {
@@ -298,6 +306,17 @@ rules:
     expect(events(record)[0]?.verdict).toBe('error');
     expect(record?.outcome.status).toBe('blocked');
   });
+});
+
+test.each([
+  'application/json; charset=utf-8',
+  'application/json; charset="UTF8"; x=y',
+  'text/plain; charset=us-ascii',
+])('a request of %s is judged', async (type) => {
+  const one = await place({ rules: RULES });
+  const body = JSON.stringify(say(SECRET));
+  await ask(`${one.proxy.url}${CHAT}`, { body, headers: { 'content-type': type } });
+  expect(forwarded(one)).toBe(JSON.stringify(say('[key]')));
 });
 
 describe('a module', () => {

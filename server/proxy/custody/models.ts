@@ -13,7 +13,7 @@
  */
 import { SteleError, shown } from '../../core/errors.ts';
 import { decodeContent, isIdentity } from '../decode.ts';
-import type { RawHeaders } from '../headers.ts';
+import { hasOtherCharset, headerValues, type RawHeaders } from '../headers.ts';
 import { plainPath } from '../plain-path.ts';
 import { PARSE_BYTES_MAX } from '../record.ts';
 import { folded, type Member, MemberScan } from './member-scan.ts';
@@ -62,8 +62,8 @@ const BLURRED = (() => {
 /** Names of models are inside files and lists there, or what a name stands for is changed. */
 const UNJUDGED = /\/(?:batches|threads|assistants|api\/(?:copy|create|delete|pull|push))(?:\/|$)/i;
 
-/** Forms are read by rules of their own, and other charsets say something else with the same bytes. */
-const NOT_PLAIN = /form|multipart|charset\s*=(?!\s*"?(?:utf-?8|us-ascii)\b)/i;
+/** What is read by rules of its own. */
+const FORM = /form|multipart/i;
 
 const NO_BODY: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'DELETE']);
 
@@ -102,7 +102,8 @@ export class ModelGate {
     if (UNJUDGED.test(path)) {
       throw refused(`path: the models that ${shown(this.#path)} uses cannot be told`);
     }
-    if (valuesOf(this.#raw, 'content-type').some((type) => NOT_PLAIN.test(type))) {
+    const isForm = headerValues(this.#raw, 'content-type').some((type) => FORM.test(type));
+    if (isForm || hasOtherCharset(this.#raw)) {
       throw refused('content-type: the model can be told of application/json in UTF-8 only');
     }
     this.#checkMembers(this.#members(body));
@@ -134,7 +135,7 @@ export class ModelGate {
   }
 
   #members(body: Uint8Array | undefined) {
-    const [coding, another] = valuesOf(this.#raw, 'content-encoding');
+    const [coding, another] = headerValues(this.#raw, 'content-encoding');
     if (another !== undefined) return undefined;
     if (isIdentity(coding)) return this.#scan.end();
     const plain = body && decodeContent(body, coding, PARSE_BYTES_MAX);
@@ -181,10 +182,6 @@ function decoded(text: string): string {
     // What is in a query is not quoted (P10).
     throw refused('target: its percent encoding says nothing');
   }
-}
-
-function valuesOf(raw: RawHeaders, wanted: string): string[] {
-  return raw.filter((_, i) => i % 2 === 1 && raw[i - 1]?.toLowerCase() === wanted);
 }
 
 /** Exactly, or as far as the star. */

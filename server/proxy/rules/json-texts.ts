@@ -17,10 +17,10 @@ export function isJson(text: string): boolean {
 
 /**
  * Whether this begins as JSON does and is none here, while a reader that forgives more takes it for some: with a
- * byte-order mark, `NaN`, a comma too many, or as UTF-16. What its texts say to that reader is not known.
+ * byte-order mark, `NaN`, or a comma too many. What its texts say to that reader is not known.
  */
 export function isAlmostJson(text: string): boolean {
-  return /^[\s\0]*[{[]/.test(text) && !isJson(text);
+  return /^\s*[{[]/.test(text) && !isJson(text);
 }
 
 /**

@@ -81,6 +81,8 @@ async function judged({ call, body }: ThreadTask): Promise<Judgment> {
   } catch {
     return failed('not-text', 'the body is not text');
   }
+  // No text in UTF-8 has one; between all its letters there is one in UTF-16.
+  if (text.includes('\0')) return failed('not-text', 'the body is not text in UTF-8');
   if (isAlmostJson(text)) return failed('not-json', 'only some readers take the body for JSON');
   const applied = rules.apply(text);
   const said = await hooked(call, applied.text);
