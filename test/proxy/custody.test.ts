@@ -236,6 +236,25 @@ describe('whoever tries to get past', () => {
     expect(provider.requests).toHaveLength(0);
   });
 
+  test.each([
+    '/realtime/client_secrets',
+    '/%72ealtime%2Fclient_secrets?x=y',
+    '/Realtime//sessions/',
+    '/realtime/calls',
+    '/openai/realtimeapi/sessions',
+    '/v1alpha/auth_tokens',
+    '/v1alpha/authTokens:create',
+  ])('with %s gets no way past the proxy', async (path) => {
+    const provider = await chatProvider();
+    const place = await custodyOf(provider);
+    const { token } = place.callers.add();
+    const headers = [...HEAD, 'authorization', `Bearer ${token}`];
+    const answer = await ask(`${place.proxy.url}/openai/v1${path}`, { headers, body: '{}' });
+    expect(answer.status).toBe(403);
+    expect(JSON.parse(answer.body.toString()).detail).toContain('leads past the proxy');
+    expect(provider.requests).toHaveLength(0);
+  });
+
   test('sends nothing of a credential on, whatever else it sends', async () => {
     const provider = await chatProvider();
     const place = await custodyOf(provider);

@@ -16,6 +16,7 @@ import { hashOfToken } from '../../core/token.ts';
 import type { CallerFacts } from '../facts.ts';
 import type { RawHeaders } from '../headers.ts';
 import type { ProxyLogger } from '../logger.ts';
+import { plainPath } from '../plain-path.ts';
 import type { Route } from '../route.ts';
 import { Allowances } from './allowance.ts';
 import { type KeyHeader, presentedToken, withProviderKey } from './credentials.ts';
@@ -42,6 +43,15 @@ interface Running {
   readonly hash: string;
   readonly pass: Pass;
 }
+
+/**
+ * Paths that lead past the proxy: what is answered is a key of the provider's for a while, or the other end of a
+ * connection that does not go through here.
+ *
+ * [OpenAI, Realtime] realtime/client_secrets, realtime/sessions, realtime/calls (WebRTC), realtimeapi/sessions of
+ * Azure's. [Gemini API, ephemeral tokens] auth_tokens
+ */
+const PAST_THE_PROXY = /\/(?:realtime(?:api)?\/|auth_?tokens?(?:[/:]|$))/i;
 
 /** How often tokens of calls in progress are looked at. */
 const LOOK_MS = 1_000;
@@ -90,6 +100,10 @@ export class Custody {
     }
     // [RFC 9110 §9.3.8] The answer to it would be the request, with the key in it.
     if (method === 'TRACE') throw new SteleError('forbidden', 'method: TRACE is not forwarded');
+    const path = plainPath(target.split('?', 1)[0] ?? '').replace(/%2f/gi, '/');
+    if (method !== 'GET' && PAST_THE_PROXY.test(path)) {
+      throw new SteleError('forbidden', `path: ${shown(path)} leads past the proxy`);
+    }
     const key = upstream.key === 'none' ? undefined : upstream.key;
     const { models } = caller;
     const release = this.#allowances.take(caller);
