@@ -21,6 +21,7 @@ import { uuidv7 } from '../core/uuid.ts';
 import { type Budget, HeldBody } from './budget.ts';
 import type { Clock } from './clock.ts';
 import type { Pass } from './custody/custody.ts';
+import { isIdentity } from './decode.ts';
 import { Delivery } from './delivery.ts';
 import type { EndFacts, HeadFacts, Transport } from './facts.ts';
 import { ClientGone, transportOf, UpstreamFailed, whyEnded } from './failures.ts';
@@ -341,6 +342,7 @@ export class Exchange {
     hold: HoldBack,
     declared: number | undefined,
   ): Promise<void> {
+    const isPlain = isIdentity(headerValue(answer.rawHeaders, 'content-encoding'));
     let received = 0;
     try {
       for await (const chunk of chunksOf(answer, this.#options.idleMs)) {
@@ -349,8 +351,10 @@ export class Exchange {
         const cut = reader.push(chunk)[0];
         await this.#journal((spool) => spool.pushResponse(chunk));
         // Any piece may have the end in it.
-        if (reader.isCodedStream) await this.#journal((spool) => spool.commit());
-        const form = reader.isStream ? 'events' : 'other';
+        if (reader.hasHiddenEnds) await this.#journal((spool) => spool.commit());
+        // Where every piece is on disk before it goes, no more is kept than of what is plain.
+        const isBody = isPlain || reader.hasHiddenEnds;
+        const form = reader.isStream ? 'events' : isBody ? 'body' : 'coded';
         for (const part of hold.push(chunk, form, cut)) await this.#delivery.write(part);
         if (cut === undefined || received === declared) continue;
         // To the client the answer is complete with the held bytes, though the connection is open.

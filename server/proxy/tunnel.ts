@@ -187,7 +187,7 @@ export class Tunnel {
     const hold = new HoldBack(declared);
     for await (const chunk of chunksOf(head, this.#options.idleMs)) {
       await spool?.pushResponse(chunk);
-      for (const part of hold.push(chunk, 'other')) await this.#write(part);
+      for (const part of hold.push(chunk, 'body')) await this.#write(part);
     }
     await this.#end('complete');
     if (isEmpty) writeHead();

@@ -233,6 +233,17 @@ describe('an answer by InvokeModel', () => {
   });
 });
 
+test('where a checksum fails the ends of the stream are hidden, to whoever does not check it', () => {
+  const bytes = Buffer.from(wireOf(OWN, ownBytes(OWN)));
+  const reader = readerFor(OWN);
+  const half = Math.floor(bytes.length / 2);
+  reader.push(bytes.subarray(0, half));
+  expect(reader.hasHiddenEnds).toBe(false);
+  bytes[half] = (bytes[half] as number) ^ 0xff;
+  reader.push(bytes.subarray(half));
+  expect(reader.hasHiddenEnds).toBe(true);
+});
+
 test.each([
   ['/model/amazon.nova-lite-v1%3A0/converse', 'bedrock.converse', 'aws.bedrock', 'chat'],
   [

@@ -94,6 +94,7 @@ describe('what completes an answer waits for the disk', () => {
     // By its type it is a body of which one byte waits, and the client has an empty line without that.
     ['openai-chat-crlf.sse', 4, 'application/json'],
     ['openai-chat-crlf.sse', 4, ''],
+    ['openai-chat.json', 2, undefined],
   ])('%s, of which the last %i bytes, with content type %s', async (name, held, type) => {
     const own = ownExchange(name, type === undefined ? {} : { headers: { 'content-type': type } });
     const open = gate();

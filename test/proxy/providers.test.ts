@@ -113,12 +113,12 @@ describe('a stream', () => {
     for (const name of ['openai-chat.sse', 'openai-chat.json']) {
       const request = provider.request(Buffer.from('{"stream":true}'));
       const reader = provider.response({ status: 200, headers, request });
-      expect([reader.isStream, reader.isCodedStream]).toEqual([false, true]);
+      expect([reader.isStream, reader.hasHiddenEnds]).toEqual([false, true]);
       const { facts } = feed(reader, piecesOf(gzipSync(ownBytes(name)), 37));
       expect(facts).toEqual(readOwn(name));
     }
     const request = provider.request(Buffer.from('{}'));
-    expect(provider.response({ status: 200, headers, request }).isCodedStream).toBe(false);
+    expect(provider.response({ status: 200, headers, request }).hasHiddenEnds).toBe(false);
   });
 });
 

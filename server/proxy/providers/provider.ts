@@ -69,8 +69,11 @@ export interface ResponseReader {
    * the bytes that were pushed last; an answer may not tell before its first.
    */
   readonly isStream: boolean;
-  /** A stream whose ends cannot be seen in its bytes, since they are coded: every piece waits for the disk (P7). */
-  readonly isCodedStream: boolean;
+  /**
+   * A stream whose ends cannot be seen in its bytes, since they are coded or their frames cannot be followed any
+   * further: every piece waits for the disk (P7).
+   */
+  readonly hasHiddenEnds: boolean;
   /** Whether what a cut kept back made the answer whole, as far as can be told. */
   readonly hasEnd: boolean;
   /**

@@ -84,7 +84,6 @@ const SSE_BEGINS: ReadonlySet<number> = new Set(Array.from('deir:', (one) => one
 
 /** An answer whose first byte tells whether it is a stream of events. */
 class EitherReader implements ResponseReader {
-  readonly isCodedStream = false;
   readonly #options: ReaderOptions;
   #reader: ResponseReader | undefined;
 
@@ -95,6 +94,10 @@ class EitherReader implements ResponseReader {
   /** Space makes no answer complete, so none of it is kept back. */
   get isStream(): boolean {
     return this.#reader?.isStream ?? true;
+  }
+
+  get hasHiddenEnds(): boolean {
+    return this.#reader?.hasHiddenEnds ?? false;
   }
 
   get hasEnd(): boolean {
@@ -117,7 +120,6 @@ class EitherReader implements ResponseReader {
 
 class StreamReader implements ResponseReader {
   readonly isStream = true;
-  readonly isCodedStream = false;
   readonly #answer: Answer;
   readonly #fold: Fold;
   readonly #framer: Framer;
@@ -138,6 +140,10 @@ class StreamReader implements ResponseReader {
       event: (event, isFinal) => this.#event(event, isFinal),
       close: () => this.#close(),
     });
+  }
+
+  get hasHiddenEnds(): boolean {
+    return this.#framer.isBroken;
   }
 
   get hasEnd(): boolean {
@@ -219,7 +225,7 @@ class StreamReader implements ResponseReader {
 
 class BodyReader implements ResponseReader {
   readonly isStream = false;
-  readonly isCodedStream: boolean;
+  readonly hasHiddenEnds: boolean;
   readonly hasEnd = false;
   readonly #options: ReaderOptions;
   readonly #bytes = new Growing();
@@ -227,7 +233,7 @@ class BodyReader implements ResponseReader {
 
   constructor(options: ReaderOptions) {
     this.#options = options;
-    this.isCodedStream = options.form !== 'body';
+    this.hasHiddenEnds = options.form !== 'body';
   }
 
   push(chunk: Uint8Array): readonly number[] {
