@@ -67,7 +67,7 @@ export class Ingest {
 
   /** Spans or log records, as OTLP has them. */
   async otlp(signal: Signal, { log, body, type, charge }: Request): Promise<Answer> {
-    const { halves, alone, others, homeless, sampled } = findCalls(body, type, signal);
+    const { halves, alone, others, homeless, sampled } = await findCalls(body, type, signal);
     charge(halves.length + alone.length);
     this.#count(signal, 'ignored', others);
     this.#count(signal, 'sampled', sampled);
@@ -114,7 +114,8 @@ export class Ingest {
     const calls = lines.flatMap((line, i) =>
       line.kind === 'wrong' ? [] : line.calls.map((call) => ({ call, line: i + 1 })),
     );
-    charge(lines.length);
+    // A line of a collector has many.
+    charge(Math.max(lines.length, calls.length));
     const wrong = lines.flatMap((line, i) =>
       line.kind === 'wrong' ? { line: i + 1, detail: line.error.message } : [],
     );

@@ -7,10 +7,12 @@
  *     {"id": …, "started": …, "request": …, "response": …}    the bodies as they went over the wire
  *
  * The record has provenance `imported`, and the line itself, byte for byte, as its report: the disclosure of
- * `report.body` has the line's SHA-256.
+ * `report.body` has the line's SHA-256. A collector's line may have thousands of calls; each of those has its own part of it.
  */
+import { createHash } from 'node:crypto';
 import { utf8 } from '../core/bytes.ts';
 import { malformed, SteleError } from '../core/errors.ts';
+import type { Json } from '../core/json.ts';
 import { providerFor } from '../proxy/providers/index.ts';
 import {
   countOf,
@@ -20,11 +22,11 @@ import {
   members,
   textOf,
 } from '../proxy/providers/values.ts';
-import { parseReported } from './json.ts';
+import { JsonRoom } from './json.ts';
 import { callIn } from './litellm.ts';
 import { callOf, isCall } from './otlp/call.ts';
-import { logsOf, type SpanData, spansOf } from './otlp/telemetry.ts';
-import type { Format, Outcome, Reported } from './reported.ts';
+import { type LogData, logsOf, reportTexts, type SpanData, spansOf } from './otlp/telemetry.ts';
+import type { Format, Outcome, Piece, Reported } from './reported.ts';
 import { inTurns } from './turns.ts';
 import type { CallReport } from './writer.ts';
 
@@ -50,27 +52,23 @@ export async function linesOf(body: Uint8Array): Promise<Line[]> {
     at = end + 1;
   }
   if (lines.length === 0) throw malformed('jsonl', 'there is no line in it');
-  return inTurns(lines, lineOf);
+  const room = new JsonRoom();
+  return inTurns(lines, (line) => lineOf(line, room));
 }
 
-function lineOf(bytes: Uint8Array): Line {
+function lineOf(bytes: Uint8Array, room: JsonRoom): Line {
+  const line = readLine(bytes, room);
+  room.checkAll('jsonl');
+  return line;
+}
+
+function readLine(bytes: Uint8Array, room: JsonRoom): Line {
   if (bytes.every((byte) => byte <= 0x20)) return { kind: 'calls', calls: [] };
   try {
-    const value = parseReported(bytes, 'call');
+    const value = room.parse(bytes, 'call');
     if (!isObject(value)) throw malformed('call', 'it is no JSON object');
-    const calls = callsIn(members(value)).map((reported, i) => ({
-      call: undefined,
-      reported,
-      provenance: 'imported' as const,
-      // The text is the same whenever the line is.
-      pieces: [
-        {
-          identity: `line ${i} ${Buffer.from(bytes).toString('latin1')}`,
-          report: undefined,
-          bytes,
-        },
-      ],
-    }));
+    const provenance = 'imported' as const;
+    const calls = callsIn(bytes, members(value), room).map((call) => ({ ...call, provenance }));
     return { kind: 'calls', calls };
   } catch (error) {
     if (error instanceof SteleError) return { kind: 'wrong', error };
@@ -78,24 +76,58 @@ function lineOf(bytes: Uint8Array): Line {
   }
 }
 
-function callsIn(line: Members): Reported[] {
-  if (line.resourceSpans !== undefined || line.resourceLogs !== undefined) return inTelemetry(line);
-  if (line.startTime !== undefined) return [callIn(line)];
-  return [callAsSent(line)];
+type Call = Pick<CallReport, 'call' | 'reported' | 'pieces'>;
+
+function callsIn(bytes: Uint8Array, line: Members, room: JsonRoom): Call[] {
+  if (line.resourceSpans !== undefined || line.resourceLogs !== undefined) {
+    return inTelemetry(bytes, line, room);
+  }
+  return [wholeLine(bytes, line.startTime === undefined ? callAsSent(line) : callIn(line))];
+}
+
+/** The text is the same whenever the line is. */
+function wholeLine(bytes: Uint8Array, reported: Reported): Call {
+  const identity = `line 0 ${Buffer.from(bytes).toString('latin1')}`;
+  return { call: undefined, reported, pieces: [{ identity, report: undefined, bytes }] };
+}
+
+type Part = SpanData | LogData;
+
+function nameOf({ trace, span }: Part): string | undefined {
+  return trace === undefined || span === undefined ? undefined : `${trace} ${span}`;
 }
 
 /** A span and its events that stand in one line are one call; a file has no time to wait for others. */
-function inTelemetry(line: Members): Reported[] {
-  const events = [...logsOf(line)];
-  const spans = [...spansOf(line)].filter(isCall);
-  const ofSpan = ({ trace, span }: SpanData) =>
-    events.filter((event) => event.trace === trace && event.span === span && trace !== undefined);
-  const calls = spans.map((span) => callOf(span, ofSpan(span)));
-  const placed = new Set(spans.flatMap(ofSpan));
-  const alone = events.filter(
-    (event) => !placed.has(event) && event.name.startsWith('gen_ai.client'),
-  );
-  return [...calls, ...alone.map((event) => callOf(undefined, [event]))];
+function inTelemetry(bytes: Uint8Array, line: Members, room: JsonRoom): Call[] {
+  const events = Map.groupBy(logsOf(line, room), nameOf);
+  const calls: { readonly reported: Reported; readonly parts: readonly Part[] }[] = [];
+  const placed = new Set<string | undefined>();
+  for (const span of spansOf(line, room)) {
+    if (!isCall(span)) continue;
+    const name = nameOf(span);
+    const own = (name === undefined ? undefined : events.get(name)) ?? [];
+    calls.push({ reported: callOf(span, own), parts: [span, ...own] });
+    if (name !== undefined) placed.add(name);
+  }
+  const rest = [...events].flatMap(([name, some]) => (placed.has(name) ? [] : some));
+  for (const event of rest) {
+    if (!event.name.startsWith('gen_ai.client')) continue;
+    calls.push({ reported: callOf(undefined, [event]), parts: [event] });
+  }
+  const [first] = calls;
+  if (first !== undefined && calls.length === 1) return [wholeLine(bytes, first.reported)];
+  const hash = createHash('sha256').update(bytes).digest('hex');
+  const textOf = reportTexts('call');
+  const pieceOf = ({ report }: Part, call: number, part: number): Piece => {
+    // It is written from the report later; here it is only measured.
+    textOf(report);
+    return { identity: `line ${call}.${part} ${hash}`, report: report as Json };
+  };
+  return calls.map(({ reported, parts }, i) => ({
+    call: undefined,
+    reported,
+    pieces: parts.map((part, j) => pieceOf(part, i, j)),
+  }));
 }
 
 /** Bodies as a provider's own format has them, and what is known beside. */

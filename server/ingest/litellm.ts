@@ -23,7 +23,7 @@ import {
   members,
   textOf,
 } from '../proxy/providers/values.ts';
-import { parseReported } from './json.ts';
+import { JsonRoom } from './json.ts';
 import type { AnswerFacts, Format, Outcome, Reported } from './reported.ts';
 import { inTurns } from './turns.ts';
 import type { CallReport } from './writer.ts';
@@ -50,24 +50,30 @@ export async function findPayloads(body: Uint8Array): Promise<Item[]> {
 /** One text of JSON, or one a line; what is wrong with a line is wrong with that call alone. */
 function itemsOf(body: Uint8Array): unknown[] {
   const lines = linesOf(body);
-  const whole =
-    lines.length === 1 || !isWhole(lines[0]) ? parseReported(body, 'litellm') : undefined;
+  const room = new JsonRoom();
+  const whole = lines.length === 1 || !isWhole(lines[0]) ? room.parse(body, 'litellm') : undefined;
   if (whole !== undefined) return Array.isArray(whole) ? whole : [whole];
   return lines.map((line) => {
-    try {
-      return parseReported(line, 'litellm');
-    } catch (error) {
-      if (error instanceof SteleError) return error;
-      throw error;
-    }
+    const item = itemIn(line, room);
+    room.checkAll('litellm');
+    return item;
   });
+}
+
+function itemIn(line: Uint8Array, room: JsonRoom): unknown {
+  try {
+    return room.parse(line, 'litellm');
+  } catch (error) {
+    if (error instanceof SteleError) return error;
+    throw error;
+  }
 }
 
 /** Whether a line is JSON by itself, so that the others are too. */
 function isWhole(line: Uint8Array | undefined): boolean {
   if (line === undefined) return false;
   try {
-    return isObject(parseReported(line, 'litellm'));
+    return isObject(new JsonRoom().parse(line, 'litellm'));
   } catch (error) {
     if (error instanceof SteleError) return false;
     throw error;

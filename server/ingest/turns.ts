@@ -5,13 +5,13 @@ import { setImmediate as othersFirst } from 'node:timers/promises';
 const AT_ONCE = 32;
 
 export async function inTurns<T, R>(
-  items: readonly T[],
+  items: Iterable<T>,
   work: (item: T, index: number) => R,
 ): Promise<R[]> {
   const done: R[] = [];
-  for (const [i, item] of items.entries()) {
-    if (i % AT_ONCE === AT_ONCE - 1) await othersFirst();
-    done.push(work(item, i));
+  for (const item of items) {
+    if (done.length % AT_ONCE === AT_ONCE - 1) await othersFirst();
+    done.push(work(item, done.length));
   }
   return done;
 }

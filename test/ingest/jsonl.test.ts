@@ -14,6 +14,7 @@ import { World } from '../http/world.ts';
 import { temporaryFolder } from '../temporary.ts';
 import { PAYLOAD, SPANS } from './examples.ts';
 import { opened } from './opened.ts';
+import { event, span, spans, log as telemetryLog } from './spans.ts';
 
 let world: World;
 let log: Log;
@@ -89,6 +90,15 @@ async function calls(): Promise<InferenceRecord[]> {
   return all.filter((record) => record.kind === 'inference');
 }
 
+async function reportOf(record: InferenceRecord): Promise<string> {
+  const path = `/logs/team-a/v1/content/${record.record_id}/report.body/body`;
+  const answer = await world.get(path, {
+    token: world.token({ roles: ['content'] }),
+    headers: { 'x-stele-reason': 'a test' },
+  });
+  return answer.bytes.toString();
+}
+
 describe('a line', () => {
   test('with bodies as they were sent is a record with itself as its report, byte for byte', async () => {
     const text = `{"x":1.50, ${JSON.stringify(sent('a')).slice(1)}`;
@@ -105,14 +115,33 @@ describe('a line', () => {
       metrics: { input_tokens: 3, output_tokens: 1 },
       outcome: { status: 'ok', http_status: 200 },
     });
-    const disclosed = (
-      await world.get(`/logs/team-a/v1/content/${record?.record_id}/report.body/body`, {
-        token: world.token({ roles: ['content'] }),
-        headers: { 'x-stele-reason': 'a test' },
-      })
-    ).bytes;
-    expect(disclosed.toString()).toBe(text);
+    expect(await reportOf(record!)).toBe(text);
     expect(await opened(world, record!, 'principal.id')).toBe('alice');
+  });
+
+  test('of many calls gives each its own part as its report, and not all of itself', async () => {
+    const filler = { filler: 'x'.repeat(20_000) };
+    const many = Array.from({ length: 300 }, () =>
+      span({ 'gen_ai.operation.name': 'chat', ...filler }),
+    );
+    const { traceId, spanId } = many[0] as { traceId: string; spanId: string };
+    const content = { 'gen_ai.input.messages': [{ role: 'user', parts: [] }] };
+    const own = { traceId, spanId, ...event('gen_ai.client.inference.operation.details', content) };
+    // As every part would be a line of 6 MB, 300 would be 1.8 GB.
+    const text = line({ ...spans(...many), ...telemetryLog(own) });
+    expect(text.length).toBeGreaterThan(6_000_000);
+    writeFileSync(file, text);
+    expect(await run()).toEqual({ lines: 1, recorded: 300, repeated: 0, rejected: 0 });
+    writeFileSync(file, text);
+    expect(await run({ state: `${file}.other` })).toMatchObject({ recorded: 0, repeated: 300 });
+    const all = await calls();
+    const one = all.find(({ ids }) => ids.trace === traceId);
+    const report = JSON.parse(await reportOf(one!));
+    expect(report).toHaveLength(2);
+    expect(report[0].resourceSpans[0].scopeSpans[0].spans).toHaveLength(1);
+    expect(report[1].resourceLogs[0].scopeLogs[0].logRecords).toMatchObject([own]);
+    const other = all.find(({ ids }) => ids.trace !== traceId);
+    expect(JSON.parse(await reportOf(other!)).resourceSpans).toHaveLength(1);
   });
 
   test('may be of LiteLLM or of OTLP as well', async () => {

@@ -6,6 +6,7 @@ import { decodeEntry } from '../../server/core/entry.ts';
 import { SteleError } from '../../server/core/errors.ts';
 import { parseRecord } from '../../server/core/record.ts';
 import { leafIndex, treeSize } from '../../server/core/units.ts';
+import { JsonRoom } from '../../server/ingest/json.ts';
 import type { Log } from '../../server/log/log.ts';
 import { newSigner, World } from '../http/world.ts';
 import { inProtobuf, PAYLOAD, SPANS } from './examples.ts';
@@ -133,6 +134,19 @@ describe('a request that is made to hurt', () => {
 
   test.each([
     ['JSON', 'application/json', `${'{"resourceSpans":['.repeat(500)}${']}'.repeat(500)}`, 400],
+    [
+      'objects in JSON',
+      'application/json',
+      `{"resourceSpans":[${'{},'.repeat(2_000_000)}{}]}`,
+      413,
+    ],
+    ['names in JSON', 'application/json', `{"x":[${'{"":0},'.repeat(1_000_000)}0]}`, 413],
+    [
+      'long numbers in JSON',
+      'application/json',
+      `{"x":[${'1,'.repeat(2_000_000)}1234567890123456]}`,
+      413,
+    ],
     ['values in protobuf', PROTOBUF, nested(400), 400],
     ['groups in protobuf', PROTOBUF, Buffer.alloc(5_000, 0x1b), 400],
     ['fields in protobuf', PROTOBUF, Buffer.alloc(4_200_000, Buffer.from([0x38, 0x01])), 413],
@@ -150,6 +164,65 @@ describe('a request that is made to hurt', () => {
       expect(answer.status, answer.text).toBe(status);
     },
   );
+
+  test('has no more reports made of it than two requests would have', async () => {
+    const calls = Array.from({ length: 20 }, () => span({ 'gen_ai.operation.name': 'chat' }));
+    const attributes = [{ key: 'filler', value: { stringValue: 'x'.repeat(7_000_000) } }];
+    const group = { resource: { attributes }, scopeSpans: [{ spans: calls }] };
+    const body = gzipSync(JSON.stringify({ resourceSpans: [group] }));
+    expect(body.length).toBeLessThan(100_000);
+    const answer = await tell({ body, headers: { 'content-encoding': 'gzip' } });
+    expect([answer.status, answer.json().message]).toEqual([
+      413,
+      'otlp: over 134217728 characters, each of its calls, with its resource and scope said again',
+    ]);
+    expect(await records()).toEqual([]);
+  });
+
+  test('with JSON in its texts has no more made of it either: it stays text', async () => {
+    const many = `[${'{},'.repeat(5_000_000)}{}]`;
+    const few = '[{"role":"user","parts":[{"type":"text","content":"hi"}]},{"role":"user"}]';
+    const call = (text: string) =>
+      span({ 'gen_ai.operation.name': 'chat', 'gen_ai.input.messages': text });
+    const body = gzipSync(JSON.stringify(spans(call(many), call(few))));
+    expect(body.length).toBeLessThan(100_000);
+    const answer = await tell({ body, headers: { 'content-encoding': 'gzip' } });
+    expect([answer.status, answer.json()]).toEqual([200, {}]);
+    const all = await records();
+    const counts = all.map((record) => record.kind === 'inference' && record.input.messages);
+    expect(counts).toEqual([1, 2]);
+  });
+
+  test('has no more made of all its texts together', () => {
+    const room = new JsonRoom();
+    const text = `[${'[],'.repeat(199_998)}[]]`;
+    for (let i = 0; i < 10; i++) expect(room.within(text)).toHaveLength(199_999);
+    expect(room.within('[[]]')).toBeUndefined();
+    expect(room.within('"a"')).toBe('a');
+    expect(new JsonRoom().within(`${'['.repeat(201)}${']'.repeat(201)}`)).toBeUndefined();
+  });
+
+  test('of many lines has no more made of all of them than of one', async () => {
+    const line = `{"id":"a","x":[${'{},'.repeat(700_000)}{}]}\n`;
+    for (const [way, type] of [
+      ['jsonl', 'application/x-ndjson'],
+      ['litellm', 'application/x-ndjson'],
+    ] as const) {
+      const body = line.repeat(3);
+      const answer = await world.ask('POST', `/ingest/team-a/${way}`, { token, type, body });
+      expect([answer.status, answer.json().detail], way).toEqual([
+        413,
+        `${way}: more than 2000000 lists, objects and texts in one request`,
+      ]);
+    }
+  });
+
+  test('with vectors of millions of numbers is read', async () => {
+    const vector = `[${'0.5,'.repeat(2_500_000)}0.5]`;
+    const request = JSON.stringify(spans(span({ 'gen_ai.operation.name': 'chat' })));
+    const answer = await tell({ body: `{"x":${vector},${request.slice(1)}` });
+    expect([answer.status, answer.json()]).toEqual([200, {}]);
+  });
 
   test('with attributes that are no attributes is read as far as it goes', async () => {
     const odd = {

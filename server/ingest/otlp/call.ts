@@ -9,7 +9,8 @@
  *     to 1.27      gen_ai.prompt and gen_ai.completion, on span events or numbered attributes
  *     OpenInference  openinference.span.kind, llm.*, input.value, output.value
  */
-import { labelOf, normal, parseLenient, textOf } from '../../proxy/providers/values.ts';
+import { labelOf, normal, textOf } from '../../proxy/providers/values.ts';
+import { JsonRoom } from '../json.ts';
 import type { AnswerFacts, Outcome, Reported } from '../reported.ts';
 import {
   indexedMessages,
@@ -72,9 +73,10 @@ export function callOf(span: SpanData | undefined, events: readonly LogData[]): 
   const first = span ?? details ?? events[0];
   const attributes = mergedAttributes(span, events, details);
   const at = timesOf(span, events);
-  const content = contentOf(span, events, attributes);
-  const request = requestOf(attributes, content);
-  const answer = answerOf(attributes, content);
+  const room = first?.room ?? new JsonRoom();
+  const content = contentOf(span, events, attributes, room);
+  const request = requestOf(attributes, content, room);
+  const answer = answerOf(attributes, content, room);
   const { outcome, error } = outcomeOf(span, events, attributes, answer);
   const read = (...names: readonly string[]) => labelOf(firstOf(attributes, names));
   return {
@@ -108,7 +110,13 @@ export function callOf(span: SpanData | undefined, events: readonly LogData[]): 
 
 /** Whether a span brings messages of its own, so that no event of them is to be waited for. */
 export function hasContent(span: SpanData): boolean {
-  const { input, output } = contentOf(span, [], mergedAttributes(span, [], undefined));
+  const { input, output } = contentOf(
+    span,
+    [],
+    mergedAttributes(span, [], undefined),
+    // It is only looked at, and gone.
+    new JsonRoom(),
+  );
   return input !== undefined || output !== undefined;
 }
 
@@ -146,25 +154,26 @@ function contentOf(
   span: SpanData | undefined,
   events: readonly LogData[],
   attributes: Attributes,
+  room: JsonRoom,
 ): Content {
   const said = [
     ...(span?.events ?? []),
     ...events.map(({ name, attributes: own, body }) => ({ name, attributes: bodied(own, body) })),
   ];
   const input =
-    messagesOf(attributes['gen_ai.input.messages'], 'user') ??
-    openInferenceMessages(attributes, 'llm.input_messages.', 'user') ??
-    indexedMessages(attributes, 'gen_ai.prompt.', 'user') ??
-    notEmpty(said.flatMap(({ name, attributes: own }) => inputOfEvent(name, own))) ??
-    messagesOf(openInferenceValue(attributes, 'input.value'), 'user');
+    messagesOf(attributes['gen_ai.input.messages'], 'user', room) ??
+    openInferenceMessages(attributes, 'llm.input_messages.', { role: 'user', room }) ??
+    indexedMessages(attributes, 'gen_ai.prompt.', { role: 'user', room }) ??
+    notEmpty(said.flatMap(({ name, attributes: own }) => inputOfEvent(name, own, room))) ??
+    messagesOf(openInferenceValue(attributes, 'input.value'), 'user', room);
   const output =
-    messagesOf(attributes['gen_ai.output.messages'], 'assistant') ??
-    openInferenceMessages(attributes, 'llm.output_messages.', 'assistant') ??
-    indexedMessages(attributes, 'gen_ai.completion.', 'assistant') ??
-    notEmpty(said.flatMap(({ name, attributes: own }) => outputOfEvent(name, own))) ??
-    messagesOf(openInferenceValue(attributes, 'output.value'), 'assistant');
+    messagesOf(attributes['gen_ai.output.messages'], 'assistant', room) ??
+    openInferenceMessages(attributes, 'llm.output_messages.', { role: 'assistant', room }) ??
+    indexedMessages(attributes, 'gen_ai.completion.', { role: 'assistant', room }) ??
+    notEmpty(said.flatMap(({ name, attributes: own }) => outputOfEvent(name, own, room))) ??
+    messagesOf(openInferenceValue(attributes, 'output.value'), 'assistant', room);
   return {
-    system: instructionsOf(attributes['gen_ai.system_instructions']),
+    system: instructionsOf(attributes['gen_ai.system_instructions'], room),
     input,
     output,
     tools: attributes['gen_ai.tool.definitions'] ?? attributes['llm.tools'],
@@ -189,25 +198,29 @@ function bodied(attributes: Attributes, body: unknown): Attributes {
       : { ...attributes, content: body };
 }
 
-function inputOfEvent(name: string, attributes: Attributes): Message[] {
+function inputOfEvent(name: string, attributes: Attributes, room: JsonRoom): Message[] {
   const role = Object.hasOwn(MESSAGE_EVENTS, name) ? MESSAGE_EVENTS[name] : undefined;
-  if (role !== undefined) return hasWords(attributes) ? [messageOf({ ...attributes }, role)] : [];
+  if (role !== undefined)
+    return hasWords(attributes) ? [messageOf({ ...attributes }, role, room)] : [];
   if (name !== 'gen_ai.content.prompt') return [];
-  return messagesOf(attributes['gen_ai.prompt'], 'user') ?? [];
+  return messagesOf(attributes['gen_ai.prompt'], 'user', room) ?? [];
 }
 
-function outputOfEvent(name: string, attributes: Attributes): Message[] {
+function outputOfEvent(name: string, attributes: Attributes, room: JsonRoom): Message[] {
   if (name === 'gen_ai.content.completion') {
-    return messagesOf(attributes['gen_ai.completion'], 'assistant') ?? [];
+    return messagesOf(attributes['gen_ai.completion'], 'assistant', room) ?? [];
   }
   if (name !== CHOICE) return [];
   const said = attributes.message;
-  const parsed = typeof said === 'string' ? (parseLenient(said) ?? { content: said }) : said;
+  const parsed = typeof said === 'string' ? (room.within(said) ?? { content: said }) : said;
   const inner = typeof parsed === 'object' && parsed !== null ? parsed : attributes;
   if (!hasWords(inner as Attributes)) return [];
   const finish = labelOf(attributes.finish_reason);
   return [
-    { ...messageOf(inner, 'assistant'), ...(finish !== undefined && { finish_reason: finish }) },
+    {
+      ...messageOf(inner, 'assistant', room),
+      ...(finish !== undefined && { finish_reason: finish }),
+    },
   ];
 }
 
@@ -216,13 +229,17 @@ function hasWords({ content, tool_calls, parts }: Attributes): boolean {
   return content !== undefined || tool_calls !== undefined || parts !== undefined;
 }
 
-function requestOf(attributes: Attributes, { system, input, tools }: Content): Reported['request'] {
+function requestOf(
+  attributes: Attributes,
+  { system, input, tools }: Content,
+  room: JsonRoom,
+): Reported['request'] {
   const ours = input?.filter(({ role }) => role === 'system' || role === 'developer') ?? [];
   const instructions = [...(system ?? []), ...ours];
   const all = input && [...(system ?? []), ...input];
   const normalized = all && normal({ messages: all });
   const systemText = instructions.length > 0 ? normal({ messages: instructions }) : undefined;
-  const list = typeof tools === 'string' ? (parseLenient(tools) ?? tools) : tools;
+  const list = typeof tools === 'string' ? (room.within(tools) ?? tools) : tools;
   const definitions = list === undefined ? undefined : normal(list);
   const model = labelOf(
     firstOf(attributes, [
@@ -245,7 +262,7 @@ function requestOf(attributes: Attributes, { system, input, tools }: Content): R
     ...(attachments !== undefined && { attachments }),
     // Whoever reported it may have reported less than the model was given.
     context: 'unknown',
-    params: paramsIn(attributes),
+    params: paramsIn(attributes, room),
     ...(normalized !== undefined && { normalized }),
     ...(systemText !== undefined && { system: systemText }),
     ...(definitions !== undefined && { toolDefinitions: definitions }),
@@ -253,8 +270,12 @@ function requestOf(attributes: Attributes, { system, input, tools }: Content): R
   };
 }
 
-function answerOf(attributes: Attributes, { output }: Content): AnswerFacts | undefined {
-  const finishReasons = finishReasonsOf(attributes, output);
+function answerOf(
+  attributes: Attributes,
+  { output }: Content,
+  room: JsonRoom,
+): AnswerFacts | undefined {
+  const finishReasons = finishReasonsOf(attributes, output, room);
   const usage = usageIn(attributes);
   const read = (...names: readonly string[]) => labelOf(firstOf(attributes, names));
   const id = read('gen_ai.response.id');
@@ -307,9 +328,10 @@ function only(message: Message, reasoning: boolean): Message {
 function finishReasonsOf(
   attributes: Attributes,
   output: readonly Message[] | undefined,
+  room: JsonRoom,
 ): readonly string[] {
   const given = firstOf(attributes, ['gen_ai.response.finish_reasons', 'llm.finish_reason']);
-  const parsed = typeof given === 'string' ? (parseLenient(given) ?? given) : given;
+  const parsed = typeof given === 'string' ? (room.within(given) ?? given) : given;
   const list = Array.isArray(parsed) ? parsed : parsed === undefined ? [] : [parsed];
   const reasons = list.flatMap((reason) => labelOf(reason) ?? []);
   return reasons.length > 0 ? reasons : (output ?? []).flatMap((one) => one.finish_reason ?? []);

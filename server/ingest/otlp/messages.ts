@@ -7,14 +7,8 @@
  *     flattened    llm.input_messages.0.message.role, gen_ai.prompt.0.role   one attribute for each leaf
  */
 import { Parts } from '../../proxy/providers/request.ts';
-import {
-  items,
-  labelOf,
-  type Members,
-  members,
-  parseLenient,
-  textOf,
-} from '../../proxy/providers/values.ts';
+import { items, labelOf, type Members, members, textOf } from '../../proxy/providers/values.ts';
+import type { JsonRoom } from '../json.ts';
 import type { Attributes } from './telemetry.ts';
 
 /** A message of ours, before its form is checked. */
@@ -25,30 +19,36 @@ export interface Message {
 }
 
 /** Messages in any shape: a list, one alone, JSON text of either, or plain text. */
-export function messagesOf(value: unknown, role: 'user' | 'assistant'): Message[] | undefined {
+export function messagesOf(
+  value: unknown,
+  role: 'user' | 'assistant',
+  room: JsonRoom,
+): Message[] | undefined {
   if (value === undefined || value === null) return undefined;
-  const parsed = typeof value === 'string' ? (parseLenient(value) ?? value) : value;
+  const parsed = typeof value === 'string' ? (room.within(value) ?? value) : value;
   if (typeof parsed !== 'object' || parsed === null) {
     return [{ role, parts: [{ type: 'text', text: String(value) }] }];
   }
   const list = Array.isArray(parsed) ? parsed : [parsed];
-  return list.map((item) => messageOf(item, role));
+  return list.map((item) => messageOf(item, role, room));
 }
 
-export function messageOf(item: unknown, role: string): Message {
+export function messageOf(item: unknown, role: string, room: JsonRoom): Message {
   if (typeof item === 'string') return { role, parts: [{ type: 'text', text: item }] };
   const message = members(item);
   const finish = labelOf(message.finish_reason);
   return {
     role: labelOf(message.role) ?? role,
-    parts: Array.isArray(message.parts) ? message.parts.map(partOf) : chatParts(message, role),
+    parts: Array.isArray(message.parts)
+      ? message.parts.map(partOf)
+      : chatParts(message, role, room),
     ...(finish !== undefined && { finish_reason: finish }),
   };
 }
 
 /** System instructions: a list of parts, or text. */
-export function instructionsOf(value: unknown): Message[] | undefined {
-  const parsed = typeof value === 'string' ? (parseLenient(value) ?? value) : value;
+export function instructionsOf(value: unknown, room: JsonRoom): Message[] | undefined {
+  const parsed = typeof value === 'string' ? (room.within(value) ?? value) : value;
   if (parsed === undefined || parsed === null) return undefined;
   const list = Array.isArray(parsed) ? parsed : [parsed];
   return [{ role: 'system', parts: list.map(partOf) }];
@@ -85,7 +85,7 @@ function attachmentOf(modality: unknown): string {
   return kind ?? 'file';
 }
 
-function chatParts(message: Members, role: string): Members[] {
+function chatParts(message: Members, role: string, room: JsonRoom): Members[] {
   const reader = new Parts();
   const content = message.content ?? message.text;
   if (message.role === 'tool' || role === 'tool') {
@@ -95,7 +95,7 @@ function chatParts(message: Members, role: string): Members[] {
   const reasoning = textOf(message.reasoning_content);
   const parts = [
     ...(reasoning ? [{ type: 'reasoning', text: reasoning }] : []),
-    ...reader.list(parsedContent(content)),
+    ...reader.list(parsedContent(content, room)),
     ...(typeof message.refusal === 'string' ? [{ type: 'refusal', text: message.refusal }] : []),
     ...items(message.tool_calls).map((item) => {
       const call = members(item);
@@ -108,9 +108,9 @@ function chatParts(message: Members, role: string): Members[] {
 }
 
 /** A list of content parts that somebody wrote as text. */
-function parsedContent(content: unknown): unknown {
+function parsedContent(content: unknown, room: JsonRoom): unknown {
   if (typeof content !== 'string' || !/^\s*\[\s*\{/.test(content)) return content;
-  const parsed = parseLenient(content);
+  const parsed = room.within(content);
   const isParts = Array.isArray(parsed) && parsed.every((part) => textOf(members(part).type));
   return isParts ? parsed : content;
 }
@@ -157,7 +157,7 @@ export function flatList(value: unknown): readonly Members[] {
 export function openInferenceMessages(
   attributes: Attributes,
   prefix: string,
-  role: string,
+  { role, room }: { readonly role: string; readonly room: JsonRoom },
 ): Message[] | undefined {
   const tree = unflattened(attributes, prefix);
   if (tree === undefined) return undefined;
@@ -179,7 +179,7 @@ export function openInferenceMessages(
         arguments: message.function_call_arguments_json,
       },
     };
-    const read = messageOf(plain, role);
+    const read = messageOf(plain, role, room);
     return contents.length === 0 ? read : { ...read, parts: [...contents, ...read.parts] };
   });
 }
@@ -188,11 +188,11 @@ export function openInferenceMessages(
 export function indexedMessages(
   attributes: Attributes,
   prefix: string,
-  role: string,
+  { role, room }: { readonly role: string; readonly room: JsonRoom },
 ): Message[] | undefined {
   const tree = unflattened(attributes, prefix);
   if (tree === undefined) return undefined;
   return flatList(tree).map((item) =>
-    messageOf({ ...item, tool_calls: flatList(item.tool_calls) }, role),
+    messageOf({ ...item, tool_calls: flatList(item.tool_calls) }, role, room),
   );
 }

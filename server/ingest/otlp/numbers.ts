@@ -1,7 +1,8 @@
 /** How was the model told to work, and how many tokens did it take, by the names that telemetry has for it? */
 import { paramsOf } from '../../proxy/providers/params.ts';
 import type { Params, Usage } from '../../proxy/providers/provider.ts';
-import { countOf, items, members, parseLenient, textOf } from '../../proxy/providers/values.ts';
+import { countOf, items, members, textOf } from '../../proxy/providers/values.ts';
+import type { JsonRoom } from '../json.ts';
 import type { Attributes } from './telemetry.ts';
 
 /** Names of ours in the request's own spelling, and what telemetry calls each. */
@@ -21,9 +22,9 @@ const REQUEST: Readonly<Record<string, readonly string[]>> = {
   top_p: ['gen_ai.request.top_p'],
 };
 
-export function paramsIn(attributes: Attributes): Params {
+export function paramsIn(attributes: Attributes, room: JsonRoom): Params {
   const invocation = attributes['llm.invocation_parameters'];
-  const given = members(typeof invocation === 'string' ? parseLenient(invocation) : invocation);
+  const given = members(typeof invocation === 'string' ? room.within(invocation) : invocation);
   const request: Record<string, unknown> = { ...given };
   for (const [name, keys] of Object.entries(REQUEST)) {
     const key = keys.find((one) => attributes[one] !== undefined);

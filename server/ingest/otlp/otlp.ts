@@ -2,10 +2,18 @@
 import { createHash } from 'node:crypto';
 import type { Json } from '../../core/json.ts';
 import type { Half } from '../join.ts';
-import { parseReported } from '../json.ts';
+import { JsonRoom } from '../json.ts';
+import { inTurns } from '../turns.ts';
 import type { CallReport } from '../writer.ts';
 import { callOf, hasContent, isCall, roleOfEvent } from './call.ts';
-import { type LogData, logsOf, type SpanData, spansOf } from './telemetry.ts';
+import {
+  type LogData,
+  logsOf,
+  type ReportText,
+  reportTexts,
+  type SpanData,
+  spansOf,
+} from './telemetry.ts';
 import { decodeRequest, type Signal } from './wire.ts';
 
 /** What was reported, and what it is known by when it comes again. */
@@ -32,55 +40,61 @@ export interface Found {
 
 export const PROTOBUF = 'application/x-protobuf';
 
-export function findCalls(body: Uint8Array, type: string, signal: Signal): Found {
-  const request = type === PROTOBUF ? decodeRequest(body, signal) : parseReported(body, 'otlp');
-  return signal === 'traces' ? callsInSpans(request) : callsInLogs(request);
+export function findCalls(body: Uint8Array, type: string, signal: Signal): Promise<Found> {
+  const room = new JsonRoom();
+  const request = type === PROTOBUF ? decodeRequest(body, signal) : room.parse(body, 'otlp');
+  return signal === 'traces' ? callsInSpans(request, room) : callsInLogs(request, room);
 }
 
-function callsInSpans(request: unknown): Found {
+async function callsInSpans(request: unknown, room: JsonRoom): Promise<Found> {
   const halves: OtlpHalf[] = [];
   let [others, homeless, sampled] = [0, 0, 0];
-  for (const span of spansOf(request)) {
+  const textOf = reportTexts('otlp');
+  await inTurns(spansOf(request, room), (span) => {
     if (!isCall(span)) others++;
     // [trace.proto] A span without its ids is invalid.
     else if (span.trace === undefined || span.span === undefined) homeless++;
     else {
       if (span.isSampled) sampled++;
-      halves.push(halfOf(span, 'span', hasContent(span)));
+      halves.push(halfOf(span, { part: 'span', isWhole: hasContent(span) }, textOf));
     }
-  }
+  });
   return { halves, alone: [], others, homeless, sampled };
 }
 
-function callsInLogs(request: unknown): Found {
+async function callsInLogs(request: unknown, room: JsonRoom): Promise<Found> {
   const halves: OtlpHalf[] = [];
   const alone: Part[] = [];
   let [others, homeless] = [0, 0];
-  for (const log of logsOf(request)) {
+  const textOf = reportTexts('otlp');
+  await inTurns(logsOf(request, room), (log) => {
     const role = roleOfEvent(log.name);
     if (role === undefined) others++;
     else if (log.trace !== undefined && log.span !== undefined) {
-      halves.push(halfOf(log, role, false));
-    } else if (role === 'details') alone.push({ data: log, identity: identityOf(log) });
+      halves.push(halfOf(log, { part: role, isWhole: false }, textOf));
+    } else if (role === 'details') alone.push({ data: log, identity: identityOf(log, textOf) });
     else homeless++;
-  }
+  });
   return { halves, alone, others, homeless, sampled: 0 };
 }
 
-function halfOf(data: SpanData | LogData, part: Half['part'], isWhole: boolean): OtlpHalf {
+function halfOf(
+  data: SpanData | LogData,
+  half: Pick<Half, 'part' | 'isWhole'>,
+  textOf: ReportText,
+): OtlpHalf {
   return {
     data,
-    part,
-    isWhole,
+    ...half,
     call: `${data.trace} ${data.span}`,
     service: `${data.resource['service.name']} ${data.scope.name}`.slice(0, 512),
-    identity: identityOf(data),
+    identity: identityOf(data, textOf),
   };
 }
 
 /** The same for what is sent again: an exporter repeats the bytes. */
-function identityOf({ signal, report }: SpanData | LogData): string {
-  return `${signal} ${createHash('sha256').update(JSON.stringify(report)).digest('hex')}`;
+function identityOf({ signal, report }: SpanData | LogData, textOf: ReportText): string {
+  return `${signal} ${createHash('sha256').update(textOf(report)).digest('hex')}`;
 }
 
 /** One call, of all that was reported of it at once. */

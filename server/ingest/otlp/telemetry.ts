@@ -6,8 +6,9 @@
  * passed over in silence; what is in those is read without ever failing, and what is not there is absent. Of two
  * attributes with one key the last counts.
  */
-import { malformed } from '../../core/errors.ts';
+import { malformed, SteleError } from '../../core/errors.ts';
 import { isObject, items, type Members, members, textOf } from '../../proxy/providers/values.ts';
+import { JsonRoom } from '../json.ts';
 
 export type Attributes = Readonly<Record<string, unknown>>;
 
@@ -30,6 +31,8 @@ interface Origin {
   readonly dropped: readonly string[];
   /** The request with this alone in it, in OTLP's JSON form. */
   readonly report: Members;
+  /** What JSON in its texts is read into. */
+  readonly room: JsonRoom;
 }
 
 export interface SpanData extends Origin {
@@ -51,19 +54,40 @@ export interface LogData extends Origin {
   readonly body: unknown;
 }
 
-export function* spansOf(request: unknown): Generator<SpanData> {
+/** A report as the text that it is kept as. */
+export type ReportText = (report: Members) => string;
+
+/**
+ * Each report says again what its resource and scope say, and is kept by itself: a megabyte of resource over ten
+ * thousand spans would be ten gigabytes. As much as two requests may have, for all reports of one.
+ */
+const REPORTS_CHARS_MAX = 134_217_728;
+
+/** Of one request or line, one report after the other. */
+export function reportTexts(what: string): ReportText {
+  let chars = 0;
+  return (report) => {
+    const text = JSON.stringify(report);
+    chars += text.length;
+    if (chars <= REPORTS_CHARS_MAX) return text;
+    const rule = 'each of its calls, with its resource and scope said again';
+    throw new SteleError('too_large', `${what}: over ${REPORTS_CHARS_MAX} characters, ${rule}`);
+  };
+}
+
+export function* spansOf(request: unknown, room = new JsonRoom()): Generator<SpanData> {
   for (const group of messages(requestOf(request), 'resourceSpans')) {
     const resource = attributesOf(members(group.resource).attributes);
     for (const scoped of messages(group, 'scopeSpans')) {
       for (const span of messages(scoped, 'spans')) {
         const only = { ...group, scopeSpans: [{ ...scoped, spans: [span] }] };
-        yield spanOf(span, resource, scoped, { resourceSpans: [only] });
+        yield { ...spanOf(span, resource, scoped, { resourceSpans: [only] }), room };
       }
     }
   }
 }
 
-export function* logsOf(request: unknown): Generator<LogData> {
+export function* logsOf(request: unknown, room = new JsonRoom()): Generator<LogData> {
   for (const group of messages(requestOf(request), 'resourceLogs')) {
     const resource = attributesOf(members(group.resource).attributes);
     for (const scoped of messages(group, 'scopeLogs')) {
@@ -78,6 +102,7 @@ export function* logsOf(request: unknown): Generator<LogData> {
           timeUs: microseconds(log.timeUnixNano) ?? microseconds(log.observedTimeUnixNano),
           body: plainOf(log.body, 0),
           report: { resourceLogs: [only] },
+          room,
         };
       }
     }
@@ -96,7 +121,12 @@ function messages(holder: Members, name: string): Members[] {
   return list.map(members);
 }
 
-function spanOf(span: Members, resource: Attributes, scoped: Members, report: Members): SpanData {
+function spanOf(
+  span: Members,
+  resource: Attributes,
+  scoped: Members,
+  report: Members,
+): Omit<SpanData, 'room'> {
   const events = items(span.events).map(members);
   const { code, message } = members(span.status);
   const common = commonOf('span', span, resource, scoped);
@@ -130,7 +160,7 @@ function commonOf(
   item: Members,
   resource: Attributes,
   scoped: Members,
-): Omit<Origin, 'report'> {
+): Omit<Origin, 'report' | 'room'> {
   const { name, version } = members(scoped.scope);
   return {
     resource,
