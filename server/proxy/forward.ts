@@ -357,8 +357,10 @@ export class Exchange {
         const form = reader.isStream ? 'events' : isBody ? 'body' : 'coded';
         for (const part of hold.push(chunk, form, cut)) await this.#delivery.write(part);
         if (cut === undefined || received === declared) continue;
-        // To the client the answer is complete with the held bytes, though the connection is open.
-        await this.#journal((spool) => spool.commitEnd(this.#endFacts('complete'), false));
+        // To the client the answer may be complete with the held bytes, though the connection is open.
+        if (reader.hasEnd) {
+          await this.#journal((spool) => spool.commitEnd(this.#endFacts('complete'), false));
+        } else await this.#journal((spool) => spool.commit());
         for (const part of hold.release()) await this.#delivery.write(part);
         this.#terminalReleased = reader.hasEnd && !this.#delivery.isGone;
       }

@@ -541,6 +541,29 @@ describe('when it goes wrong', () => {
     await expect.poll(() => provider.requests[0]?.wasAborted()).toBe(true);
   });
 
+  test('a client that leaves behind an event too large to be read has not had the whole', async () => {
+    const gone = gate();
+    const event = `data: {"x":"${'y'.repeat(17_000_000)}"}\n\n`;
+    const provider = await replay({
+      path: '/v1/of-no-known-format',
+      headers: sse,
+      body: `${event}data: {}\n\n`,
+      pieces: event.length,
+      beforePiece: async (sent) => {
+        if (sent > 0) await gone.passed;
+      },
+    });
+    const { proxy, log } = await setUp({ upstream: provider.url });
+    const client = new RawClient(proxy.url);
+    client.post('/any/v1/of-no-known-format', REQUEST);
+    await client.until((c) => c.received.subarray(-4).equals(Buffer.from('\n\n\r\n')));
+    await ask(`${proxy.url}/healthz`, { method: 'GET', headers: {} });
+    client.socket.destroy();
+    const [record] = await log.untilCalls(1);
+    expect(record?.outcome.status).toBe('client-abort');
+    gone.open();
+  });
+
   test('a client that leaves can be outlived, so that the usage is known', async () => {
     const gone = gate();
     const provider = await replay({
