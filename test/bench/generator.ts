@@ -11,6 +11,7 @@ import { calls } from './calls.ts';
 import { Connection, type Reply, requestBytes } from './connection.ts';
 import { crowd, HeldStreams } from './crowd.ts';
 import { alone, batchBody, type Gateway, inWindow, Source } from './records.ts';
+import { reportOf } from './reports.ts';
 import { spread } from './stats.ts';
 import type { Load, Result, Target, Task } from './task.ts';
 import { WitnessedLogs } from './witnessed-logs.ts';
@@ -81,6 +82,19 @@ class Generator {
     );
     const load = await this.#closedLoop(requests, 200);
     return { ...load, count: load.count * task.entries };
+  }
+
+  async reports({ clients, count, spans }: Task & { readonly do: 'reports' }): Promise<Load> {
+    const { log, token } = this.#target;
+    const path = `/ingest/${log}/otlp/v1/traces`;
+    const type = 'application/x-protobuf';
+    const requests = Array.from({ length: clients }, () =>
+      Array.from({ length: Math.ceil(count / clients) }, () =>
+        requestBytes({ method: 'POST', path, token, type, body: reportOf(spans) }),
+      ),
+    );
+    const load = await this.#closedLoop(requests, 200);
+    return { ...load, count: load.count * spans };
   }
 
   async inclusion(clients: number, count: number, size: number): Promise<Load> {
@@ -261,6 +275,8 @@ async function perform(task: Task): Promise<Result> {
       return generator.singles(task.clients, task.count);
     case 'batches':
       return generator.batches(task);
+    case 'reports':
+      return generator.reports(task);
     case 'inclusion':
       return generator.inclusion(task.clients, task.count, task.size);
     case 'checkpoint':

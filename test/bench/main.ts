@@ -3,7 +3,7 @@
  *
  *     npm run bench                    everything, a quarter of an hour
  *     npm run bench -- quick           everything, smaller, about a minute
- *     npm run bench -- log|logs|proxy|proxy-memory|witness
+ *     npm run bench -- log|logs|proxy|proxy-memory|ingest|witness
  *                                    one part; with "quick" a quick one
  *       --json FILE                    writes the figures there too
  *       --folder DIR                   where to put the data: a folder on the disk to be measured
@@ -19,6 +19,7 @@ import { parseArgs } from 'node:util';
 import { useNativePrimitives } from '../../server/native.ts';
 import { Generator, Server, Upstream } from './children.ts';
 import { fill, restRows } from './growth-rows.ts';
+import { ingestRows } from './ingest-rows.ts';
 import { LogUnderLoad, logRows } from './log-rows.ts';
 import { logsRows } from './logs-rows.ts';
 import { LargeModel, memoryRows } from './memory-rows.ts';
@@ -29,7 +30,7 @@ import { describeMachine, formatReport, type Report, type Row } from './report.t
 import { SIZES } from './sizes.ts';
 import { witnessRows } from './witness-rows.ts';
 
-const PARTS = ['log', 'logs', 'proxy', 'proxy-memory', 'witness'] as const;
+const PARTS = ['log', 'logs', 'proxy', 'proxy-memory', 'ingest', 'witness'] as const;
 const WORDS = ['quick', ...PARTS] as const;
 
 const { values, positionals } = parseArgs({
@@ -100,6 +101,17 @@ async function benchMemory(): Promise<Row[]> {
   }
 }
 
+async function benchIngest(): Promise<Row[]> {
+  const own = { folder: join(folder, 'ingest') };
+  mkdirSync(own.folder);
+  const server = await Server.start({ command: 'serve', profiles: values.profiles, ...own });
+  try {
+    return await ingestRows(server, generator, sizes, progress);
+  } finally {
+    await server.stop();
+  }
+}
+
 function progress(what: string): void {
   if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${what} …`);
 }
@@ -113,6 +125,7 @@ try {
   if (wants('logs')) rows.push(...(await benchLogs()));
   if (wants('proxy')) rows.push(...(await benchProxy(model)));
   if (wants('proxy-memory')) rows.push(...(await benchMemory()));
+  if (wants('ingest')) rows.push(...(await benchIngest()));
   if (wants('witness')) {
     rows.push(...(await witnessRows(join(folder, 'witness'), generator, sizes, progress)));
   }

@@ -8,6 +8,8 @@ export interface Sizes {
   readonly batches: number;
   readonly windows: number;
   readonly reads: number;
+  /** Requests of 64 spans in one run. */
+  readonly reports: number;
   /** Entries of the log that is started and looked into. */
   readonly logEntries: number;
   /** Seconds of each run of calls through the proxy. */
@@ -31,6 +33,7 @@ export const SIZES = {
     batches: 32,
     windows: 64,
     reads: 8_000,
+    reports: 40,
     logEntries: 100_000,
     callSeconds: 1.5,
     witnessRounds: 2,
@@ -46,6 +49,7 @@ export const SIZES = {
     batches: 160,
     windows: 320,
     reads: 40_000,
+    reports: 320,
     logEntries: 2_000_000,
     callSeconds: 8,
     witnessRounds: 5,

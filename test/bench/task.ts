@@ -25,6 +25,13 @@ export type Task =
       readonly entries: number;
       readonly windows: boolean;
     }
+  /** Requests of spans over OTLP. */
+  | {
+      readonly do: 'reports';
+      readonly clients: number;
+      readonly count: number;
+      readonly spans: number;
+    }
   | { readonly do: 'inclusion'; readonly clients: number; readonly count: number; size: number }
   | { readonly do: 'checkpoint'; readonly clients: number; readonly count: number }
   /** Checkpoints of many logs, each continuing the last one of its log. */
