@@ -62,6 +62,9 @@ export type Became = 'recorded' | 'annotated' | 'repeated';
 const ROUND_CALLS = 512;
 const BUILT_AT_ONCE = 16;
 
+/** Content of one round, which is held until it is on disk; the last call may go beyond it. */
+const ROUND_BYTES = 67_108_864;
+
 /** For how long a report is known again. Who got no answer asks sooner. */
 const KEPT_MS = 7 * 86_400_000;
 
@@ -196,6 +199,7 @@ export class Writer {
 
   async #make(log: Log, source: string, some: readonly Waiting[]): Promise<Made[]> {
     const busy = new Set<string>();
+    let bytes = 0;
     let { seq, prev } = await log.tip(source);
     const made: Made[] = this.#explain(log, source, { seq, prev });
     for (const { payload } of made) {
@@ -204,6 +208,10 @@ export class Writer {
     }
     for (const [i, waiting] of some.entries()) {
       if (i % BUILT_AT_ONCE === 0) await othersFirst();
+      if (bytes > ROUND_BYTES) {
+        this.#line.unshift(...some.slice(i));
+        break;
+      }
       const { callReport } = waiting;
       const known = await this.#known(log, source, callReport);
       const names = known.fingerprints.map(toHex);
@@ -216,6 +224,7 @@ export class Writer {
         if (one instanceof SteleError) waiting.failed(one);
         else {
           made.push({ ...one, waiting, seq });
+          for (const { bytes: more } of one.built.content) bytes += more.length;
           prev = toBase64url(sha256(one.payload));
           seq++;
         }

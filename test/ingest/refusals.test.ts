@@ -179,6 +179,23 @@ describe('a request that is made to hurt', () => {
     expect(await records()).toEqual([]);
   });
 
+  test('is put on record some megabytes at a time', async () => {
+    await tell();
+    const sizes: number[] = [];
+    const submit = log.submit.bind(log);
+    log.submit = (items) => {
+      sizes.push(items.length);
+      return submit(items);
+    };
+    const calls = Array.from({ length: 5 }, () => span({ 'gen_ai.operation.name': 'chat' }));
+    const attributes = [{ key: 'filler', value: { stringValue: 'x'.repeat(20_000_000) } }];
+    const group = { resource: { attributes }, scopeSpans: [{ spans: calls }] };
+    const body = gzipSync(JSON.stringify({ resourceSpans: [group] }));
+    expect((await tell({ body, headers: { 'content-encoding': 'gzip' } })).status).toBe(200);
+    expect(sizes).toEqual([4, 1]);
+    expect((await records()).map(({ source }) => source.seq)).toEqual([0, 1, 2, 3, 4, 5]);
+  });
+
   test('with JSON in its texts has no more made of it either: it stays text', async () => {
     const many = `[${'{},'.repeat(5_000_000)}{}]`;
     const few = '[{"role":"user","parts":[{"type":"text","content":"hi"}]},{"role":"user"}]';
