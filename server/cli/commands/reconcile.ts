@@ -11,17 +11,22 @@ import type { LogClient } from '../../client/client.ts';
 import type { FeedLine } from '../../core/feed.ts';
 import { FAILS, HOLDS, type Status, UNKNOWN, Unusable } from '../exit.ts';
 import type { Cli } from '../program.ts';
+import { Output } from '../reconcile/output.ts';
 import { PRESET_NAMES, PRESETS, type Preset, type PresetName } from '../reconcile/presets.ts';
-import { type Counts, type Difference, reconcile } from '../reconcile/reconcile.ts';
+import { type Difference, reconcile } from '../reconcile/reconcile.ts';
 import { type Condition, type IdKind, KINDS, parseCondition } from '../reconcile/records.ts';
 import { FORMS, type Form, rowsOf } from '../reconcile/rows.ts';
+import { compareSums } from '../reconcile/sums.ts';
+import { linesOfSums } from '../reconcile/sums-words.ts';
 import { timeOf } from '../reconcile/time.ts';
-import { table, voiceOf, type World } from '../terminal.ts';
+import { sumsOf, USAGE_NAMES, USAGE_PRESETS, type UsageName } from '../reconcile/usage.ts';
+import { linesOf, verdictOf } from '../reconcile/words.ts';
+import { voiceOf, type World } from '../terminal.ts';
 import { addWhere, logClient, type WhereOptions } from '../where.ts';
 
 interface Options extends WhereOptions {
   readonly log?: readonly string[];
-  readonly preset: PresetName;
+  readonly preset: PresetName | UsageName;
   readonly field?: readonly string[];
   readonly timeField?: readonly string[];
   readonly by?: IdKind;
@@ -34,8 +39,7 @@ interface Options extends WhereOptions {
   readonly output?: string;
 }
 
-/** Differences shown, or in the JSON; all are in the file of --output. */
-const SHOWN_MAX = 20;
+/** Differences in the JSON; all are in the file of --output. */
 const JSON_MAX = 1_000;
 
 export function command(cli: Cli): Command {
@@ -46,7 +50,9 @@ export function command(cli: Cli): Command {
     .argument('<list>', 'a file, CSV or JSON, also gzip; - for standard input')
     .option('--log <name>', 'the log; several, where one went on as the next [default]', collect)
     .addOption(
-      new Option('--preset <list>', 'what list it is').choices(PRESET_NAMES).default('own'),
+      new Option('--preset <list>', 'what list it is')
+        .choices([...PRESET_NAMES, ...USAGE_NAMES])
+        .default('own'),
     )
     .option(
       '--field <name>',
@@ -83,6 +89,7 @@ export function command(cli: Cli): Command {
       cli.action(async (list: string, options: Options) => {
         const { world } = cli;
         const voice = voiceOf(world, options.json === true);
+        if (isOfUsage(options.preset)) return reconcileSums(world, list, options, options.preset);
         const preset: Preset = PRESETS[options.preset];
         const only = conditionsOf(preset, options);
         const shown: Difference[] = [];
@@ -123,6 +130,58 @@ export function command(cli: Cli): Command {
     );
 }
 
+function isOfUsage(name: PresetName | UsageName): name is UsageName {
+  return Object.hasOwn(USAGE_PRESETS, name);
+}
+
+/** A usage report names no call: it is compared by day and model. */
+async function reconcileSums(
+  world: World,
+  list: string,
+  options: Options,
+  name: UsageName,
+): Promise<Status> {
+  const { field, timeField, by } = options;
+  if (field !== undefined || timeField !== undefined || by !== undefined) {
+    throw new Unusable(
+      `--preset ${name}: sums have no ids, so --field, --time-field and --by say nothing`,
+    );
+  }
+  const voice = voiceOf(world, options.json === true);
+  const preset = USAGE_PRESETS[name];
+  const only = conditionsOf(preset, options);
+  const output =
+    options.output === undefined ? undefined : await Output.create(world, options.output);
+  try {
+    const listName = list === '-' ? 'standard input' : list;
+    const result = await compareSums({
+      sums: sumsOf(await chunksOf(world, list), {
+        form: options.form ?? formOf(list),
+        preset,
+        name: listName,
+        ...(options.delimiter === undefined ? {} : { delimiter: options.delimiter }),
+      }),
+      logs: logsOf(world, options),
+      only,
+      period: periodOf(options),
+      name: listName,
+      progress: voice.progress,
+    });
+    for (const difference of result.differences) output?.write(difference);
+    await output?.end();
+    const { differences, verdict } = result;
+    voice.say(...linesOfSums(result, { only, output: options.output }));
+    voice.json({
+      ...result,
+      verdict: NAMES[verdict],
+      differences: differences.slice(0, JSON_MAX),
+    });
+    return verdict;
+  } finally {
+    await output?.close();
+  }
+}
+
 function collect(value: string, before: readonly string[] = []): readonly string[] {
   return [...before, value];
 }
@@ -146,7 +205,7 @@ function delimiterOf(text: string): string {
 }
 
 /** The user's, and the preset's of members that the user says nothing of. */
-function conditionsOf(preset: Preset, options: Options): readonly Condition[] {
+function conditionsOf(preset: Pick<Preset, 'only'>, options: Options): readonly Condition[] {
   const own = (options.only ?? []).map(parseCondition);
   const rest = preset.only.map(parseCondition);
   return [...rest.filter(({ path }) => !own.some((one) => one.path === path)), ...own];
@@ -198,133 +257,3 @@ function periodOf({ from, to }: Options) {
 }
 
 const NAMES = { [HOLDS]: 'holds', [FAILS]: 'does not hold', [UNKNOWN]: 'could not tell' } as const;
-
-function verdictOf(counts: Counts): Status {
-  const { only_in_list, only_in_log, repeated_in_list, repeated_in_log } = counts;
-  if (only_in_list + only_in_log + repeated_in_list + repeated_in_log > 0) return FAILS;
-  return counts.rows_without_id + counts.records_without_id > 0 || isOfNone(counts)
-    ? UNKNOWN
-    : HOLDS;
-}
-
-/** There are calls on both sides, and none is what the list is said to be about. */
-function isOfNone({ rows, records, records_not_asked }: Counts): boolean {
-  return rows > 0 && records === 0 && records_not_asked > 0;
-}
-
-function linesOf(
-  counts: Counts,
-  differences: readonly Difference[],
-  about: {
-    readonly verdict: Status;
-    readonly only: readonly Condition[];
-    readonly output: string | undefined;
-  },
-): string[] {
-  const { verdict, only, output } = about;
-  const n = (count: number) => count.toLocaleString('en');
-  const rows: [string, string][] = [
-    ['list', `${n(counts.rows)} calls`],
-    ['log', `${n(counts.records)} calls`],
-    ['both', n(counts.both)],
-    ['only in the list', n(counts.only_in_list)],
-    ['only in the log', n(counts.only_in_log)],
-    ['repeated in the list', n(counts.repeated_in_list)],
-    ['repeated in the log', n(counts.repeated_in_log)],
-  ];
-  if (counts.rows_outside > 0) rows.push(['rows of other periods', n(counts.rows_outside)]);
-  if (counts.rows_of_other_kinds > 0) {
-    rows.push(['rows of no calls', n(counts.rows_of_other_kinds)]);
-  }
-  if (counts.rows_again > 0) rows.push(['rows of a call before', n(counts.rows_again)]);
-  if (counts.rows_without_id > 0) rows.push(['rows without an id', n(counts.rows_without_id)]);
-  if (counts.unanswered > 0) rows.push(['records without an answer', n(counts.unanswered)]);
-  if (counts.records_without_id > 0) {
-    rows.push(['answers without such an id', n(counts.records_without_id)]);
-  }
-  if (counts.records_not_asked > 0) {
-    rows.push(['records of other calls', n(counts.records_not_asked)]);
-  }
-  const shown = differences.slice(0, SHOWN_MAX).map(lineOfDifference);
-  const all =
-    counts.only_in_list + counts.only_in_log + counts.repeated_in_list + counts.repeated_in_log;
-  const rest = all - shown.length;
-  const more = output === undefined ? 'all with --output' : `all in ${output}`;
-  const verdicts = {
-    [HOLDS]: 'HOLDS: the list and the log have the same calls',
-    [FAILS]: `DOES NOT HOLD: ${n(all)} ${all === 1 ? 'difference' : 'differences'}`,
-    [UNKNOWN]: isOfNone(counts)
-      ? 'COULD NOT TELL: no record is of what the list is about'
-      : 'COULD NOT TELL: some calls have no id to compare',
-  };
-  return [
-    ...table(rows),
-    ...(shown.length === 0 ? [] : ['', ...table(shown)]),
-    ...(rest > 0 ? [`… and ${n(rest)} more: ${more}`] : []),
-    ...(isOfNone(counts) ? ['', ...otherRecords(counts, only)] : []),
-    '',
-    verdicts[verdict],
-  ];
-}
-
-function otherRecords(counts: Counts, only: readonly Condition[]): string[] {
-  const wanted = only.map(({ path, value }) => `${path}=${value}`).join(' ');
-  const there = counts.other_providers.join(', ');
-  return [`no record has ${wanted}; providers of the others: ${there}`];
-}
-
-function lineOfDifference(difference: Difference): string[] {
-  if ('line' in difference) {
-    const { line, id } = difference;
-    const what = 'only_in' in difference ? 'only in the list' : 'repeated in the list';
-    return [what, `line ${line}`, id];
-  }
-  const { log, entry, time, outcome, record_id, response } = difference;
-  const what = 'only_in' in difference ? 'only in the log' : 'repeated in the log';
-  return [what, `entry ${entry} of ${log}`, `${response ?? record_id}  ${time}  ${outcome}`];
-}
-
-/** A file of differences, written as they are found. */
-class Output {
-  readonly #file: Awaited<ReturnType<typeof open>>;
-  #lines: string[] = [];
-  #written: Promise<unknown> = Promise.resolve();
-
-  private constructor(file: Awaited<ReturnType<typeof open>>) {
-    this.#file = file;
-  }
-
-  /** A file that is there already is not written over. */
-  static async create(world: World, name: string): Promise<Output> {
-    const path = resolve(world.cwd, name);
-    try {
-      return new Output(await open(path, 'wx', 0o600));
-    } catch (cause) {
-      const code = (cause as NodeJS.ErrnoException).code;
-      const reason = code === 'EEXIST' ? 'it is there already' : `it cannot be written (${code})`;
-      throw new Unusable(`output ${path}: ${reason}`, { cause });
-    }
-  }
-
-  write(difference: Difference): void {
-    this.#lines.push(`${JSON.stringify(difference)}\n`);
-    if (this.#lines.length >= 1_000) this.#flush();
-  }
-
-  async end(): Promise<void> {
-    this.#flush();
-    await this.#written;
-  }
-
-  async close(): Promise<void> {
-    await this.#file.close();
-  }
-
-  #flush(): void {
-    const text = this.#lines.join('');
-    this.#lines = [];
-    this.#written = this.#written.then(() => this.#file.appendFile(text));
-    // Whoever ends it hears of a failure.
-    this.#written.catch(() => {});
-  }
-}

@@ -3,7 +3,7 @@
  * docs/operating.md names; none was tried against an account.
  *
  * Only lists with a row for each call can be compared. The usage and cost reports of OpenAI and Anthropic add up calls by
- * the minute or longer and name none of them; `rows.ts` refuses them.
+ * the minute or longer and name none of them; `usage.ts` reads those.
  */
 import type { IdKind } from './records.ts';
 import type { Kind } from './rows.ts';

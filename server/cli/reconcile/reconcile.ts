@@ -3,7 +3,7 @@
 import { parseUtf8, utf8 } from '../../core/bytes.ts';
 import { decodeEntry, RECORD_TYPE } from '../../core/entry.ts';
 import type { FeedLine } from '../../core/feed.ts';
-import { parseRecord } from '../../core/record.ts';
+import { type InferenceRecord, parseRecord } from '../../core/record.ts';
 import { MATCHED, Match, REPEATED, SHARED } from './match.ts';
 import { type Condition, type IdKind, idsOf, meets, type Shown, shownOf } from './records.ts';
 import type { Row } from './rows.ts';
@@ -131,34 +131,27 @@ async function readRecords(options: ReconcileOptions, work: Work) {
   const providers = new Set<string>();
   let unanswered = 0;
   let without = 0;
-  for (const { log, feed } of logs) {
-    for await (const { index, entry } of feed) {
-      if (index % STEP === 0) progress(`entry ${index} of ${log}`);
-      const { payloadType, payload } = decodeEntry(entry);
-      if (payloadType !== RECORD_TYPE) continue;
-      const record = parseRecord(payload);
-      if (record.kind !== 'inference') continue;
-      const ids = idsOf(record, by);
-      const time = Date.parse(record.time.received);
-      const isInPeriod = time >= period.from && time < period.to;
-      const isAsked = isInPeriod && meets(record, only);
-      if (isAsked) asked++;
-      else if (isInPeriod) {
-        notAsked++;
-        if (providers.size < PROVIDERS_MAX) providers.add(record.model.provider);
-      }
-      if (ids.size === 0) {
-        if (isAsked && record.outcome.http_status === undefined) unanswered++;
-        else if (isAsked) without++;
-        continue;
-      }
-      // The others are compared too. Clocks differ, a call has a beginning and an end, and a call that is on record
-      // went past nobody, whatever the record calls its provider.
-      work.match.record(number, ids);
-      const shown = shownOf(log, index, record);
-      work.records.push(utf8(JSON.stringify({ isAsked, shown })));
-      number++;
+  for await (const { log, index, record } of callsOf(logs, progress)) {
+    const ids = idsOf(record, by);
+    const time = Date.parse(record.time.received);
+    const isInPeriod = time >= period.from && time < period.to;
+    const isAsked = isInPeriod && meets(record, only);
+    if (isAsked) asked++;
+    else if (isInPeriod) {
+      notAsked++;
+      if (providers.size < PROVIDERS_MAX) providers.add(record.model.provider);
     }
+    if (ids.size === 0) {
+      if (isAsked && record.outcome.http_status === undefined) unanswered++;
+      else if (isAsked) without++;
+      continue;
+    }
+    // The others are compared too. Clocks differ, a call has a beginning and an end, and a call that is on record
+    // went past nobody, whatever the record calls its provider.
+    work.match.record(number, ids);
+    const shown = shownOf(log, index, record);
+    work.records.push(utf8(JSON.stringify({ isAsked, shown })));
+    number++;
   }
   return {
     records: asked,
@@ -167,6 +160,26 @@ async function readRecords(options: ReconcileOptions, work: Work) {
     records_without_id: without,
     other_providers: [...providers].sort(),
   };
+}
+
+/** The records of calls in logs, one after the other. */
+export async function* callsOf(
+  logs: readonly Side[],
+  progress: (line: string) => void,
+): AsyncGenerator<{
+  readonly log: string;
+  readonly index: number;
+  readonly record: InferenceRecord;
+}> {
+  for (const { log, feed } of logs) {
+    for await (const { index, entry } of feed) {
+      if (index % STEP === 0) progress(`entry ${index} of ${log}`);
+      const { payloadType, payload } = decodeEntry(entry);
+      if (payloadType !== RECORD_TYPE) continue;
+      const record = parseRecord(payload);
+      if (record.kind === 'inference') yield { log, index, record };
+    }
+  }
 }
 
 function tell(

@@ -15,6 +15,8 @@ import { type Lookup, memberOf } from './member.ts';
 import { textOf } from './pieces.ts';
 import { timeOf } from './time.ts';
 
+const ONE_EACH = 'a list with a row for each call is compared';
+
 export const FORMS = ['csv', 'json'] as const;
 
 export type Form = (typeof FORMS)[number];
@@ -126,24 +128,27 @@ function idOf(value: unknown, where: string): string | undefined {
   return trimmed === '' ? undefined : trimmed;
 }
 
-/** What reports that add up calls have, and rows of calls do not. */
-const OF_SUMS = [
+/** What reports that add up calls have, and rows of calls do not; and what to do with each. */
+const OF_SUMS: readonly (readonly [field: string, advice: string])[] = [
   // [OpenAI, usage and costs] The API's buckets, the dashboard's export, and what it was before.
-  'num_model_requests',
-  'n_requests',
-  'n_context_tokens_total',
+  ['num_model_requests', 'compare them with --preset openai-usage'],
+  ['n_requests', ONE_EACH],
+  ['n_context_tokens_total', ONE_EACH],
   // [Anthropic, usage and cost reports] The API's, and the console's export.
-  'uncached_input_tokens',
-  'usage_input_tokens_no_cache',
-  'usage_date_utc',
+  ['uncached_input_tokens', 'compare them with --preset anthropic-usage'],
+  ['usage_input_tokens_no_cache', 'compare them with --preset anthropic-usage'],
+  ['usage_date_utc', ONE_EACH],
 ];
 
 function sumsIn(lookup: Lookup): string | undefined {
-  const isBucket = lookup('object') === 'bucket' || Array.isArray(lookup('results'));
+  const results = lookup('results');
+  const first: unknown = Array.isArray(results) ? results[0] : undefined;
+  const isOf = ([name]: (typeof OF_SUMS)[number]) =>
+    lookup(name) !== undefined || memberOf(first, name) !== undefined;
+  const [field, advice] = OF_SUMS.find(isOf) ?? [];
+  if (field !== undefined) return `these are sums of calls (${field}) and name none: ${advice}`;
+  const isBucket = lookup('object') === 'bucket' || Array.isArray(results);
   // [LiteLLM, /spend/logs] With dates, and without summarize=false.
   const isDay = lookup('spend') !== undefined && lookup('models') !== undefined;
-  const field = OF_SUMS.find((name) => lookup(name) !== undefined);
-  if (field === undefined && !isBucket && !isDay) return undefined;
-  const by = field === undefined ? '' : ` (${field})`;
-  return `these are sums of calls${by} and name none: a list with a row for each call is compared`;
+  return isBucket || isDay ? `these are sums of calls and name none: ${ONE_EACH}` : undefined;
 }
