@@ -203,6 +203,27 @@ export class TlsFiles {
   }
 }
 
+/** Where is told what becomes of a certificate. */
+export interface TlsLogger {
+  info(facts: object, message: string): void;
+  error(facts: object, message: string): void;
+}
+
+/** The certificate, which is replaced while its listener runs; what is wrong with a new one is for the log. */
+export async function openTlsFiles(paths: TlsPaths, logger: TlsLogger): Promise<TlsFiles> {
+  const ends = ({ endsMs }: TlsPair) => new Date(endsMs).toISOString();
+  const files = await TlsFiles.open(paths, {
+    now: Date.now,
+    changed: (pair) => logger.info({ ends: ends(pair) }, 'a new certificate is used'),
+    failed: (error) => logger.error({ err: error }, 'the new certificate is not used'),
+  });
+  if (files.pair.endsMs <= Date.now()) {
+    // Served all the same: who knows it by other means than its dates still gets in.
+    logger.error({ ends: ends(files.pair) }, 'the certificate has ended');
+  }
+  return files;
+}
+
 /** Tells whether the files were replaced. One that is not there has a stamp too. */
 async function stampOf({ cert, key }: TlsPaths): Promise<string> {
   const stamps = [cert, key].map(async (path) => {

@@ -28,14 +28,12 @@ import { hasCode, SteleError, shown } from '../core/errors.ts';
 import { parseTrust, TRUST_BYTES_MAX } from '../core/trust.ts';
 import type { GatewayKeyFiles } from '../keys/gateway-keys.ts';
 import type { Signer } from '../keys/signer.ts';
-import type { TlsFiles } from '../keys/tls-pair.ts';
 import type { Logs } from '../log/logs.ts';
 import type { Lease } from '../log/open-logs.ts';
 import {
   type KeySource,
-  ProviderKey,
-  type ProxyLog,
   type RunningProxy,
+  type SeriesPort,
   startProxy,
   type UpstreamOptions,
 } from '../proxy/proxy.ts';
@@ -44,7 +42,7 @@ import { ensureFolder, lost, openKey, writeWhole } from './files.ts';
 import type { Instance } from './instance.ts';
 import { LocalSeries } from './local-log.ts';
 import { RemoteSeries } from './remote-series.ts';
-import { aborted, bound, loggerOf, openTls, type Program, settingsOf, shortened } from './start.ts';
+import { aborted, bound, loggerOf, type Program, settingsOf, shortened } from './start.ts';
 
 /** The proxy of `up`: its records go straight into the logs of this process. */
 export async function proxyOf(
@@ -54,21 +52,20 @@ export async function proxyOf(
     readonly config: Config;
     readonly logger: Logger;
     readonly keys: GatewayKeyFiles;
-    readonly tls: TlsFiles | undefined;
     readonly env: World['env'];
   },
 ): Promise<RunningProxy> {
-  const { instance, config, logger, keys, tls } = parts;
+  const { instance, config, logger, keys } = parts;
   const { logs, vaults } = instance;
   const bodyBytesMax = config.limits.bodyBytes;
   const series = new LocalSeries({ logs, vaults, bodyBytesMax, fatal: program.fatal });
-  const ports = new Map<string, ProxyLog>();
+  const origins = new Map<string, string>();
   // From their rows: a log that cannot be opened now may be mended, and its calls wait until then.
-  for (const name of logNames(config)) ports.set(name, { origin: logs.originOf(name), series });
+  for (const name of logNames(config)) origins.set(name, logs.originOf(name));
   const key = keys.newest;
   const signerOf = (origin: string, source: string) => signerFor(logs, keys, { origin, source });
   return start(program, {
-    ...{ config, logger, key, signerOf, logs: ports, sourceId: 'proxy', tls },
+    ...{ config, logger, key, signerOf, series, logs: origins, sourceId: 'proxy' },
     env: parts.env,
   });
 }
@@ -128,22 +125,21 @@ export async function runProxy(program: Program, options: Options, world: World)
       : parseTrust(readBytes(resolve(world.cwd, options.trust), 'trust file', TRUST_BYTES_MAX));
   const learned = join(config.data, 'proxy-trust.json');
   const series = new RemoteSeries({ server, ...as, trust, learned });
-  const logs = new Map<string, ProxyLog>();
+  const logs = new Map<string, string>();
   for (const name of logNames(config)) {
     const client = new LogClient({ base: `${server}/logs/${name}`, ...as });
     const origin = await originOf(config.data, server, name, client);
     if (trust?.logs.some((log) => log.origin === origin) === false) {
       throw new SteleError('unverified', `the trust file does not know log ${shown(origin)}`);
     }
-    logs.set(name, { origin, series });
+    logs.set(name, origin);
   }
   const sourceId = `proxy-${hostname()
     .toLowerCase()
     .replace(/[^a-z0-9-]/g, '-')
     .slice(0, 40)}`;
-  const tls = config.tls && (await openTls(config.tls, logger));
   const proxy = await start(program, {
-    ...{ config, logger, key, logs, sourceId, tls },
+    ...{ config, logger, key, series, logs, sourceId },
     env: world.env,
   });
   try {
@@ -153,7 +149,7 @@ export async function runProxy(program: Program, options: Options, world: World)
       '',
       ...table([
         ['proxy', config.upstreams.map(({ name }) => `${proxy.url}/${name}`).join('  ')],
-        ['log', [...logs.values()].map(({ origin }) => origin).join('  ')],
+        ['log', [...logs.values()].join('  ')],
         ['key', key.publicKey.keyid],
       ]).map((row) => `  ${row}`),
       '',
@@ -166,7 +162,6 @@ export async function runProxy(program: Program, options: Options, world: World)
     voice.say('', 'Stopping: finishing calls; what is not logged yet waits on disk …');
   } finally {
     await proxy.close();
-    tls?.close();
     removeRunning(config.data);
   }
   voice.say('Stopped: everything is on disk.');
@@ -177,14 +172,15 @@ interface Parts {
   readonly logger: Logger;
   readonly key: Signer;
   readonly signerOf?: (origin: string, source: string) => Promise<Signer>;
-  readonly logs: ReadonlyMap<string, ProxyLog>;
+  readonly series: SeriesPort;
+  readonly logs: ReadonlyMap<string, string>;
   readonly sourceId: string;
-  readonly tls: TlsFiles | undefined;
   readonly env: World['env'];
 }
 
 async function start(program: Program, parts: Parts): Promise<RunningProxy> {
-  const { config, logger, key, signerOf, logs, sourceId, tls } = parts;
+  const { config, logger, key, signerOf, series, logs, sourceId } = parts;
+  const { tls } = config;
   const { limits } = config;
   const kek = await openSpoolKey(config.data);
   return bound('proxy_listen', config.proxyListen, () =>
@@ -195,6 +191,7 @@ async function start(program: Program, parts: Parts): Promise<RunningProxy> {
       callers: config.custody ? config.callers : undefined,
       signer: key,
       signerOf,
+      series,
       logs,
       dir: join(config.data, 'proxy'),
       kek,
@@ -215,7 +212,7 @@ async function start(program: Program, parts: Parts): Promise<RunningProxy> {
 
 function upstreamOf(
   { url, keyFile, keyEnv, keyHeader, ...upstream }: Upstream,
-  { env, logger }: Parts,
+  { env }: Parts,
 ): UpstreamOptions {
   const { name } = upstream;
   const common = { ...upstream, base: url };
@@ -226,11 +223,7 @@ function upstreamOf(
       : keyEnv === undefined
         ? undefined
         : { from: 'environment', name: `upstreams.${name}.key_env`, value: env[keyEnv] };
-  if (source === undefined) return common;
-  const key = new ProviderKey(source, (error) =>
-    logger.error({ upstream: name, error: error.message }, 'the new key is not used'),
-  );
-  return { ...common, key, keyHeader };
+  return source === undefined ? common : { ...common, key: source, keyHeader };
 }
 
 function logNames(config: Config): Set<string> {

@@ -15,7 +15,7 @@ import { type Config, loadConfig, TABLE } from '../config.ts';
 import { hasCode, SteleError } from '../core/errors.ts';
 import { createApp } from '../http/app.ts';
 import { listen } from '../http/server.ts';
-import { TlsFiles, type TlsPair, type TlsPaths } from '../keys/tls-pair.ts';
+import { openTlsFiles, type TlsFiles } from '../keys/tls-pair.ts';
 import { systemClock } from '../log/clock.ts';
 import { FsyncFailed } from '../storage/sqlite/database.ts';
 import type { Witness } from '../witness/giving.ts';
@@ -86,7 +86,7 @@ export async function run(
     services.push(anchors);
     await anchors.begin();
     const { proxyKeys } = await setUp(instance, config, parts);
-    const tls = config.tls && (await openTls(config.tls, logger));
+    const tls = config.tls && (await openTlsFiles(config.tls, logger));
     if (tls !== undefined) services.push(tls);
     const witnessing = await openWitness(config, instance);
     let bastion: Awaited<ReturnType<typeof openBastion>>;
@@ -115,7 +115,7 @@ export async function run(
       let told: Promise<void> | undefined;
       services.push({ close: () => told });
       const running = await proxyOf(program, {
-        ...{ instance, config, logger, keys: proxyKeys, tls },
+        ...{ instance, config, logger, keys: proxyKeys },
         env: world.env,
       });
       services.push(running);
@@ -196,21 +196,6 @@ export async function startServer(
       stopping,
     }),
   );
-}
-
-/** The certificate, which is replaced while the server runs; what is wrong with a new one is for the log. */
-export async function openTls(paths: TlsPaths, logger: Logger): Promise<TlsFiles> {
-  const ends = ({ endsMs }: TlsPair) => new Date(endsMs).toISOString();
-  const files = await TlsFiles.open(paths, {
-    now: Date.now,
-    changed: (pair) => logger.info({ ends: ends(pair) }, 'a new certificate is used'),
-    failed: (error) => logger.error({ err: error }, 'the new certificate is not used'),
-  });
-  if (files.pair.endsMs <= Date.now()) {
-    // Served all the same: who knows it by other means than its dates still gets in.
-    logger.error({ ends: ends(files.pair) }, 'the certificate has ended');
-  }
-  return files;
 }
 
 function ratesOf({ limits, trustedProxies }: Config) {

@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { CallerFile } from '../callers/file.ts';
 import { invariant, malformed, SteleError, shown } from '../core/errors.ts';
 import type { Signer } from '../keys/signer.ts';
-import type { TlsFiles } from '../keys/tls-pair.ts';
+import { openTlsFiles, type TlsFiles, type TlsPaths } from '../keys/tls-pair.ts';
 import { lockFile } from '../storage/file-lock.ts';
 import { Keyring } from '../vault/keyring.ts';
 import { Budget } from './budget.ts';
@@ -26,34 +26,25 @@ import type { SourceState } from './source-state.ts';
 import { IN_FLIGHT_MAX } from './submit.ts';
 import { Upstream, type UpstreamOptions } from './upstream.ts';
 
-export { type KeySource, ProviderKey } from './custody/provider-key.ts';
+export type { KeySource } from './custody/provider-key.ts';
 export { SyncFailed } from './journal/journal.ts';
 export type { ProxyLogger } from './logger.ts';
 export type { LogPort, SeriesPort } from './source.ts';
 export type { SourceState } from './source-state.ts';
 export type { Posture, UpstreamOptions } from './upstream.ts';
 
-/** A log by its name, and those that follow it. */
-export interface ProxyLog {
-  readonly origin: string;
-  readonly series: SeriesPort;
-}
-
-export interface ProxyOptions {
+/** What is configured: plain data, which can be sent to another thread. */
+export interface ProxySettings {
   /** Beyond loopback, anybody who reaches the proxy can use it. */
   readonly listen: {
     readonly host: string;
     readonly port: number;
     /** Serves HTTPS, and nothing else, with the certificate of these files. */
-    readonly tls?: TlsFiles | undefined;
+    readonly tls?: TlsPaths | undefined;
   };
   readonly upstreams: readonly UpstreamOptions[];
-  /** The gateway key that signs the records. */
-  readonly signer: Signer;
-  /** The key that signs for a source, where another one than `signer` may do so until it is changed. */
-  readonly signerOf?: ((origin: string, source: string) => Promise<Signer>) | undefined;
-  /** By the name that upstreams use. */
-  readonly logs: ReadonlyMap<string, ProxyLog>;
+  /** The origin of each log, by the name that upstreams use. */
+  readonly logs: ReadonlyMap<string, string>;
   /** Folder of the spool. */
   readonly dir: string;
   /** Key-encryption key of the spool, 32 bytes. */
@@ -68,14 +59,26 @@ export interface ProxyOptions {
   readonly limits?: Partial<ProxyLimits>;
   /** The file of callers: with it the proxy asks who calls, and adds the keys that upstreams have. */
   readonly callers?: string | undefined;
-  readonly clock?: Clock;
-  readonly random?: (bytes: number) => Uint8Array;
+}
+
+/** What it is given to work with. */
+export interface ProxyPorts {
+  /** The gateway key that signs the records. */
+  readonly signer: Signer;
+  /** The key that signs for a source, where another one than `signer` may do so until it is changed. */
+  readonly signerOf?: ((origin: string, source: string) => Promise<Signer>) | undefined;
+  /** The logs, and those that follow them. */
+  readonly series: SeriesPort;
   readonly logger?: ProxyLogger;
   /** A sync failed: the process must end. Default: an uncaught exception. */
   readonly onFatal?: (error: SyncFailed) => void;
+  readonly clock?: Clock;
+  readonly random?: (bytes: number) => Uint8Array;
   /** Opens a source's folder; replaced by tests. */
   readonly openDisk?: (dir: string) => Promise<SpoolDisk>;
 }
+
+export type ProxyOptions = ProxySettings & ProxyPorts;
 
 export interface ProxyTimeouts {
   /** Silence between two bytes, either way: the official clients wait as long. */
@@ -169,17 +172,19 @@ export interface RunningProxy {
 }
 
 export async function startProxy(options: ProxyOptions): Promise<RunningProxy> {
-  const upstreams = upstreamsOf(options);
+  const logger = options.logger ?? silentLogger;
+  const upstreams = upstreamsOf(options, logger);
   const timeouts = { ...TIMEOUTS, ...options.timeouts };
   const limits = { ...LIMITS, ...options.limits };
   invariant(limits.inFlight <= IN_FLIGHT_MAX, 'no more are in flight than a roll asks for');
   const clock = options.clock ?? systemClock();
   const random = options.random ?? pooledRandom();
-  const logger = options.logger ?? silentLogger;
   await mkdir(options.dir, { recursive: true, mode: 0o700 });
   // Two proxies on one spool would give out the same sequence numbers.
   const busy = `spool ${options.dir}: another process uses it`;
   const lock = lockFile(join(options.dir, 'lock.db'), busy);
+  const { tls: paths, ...address } = options.listen;
+  let tls: TlsFiles | undefined;
   const sources = new Map<string, Source>();
   const judges = new Map<string, Judge>();
   const stop = async () => {
@@ -191,20 +196,21 @@ export async function startProxy(options: ProxyOptions): Promise<RunningProxy> {
     } finally {
       for (const judge of new Set(judges.values())) await judge.close();
       for (const upstream of upstreams.values()) upstream.close();
+      tls?.close();
       lock.release();
     }
   };
   try {
     await openJudges(options, logger, judges);
     for (const name of new Set([...upstreams.values()].map((upstream) => upstream.log))) {
-      const log = options.logs.get(name);
-      if (log === undefined)
+      const origin = options.logs.get(name);
+      if (origin === undefined)
         throw malformed('proxy', `there is no log ${shown(name)} to record to`);
       const disk = await (options.openDisk ?? openDisk)(join(options.dir, name));
       const source = await Source.open({
         disk,
-        origin: log.origin,
-        series: log.series,
+        origin,
+        series: options.series,
         name: options.sourceId,
         signerOf: async (origin, id) => (await options.signerOf?.(origin, id)) ?? options.signer,
         keyring: new Keyring(options.kek, random),
@@ -231,8 +237,10 @@ export async function startProxy(options: ProxyOptions): Promise<RunningProxy> {
           });
     // A file that is no good is better noticed now than by the first caller.
     custody?.check();
+    tls = paths && (await openTlsFiles(paths, logger));
     const server = await ProxyServer.listen({
-      ...options.listen,
+      ...address,
+      tls,
       upstreams,
       sources,
       clock,
@@ -276,13 +284,16 @@ export async function startProxy(options: ProxyOptions): Promise<RunningProxy> {
   }
 }
 
-function upstreamsOf({ upstreams }: ProxyOptions): ReadonlyMap<string, Upstream> {
+function upstreamsOf(
+  { upstreams }: ProxyOptions,
+  logger: ProxyLogger,
+): ReadonlyMap<string, Upstream> {
   const byName = new Map<string, Upstream>();
   for (const options of upstreams) {
     if (byName.has(options.name)) {
       throw malformed('proxy', `upstream ${shown(options.name)} is named twice`);
     }
-    byName.set(options.name, new Upstream(options));
+    byName.set(options.name, new Upstream(options, logger));
   }
   return byName;
 }

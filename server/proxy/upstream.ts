@@ -6,7 +6,8 @@ import { type ClientRequest, Agent as HttpAgent, request as httpRequest } from '
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { malformed, shown } from '../core/errors.ts';
 import type { KeyHeader } from './custody/credentials.ts';
-import type { ProviderKey } from './custody/provider-key.ts';
+import { type KeySource, ProviderKey } from './custody/provider-key.ts';
+import type { ProxyLogger } from './logger.ts';
 
 export type Posture = 'enforce' | 'observe' | 'strict';
 
@@ -29,8 +30,8 @@ export interface UpstreamOptions {
   readonly rulesModule?: string | undefined;
   /** What becomes of WebSockets: refused, or let through with their content unseen. Default refused. */
   readonly websocket?: 'refuse' | 'record' | undefined;
-  /** In custody: the provider's key, or none where it wants none; without it nobody is let through to it. */
-  readonly key?: ProviderKey | 'none' | undefined;
+  /** In custody: where the provider's key is, or none where it wants none; without it nobody is let through to it. */
+  readonly key?: KeySource | 'none' | undefined;
   /** Where the key goes; by itself where the caller had its token. */
   readonly keyHeader?: KeyHeader | undefined;
 }
@@ -60,7 +61,7 @@ export class Upstream {
   readonly #agent: HttpAgent | HttpsAgent;
   readonly #path: string;
 
-  constructor(options: UpstreamOptions) {
+  constructor(options: UpstreamOptions, logger: ProxyLogger) {
     if (!NAME.test(options.name) || RESERVED.has(options.name)) {
       throw malformed('upstream', `${shown(options.name)} is not a name for one`);
     }
@@ -75,7 +76,11 @@ export class Upstream {
     this.log = options.log;
     this.posture = options.posture ?? 'enforce';
     this.websocket = options.websocket ?? 'refuse';
-    this.key = options.key;
+    this.key = isSource(options.key)
+      ? new ProviderKey(options.key, ({ message: error }) =>
+          logger.error({ upstream: options.name, error }, 'the new key is not used'),
+        )
+      : options.key;
     this.keyHeader = options.keyHeader;
     this.host = base.host;
     this.hostname = base.hostname;
@@ -109,6 +114,10 @@ export class Upstream {
   close(): void {
     this.#agent.destroy();
   }
+}
+
+function isSource(key: UpstreamOptions['key']): key is KeySource {
+  return typeof key === 'object';
 }
 
 /** A request has a path, also where neither the base nor the target does. */

@@ -8,7 +8,6 @@ import type { Caller } from '../../server/callers/callers.ts';
 import { changeCallers } from '../../server/callers/file.ts';
 import { toHex } from '../../server/core/bytes.ts';
 import { newToken } from '../../server/core/token.ts';
-import { ProviderKey } from '../../server/proxy/proxy.ts';
 import type { Replay } from '../replay/replay.ts';
 import { type Setup, type SetupOptions, setUp, temporaryFolder } from './harness.ts';
 
@@ -69,15 +68,11 @@ export async function custodyOf(
   const keyFile = join(folder, 'provider.key');
   const key = plantedKey();
   writeFileSync(keyFile, `${key}\n`, { mode: 0o600 });
-  const lines: string[] = [];
-  const providerKey = new ProviderKey({ from: 'file', path: keyFile }, (error) =>
-    lines.push(error.message),
-  );
   const { upstreamOptions, ...rest } = options;
   const setup = await setUp({
     upstream: provider.url,
     ...rest,
-    upstreamOptions: { key: providerKey, ...upstreamOptions },
+    upstreamOptions: { key: { from: 'file', path: keyFile }, ...upstreamOptions },
     callers: callers.path,
     dir,
   });
@@ -97,7 +92,7 @@ export async function custodyOf(
         Buffer.from(JSON.stringify([...disclosures])),
         ...bodies.values(),
       ]);
-      const said = Buffer.from([...setup.lines, ...lines].join('\n'));
+      const said = Buffer.from(setup.lines.join('\n'));
       return Buffer.concat([...files, ...entries, said]);
     },
   };

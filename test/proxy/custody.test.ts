@@ -8,7 +8,7 @@ import { gzipSync } from 'node:zlib';
 import Anthropic from '@anthropic-ai/sdk';
 import OpenAI from 'openai';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { ProviderKey } from '../../server/proxy/proxy.ts';
+import { ProviderKey } from '../../server/proxy/custody/provider-key.ts';
 import { ownExchange } from '../replay/exchanges.ts';
 import { type Replay, startReplay } from '../replay/replay.ts';
 import { CHAT, chatProvider, REQUEST } from './calls.ts';

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { systemClock, timestampUs } from '../../server/proxy/clock.ts';
 import { FactsSeal, FieldOpener, FieldSealer } from '../../server/proxy/journal/seal.ts';
+import { silentLogger } from '../../server/proxy/logger.ts';
 import { decodeRecordFrame, encodeRecordFrame } from '../../server/proxy/record-frame.ts';
 import { parseRoute } from '../../server/proxy/route.ts';
 import { Upstream } from '../../server/proxy/upstream.ts';
@@ -33,15 +34,27 @@ describe('clock', () => {
 });
 
 describe('route', () => {
-  const openai = new Upstream({ name: 'openai', base: 'http://api.example/base/v1', log: 'x' });
-  const ollama = new Upstream({ name: 'ollama', base: 'http://127.0.0.1:11434/', log: 'x' });
-  const gateway = new Upstream({ name: 'gateway', base: 'http://gw.example/v1beta', log: 'x' });
-  const bedrock = new Upstream({
-    name: 'bedrock',
-    base: 'https://bedrock-runtime.us-east-1.amazonaws.com',
-    log: 'x',
-    byHost: true,
-  });
+  const openai = new Upstream(
+    { name: 'openai', base: 'http://api.example/base/v1', log: 'x' },
+    silentLogger,
+  );
+  const ollama = new Upstream(
+    { name: 'ollama', base: 'http://127.0.0.1:11434/', log: 'x' },
+    silentLogger,
+  );
+  const gateway = new Upstream(
+    { name: 'gateway', base: 'http://gw.example/v1beta', log: 'x' },
+    silentLogger,
+  );
+  const bedrock = new Upstream(
+    {
+      name: 'bedrock',
+      base: 'https://bedrock-runtime.us-east-1.amazonaws.com',
+      log: 'x',
+      byHost: true,
+    },
+    silentLogger,
+  );
   const upstreams = new Map([openai, ollama, gateway, bedrock].map((one) => [one.name, one]));
   const SIGNED = 'bedrock-runtime.us-east-1.amazonaws.com';
 
@@ -117,7 +130,7 @@ describe('route', () => {
     ['a path though it goes by its host', { byHost: true }],
   ])('an upstream with %s is refused', (_, wrong) => {
     const right = { name: 'openai', base: 'https://api.example/v1', log: 'default' };
-    expect(() => new Upstream({ ...right, ...wrong })).toThrow('upstream');
+    expect(() => new Upstream({ ...right, ...wrong }, silentLogger)).toThrow('upstream');
   });
 });
 
