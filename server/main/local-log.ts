@@ -79,7 +79,7 @@ export class LocalLog implements LogPort {
       const [submitted] = await log.submit([item]);
       invariant(submitted !== undefined, 'a submission has one outcome');
       if (submitted instanceof SteleError) throw submitted;
-      return { receipt: await log.receiptOf(submitted, admitted), repeat: submitted.repeat };
+      return submitted.index;
     } catch (error) {
       await staging?.discard();
       throw error;

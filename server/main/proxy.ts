@@ -30,13 +30,8 @@ import type { GatewayKeyFiles } from '../keys/gateway-keys.ts';
 import type { Signer } from '../keys/signer.ts';
 import type { Logs } from '../log/logs.ts';
 import type { Lease } from '../log/open-logs.ts';
-import {
-  type KeySource,
-  type RunningProxy,
-  type SeriesPort,
-  startProxy,
-  type UpstreamOptions,
-} from '../proxy/proxy.ts';
+import type { KeySource, ProxySettings, SeriesPort, UpstreamOptions } from '../proxy/proxy.ts';
+import { type RunningProxy, startProxyThread } from '../proxy/thread/host.ts';
 import { createKek, openKek } from '../vault/keyring.ts';
 import { ensureFolder, lost, openKey, writeWhole } from './files.ts';
 import type { Instance } from './instance.ts';
@@ -182,31 +177,27 @@ async function start(program: Program, parts: Parts): Promise<RunningProxy> {
   const { config, logger, key, signerOf, series, logs, sourceId } = parts;
   const { tls } = config;
   const { limits } = config;
-  const kek = await openSpoolKey(config.data);
+  const settings: ProxySettings = {
+    // Provider keys go through it: in the clear on this machine alone.
+    listen: isLoopback(config.proxyListen) ? config.proxyListen : { ...config.proxyListen, tls },
+    upstreams: config.upstreams.map((upstream) => upstreamOf(upstream, parts)),
+    callers: config.custody ? config.callers : undefined,
+    logs,
+    dir: join(config.data, 'proxy'),
+    kek: await openSpoolKey(config.data),
+    sourceId,
+    software: `stele-proxy/${program.version}`,
+    timeouts: { closeMs: limits.shutdownMs },
+    limits: {
+      requestBytes: limits.bodyBytes,
+      floorBytes: limits.diskFloorBytes,
+      connections: limits.connections,
+      spoolBytes: limits.spoolBytes,
+    },
+  };
+  const onFatal = program.fatal;
   return bound('proxy_listen', config.proxyListen, () =>
-    startProxy({
-      // Provider keys go through it: in the clear on this machine alone.
-      listen: isLoopback(config.proxyListen) ? config.proxyListen : { ...config.proxyListen, tls },
-      upstreams: config.upstreams.map((upstream) => upstreamOf(upstream, parts)),
-      callers: config.custody ? config.callers : undefined,
-      signer: key,
-      signerOf,
-      series,
-      logs,
-      dir: join(config.data, 'proxy'),
-      kek,
-      sourceId,
-      software: `stele-proxy/${program.version}`,
-      timeouts: { closeMs: limits.shutdownMs },
-      limits: {
-        requestBytes: limits.bodyBytes,
-        floorBytes: limits.diskFloorBytes,
-        connections: limits.connections,
-        spoolBytes: limits.spoolBytes,
-      },
-      logger,
-      onFatal: program.fatal,
-    }),
+    startProxyThread(settings, { signer: key, signerOf, series, logger, onFatal }),
   );
 }
 

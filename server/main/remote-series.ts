@@ -65,7 +65,6 @@ export class RemoteSeries implements SeriesPort {
       proof = new Proof({ ...options, trust: trust && withoutQuorum(trust) });
       this.#proofs.set(origin, proof);
     }
-    proof.ofReceipt(answer.receipt, entry, answer.repeat);
-    return answer;
+    return proof.ofReceipt(answer.receipt, entry, answer.repeat).index;
   }
 }

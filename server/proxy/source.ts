@@ -15,9 +15,9 @@
  */
 
 import type { LogClient } from '../client/client.ts';
+import type { Content } from '../client/multipart.ts';
 import { toHex, utf8 } from '../core/bytes.ts';
 import { hasCode, invariant, SteleError } from '../core/errors.ts';
-import { parseReceipt } from '../core/receipt.ts';
 import { uuidv7 } from '../core/uuid.ts';
 import type { Signer } from '../keys/signer.ts';
 import type { Keyring } from '../vault/keyring.ts';
@@ -55,7 +55,10 @@ import type { SpooledCall } from './spooled.ts';
 import { Submitter } from './submit.ts';
 
 /** What a source needs of a log. */
-export type LogPort = Pick<LogClient, 'submit' | 'sources'>;
+export interface LogPort extends Pick<LogClient, 'sources'> {
+  /** Resolves with the entry's leaf index once it is on disk in the log, also if the log had it already. */
+  submit(entry: Uint8Array, content?: Content, signal?: AbortSignal): Promise<number>;
+}
 
 /** The logs of a series, one after the other. */
 export interface SeriesPort {
@@ -483,13 +486,13 @@ export class Source {
     const submission = await readSubmission(this.#context, position, logger, recent);
     const { entry, unreadable } = submission;
     const content = alone ? undefined : submission.content;
-    const { receipt } = await log.submit(entry, content, signal).catch((error: unknown) => {
+    const index = await log.submit(entry, content, signal).catch((error: unknown) => {
       const reason = unreadable();
       if (reason === undefined) throw error;
       logger.error({ error: reason.message }, 'a body cannot be read back; the record goes alone');
       return log.submit(entry, undefined, signal);
     });
-    this.#indexes.set(position, parseReceipt(receipt).index);
+    this.#indexes.set(position, index);
   }
 
   async #logged(position: number): Promise<void> {

@@ -26,7 +26,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   witness: ['core', 'keys', 'native', 'outbound', 'storage'],
   client: ['core', 'verify', 'keys', 'storage', 'outbound'],
   http: ['core', 'verify', 'keys', 'storage', 'log', 'vault', 'admin', 'linger', 'witness'],
-  proxy: ['core', 'keys', 'storage', 'vault', 'client', 'callers', 'linger'],
+  proxy: ['core', 'keys', 'native', 'storage', 'vault', 'client', 'callers', 'linger'],
   // It reads providers' formats and makes commitments as the proxy does, and nothing else of it.
   ingest: ['core', 'keys', 'storage', 'log', 'vault', 'proxy'],
   backup: ['core', 'storage', 'log', 'vault'],

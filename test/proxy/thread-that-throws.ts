@@ -1,0 +1,16 @@
+/** In the place of the proxy's thread: it starts, and is asked to close by an error of its own. */
+import { parentPort } from 'node:worker_threads';
+import { connect, type HostCalls, type ThreadCalls } from '../../server/proxy/thread/calls.ts';
+
+if (parentPort === null) throw new Error('this is the program of a thread');
+connect<HostCalls, ThreadCalls>(parentPort, {
+  start: async () => 'http://127.0.0.1:9',
+  piece: async () => undefined,
+  changeSigner: async () => {
+    setImmediate(() => {
+      throw new Error('a bug in the thread');
+    });
+    return [];
+  },
+  close: async () => {},
+});
