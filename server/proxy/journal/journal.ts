@@ -79,6 +79,9 @@ const FREE_INTERVAL_BYTES = 16 * 1_048_576;
 
 const STORAGE_RETRY_S = 5;
 
+/** Queued bytes that are written although nobody waits for them yet. */
+const DUE_BYTES = 65_536;
+
 export class Journal {
   readonly #options: JournalOptions;
   readonly #segments: Segments;
@@ -88,6 +91,8 @@ export class Journal {
   #waiters: Waiter[] = [];
   #drainWaiters: Waiter[] = [];
   #running: Promise<void> | undefined;
+  /** What is queued and nobody waits for is written when the events of this moment have been seen to. */
+  #soon: NodeJS.Immediate | undefined;
   /** Where the next appended frame will begin. */
   #tail: number;
   /** Where the last frame known to be written ends. */
@@ -253,16 +258,24 @@ export class Journal {
     this.#recent.add(position, { type, call, length: payload.length, crc: 0, payload });
     this.#queuedBytes += bytes;
     this.#tail += bytes;
-    this.#wake();
+    if (this.#isDue) this.#wake();
+    else this.#soon ??= setImmediate(() => this.#wake());
     return position;
   }
 
+  /** Whether the disk has something to do now; else what is queued waits for what comes in the same moment. */
+  get #isDue(): boolean {
+    return this.#waiters.length > 0 || this.#queuedBytes >= DUE_BYTES;
+  }
+
   #wake(): void {
+    clearImmediate(this.#soon);
+    this.#soon = undefined;
     this.#running ??= Promise.resolve().then(() => this.#run());
   }
 
   async #run(): Promise<void> {
-    while (this.#queue.length > 0 || this.#waiters.length > 0) {
+    do {
       const batch = this.#queue;
       const waiters = this.#waiters;
       this.#queue = [];
@@ -283,8 +296,9 @@ export class Journal {
         continue;
       }
       for (const waiter of waiters) waiter.resolve();
-    }
+    } while (this.#isDue);
     this.#running = undefined;
+    if (this.#queue.length > 0) this.#soon ??= setImmediate(() => this.#wake());
   }
 
   async #write(batch: readonly Queued[]): Promise<void> {
