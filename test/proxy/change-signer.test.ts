@@ -273,13 +273,16 @@ describe('a process that ends', () => {
   test('does not wait for a change', async () => {
     const provider = await chatProvider();
     const { proxy, log } = await setUp({ upstream: provider.url });
-    log.refuse = () => new Promise(() => {});
-    await chat(proxy);
-    const changed = change(proxy, testSigner(), () => expect.unreachable());
-    log.refuse = () => {
+    const hold = gate();
+    log.refuse = async () => {
+      await hold.passed;
       throw refusal('pushback');
     };
-    await proxy.close();
+    await chat(proxy);
+    const changed = change(proxy, testSigner(), () => expect.unreachable());
+    const closed = proxy.close();
+    hold.open();
+    await closed;
     expect(await changed).toHaveLength(1);
   });
 });
