@@ -7,6 +7,7 @@
  * in pages, as their APIs give them; or in the rows of CSV that their consoles export. The counts are put together as a
  * record has them: input includes what a cache read and wrote.
  */
+import { RECORD_TEXT_MAX } from '../../core/limits.ts';
 import { Unusable } from '../exit.ts';
 import { csvRows } from './csv.ts';
 import { jsonRows } from './json.ts';
@@ -157,6 +158,8 @@ function resultOf(result: Lookup, preset: UsagePreset, where: string): Sum['of']
   const totals = { input: sum(preset.input), output: sum(preset.output) };
   const model = firstOf(result, MODEL_FIELDS);
   if (typeof model === 'string') {
+    if (model.length > RECORD_TEXT_MAX)
+      throw new Unusable(`${where}: a model of ${model.length} characters`);
     return { model, ...totals, ...(calls === undefined ? {} : { calls }) };
   }
   if ((calls ?? 0) + totals.input + totals.output === 0) return undefined;
