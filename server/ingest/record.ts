@@ -60,7 +60,13 @@ export function buildReported(
   const missing = missingOf(reported, isShort);
   const begin = clamped(reported.beginUs || standing.receivedUs);
   const end = Math.max(begin, clamped(reported.endUs || standing.receivedUs));
-  const firstByte = reported.firstByteUs;
+  // Without the time of its beginning a call has one that is not the reporter's, and nothing else is said beside it.
+  const firstByte =
+    reported.firstByteUs !== undefined &&
+    reported.firstByteUs >= begin &&
+    reported.firstByteUs <= end
+      ? reported.firstByteUs
+      : undefined;
   const usage = answer?.usage;
   const record: InferenceRecord = {
     schema: 'stele.record/1',
