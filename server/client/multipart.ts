@@ -10,6 +10,8 @@ export interface ContentBody {
   /** Bytes from the start; called once for each attempt. */
   readonly open: () => AsyncIterable<Uint8Array>;
   readonly bytes: number;
+  /** Nobody else has the pieces, so whoever takes them may give their memory back (`core/free.ts`). */
+  readonly isGiven?: boolean;
 }
 
 /** What travels beside an entry. */

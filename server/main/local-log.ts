@@ -5,6 +5,7 @@
 import type { ServedSource } from '../client/client.ts';
 import type { Content } from '../client/multipart.ts';
 import { invariant, malformed, SteleError, shown } from '../core/errors.ts';
+import { free } from '../core/free.ts';
 import { commitmentsOf } from '../core/record.ts';
 import type { Admitted } from '../log/admit.ts';
 import { nextOf } from '../log/goes-on.ts';
@@ -100,8 +101,9 @@ export class LocalLog implements LogPort {
     const staging = await vault.begin(key, commitmentsOf(record));
     try {
       for (const disclosure of content.disclosures) await staging.addDisclosure(disclosure);
-      for (const { field, open } of content.bodies) {
-        await staging.addBody(field, open(), { bytesMax: bodyBytesMax });
+      for (const { field, open, isGiven } of content.bodies) {
+        const pieces = isGiven === true ? freed(open()) : open();
+        await staging.addBody(field, pieces, { bytesMax: bodyBytesMax });
       }
       // Its fsync happens here, and not while the log's next batch waits for it.
       await staging.seal();
@@ -110,5 +112,13 @@ export class LocalLog implements LogPort {
       await staging.discard();
       throw error;
     }
+  }
+}
+
+/** Gives the memory of each piece back as soon as it is sealed. */
+async function* freed(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  for await (const piece of pieces) {
+    yield piece;
+    free(piece);
   }
 }

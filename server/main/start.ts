@@ -216,7 +216,8 @@ export async function bound<T>(
     return await bind();
   } catch (cause) {
     const code = (cause as NodeJS.ErrnoException).code;
-    if (code === undefined || cause instanceof SteleError) throw cause;
+    const isSystems = code !== undefined && !code.startsWith('ERR_');
+    if (!isSystems || cause instanceof SteleError) throw cause;
     const reason = code === 'EADDRINUSE' ? 'another program listens there' : code;
     const flag = setting.replace('_', '-');
     throw new SteleError(

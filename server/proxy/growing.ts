@@ -4,6 +4,7 @@
  * A list of pieces would cost a hundred bytes of memory for each piece of one byte. The buffer doubles
  * instead, and a caller that has its own bound asks `length` before it pushes.
  */
+import { free } from '../core/free.ts';
 
 const KEPT_BYTES_MAX = 65_536;
 
@@ -20,6 +21,7 @@ export class Growing {
     if (needed > this.#buffer.length) {
       const larger = new Uint8Array(Math.max(needed, 2 * this.#buffer.length));
       larger.set(this.#buffer.subarray(0, this.#length));
+      free(this.#buffer);
       this.#buffer = larger;
     }
     this.#buffer.set(bytes, this.#length);
@@ -33,7 +35,10 @@ export class Growing {
 
   /** Starts again, and gives a large buffer back. */
   clear(): void {
-    if (this.#buffer.length > KEPT_BYTES_MAX) this.#buffer = new Uint8Array(256);
+    if (this.#buffer.length > KEPT_BYTES_MAX) {
+      free(this.#buffer);
+      this.#buffer = new Uint8Array(256);
+    }
     this.#length = 0;
   }
 }

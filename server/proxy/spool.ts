@@ -13,6 +13,7 @@
 import { createHash, type Hash } from 'node:crypto';
 import { concat, toBase64url, utf8 } from '../core/bytes.ts';
 import { SteleError } from '../core/errors.ts';
+import { free } from '../core/free.ts';
 import { associatedData, KEY_BYTES } from '../vault/chunks.ts';
 import type { Keyring } from '../vault/keyring.ts';
 import type {
@@ -24,7 +25,6 @@ import type {
   RequestedFacts,
 } from './facts.ts';
 import { FRAME } from './journal/frame.ts';
-import { free } from './journal/free.ts';
 import type { Journal } from './journal/journal.ts';
 import { FactsSeal, FieldSealer } from './journal/seal.ts';
 import { SpooledCall } from './spooled.ts';

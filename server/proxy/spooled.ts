@@ -6,9 +6,11 @@
  */
 import { parseUtf8 } from '../core/bytes.ts';
 import { SteleError, unverified } from '../core/errors.ts';
+import { free } from '../core/free.ts';
 import { associatedData } from '../vault/chunks.ts';
 import type { BeginFacts, EndFrame } from './facts.ts';
 import { FRAME, type FrameType } from './journal/frame.ts';
+import { RECENT_FRAME_BYTES_MAX } from './journal/recent.ts';
 import { FactsSeal, FieldOpener } from './journal/seal.ts';
 import type { SpoolContext } from './spool.ts';
 
@@ -88,7 +90,10 @@ export class SpooledCall {
     let left = limit;
     for (const position of positions) {
       if (left <= 0) return;
-      const plain = opener.next(await this.#frame(type, position));
+      const sealed = await this.#frame(type, position);
+      const plain = opener.next(sealed);
+      // One that is not kept for others was read for this alone.
+      if (sealed.length > RECENT_FRAME_BYTES_MAX) free(sealed);
       yield plain.length <= left ? plain : plain.subarray(0, left);
       left -= plain.length;
     }

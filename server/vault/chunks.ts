@@ -26,6 +26,7 @@ import {
 } from 'node:crypto';
 import { concat } from '../core/bytes.ts';
 import { invariant, unverified } from '../core/errors.ts';
+import { free } from '../core/free.ts';
 
 /** Plain bytes of every chunk but the last: what a reader must hold before it may trust a byte. */
 export const CHUNK_BYTES = 1_048_576;
@@ -96,24 +97,26 @@ export class Sealer {
   /** The chunks that `plain` completed. It is copied, so the caller may use its bytes again. */
   push(plain: Uint8Array): Uint8Array[] {
     invariant(!this.#ended, 'a sealer takes nothing after its end');
-    return this.#held.add(plain).map((chunk) => this.#seal(chunk, false));
+    return this.#held.add(plain).flatMap((chunk) => this.#seal(chunk, false));
   }
 
   /** The last chunk. There always is one, so an empty stream differs from a missing one. */
   end(): Uint8Array[] {
     invariant(!this.#ended, 'a sealer ends once');
     this.#ended = true;
-    return [this.#seal(this.#held.rest(), true)];
+    return this.#seal(this.#held.rest(), true);
   }
 
-  #seal(chunk: Uint8Array, last: boolean): Uint8Array {
+  /** The sealed bytes, and the tag behind them. */
+  #seal(chunk: Uint8Array, last: boolean): Uint8Array[] {
     const cipher = createCipheriv('aes-256-gcm', this.#key, nonce(this.#number++, last), {
       authTagLength: TAG_BYTES,
     });
     cipher.setAAD(this.#ad);
     const body = cipher.update(chunk);
     cipher.final();
-    return concat(body, cipher.getAuthTag());
+    free(chunk);
+    return [body, cipher.getAuthTag()];
   }
 }
 
@@ -227,6 +230,7 @@ class Held {
       const room = Math.min(this.#size, Math.max(used, 2 * this.#bytes.length));
       const larger = new Uint8Array(room);
       larger.set(this.#bytes.subarray(0, this.#used));
+      free(this.#bytes);
       this.#bytes = larger;
     }
     this.#bytes.set(piece, this.#used);

@@ -14,6 +14,7 @@
  */
 import { equalBytes, parseUtf8, utf8 } from '../core/bytes.ts';
 import { invariant, SteleError } from '../core/errors.ts';
+import { free } from '../core/free.ts';
 import {
   associatedData,
   CHUNK_BYTES,
@@ -132,6 +133,7 @@ export class ContentWriter {
     this.#waiting = [];
     this.#waitingBytes = 0;
     await this.#output.write(parts);
+    for (const part of parts) free(part);
   }
 }
 

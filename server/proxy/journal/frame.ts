@@ -98,11 +98,9 @@ export function decodeFrameHeader(bytes: Uint8Array): FrameHeader | undefined {
   };
 }
 
-/** Whether header and payload, as they stand at the start of `bytes`, are what was written. */
-export function isWhole(header: FrameHeader, bytes: Uint8Array): boolean {
-  const end = FRAME_HEADER_BYTES + header.length;
-  if (bytes.length < end) return false;
-  return checksum(bytes, bytes.subarray(FRAME_HEADER_BYTES, end)) === header.crc;
+/** Whether the header, as it stands at the start of `bytes`, and `payload` are what was written. */
+export function isWhole(header: FrameHeader, bytes: Uint8Array, payload: Uint8Array): boolean {
+  return payload.length === header.length && checksum(bytes, payload) === header.crc;
 }
 
 /** Offset of the next place at or after `from` where a frame could begin, or -1. */

@@ -15,6 +15,7 @@
  * operation rejects; the process must end (P9).
  */
 import { invariant, SteleError } from '../../core/errors.ts';
+import { free } from '../../core/free.ts';
 import { errorCode, type SpoolDisk, type SpoolFile } from './disk.ts';
 import {
   decodeFrameHeader,
@@ -26,7 +27,6 @@ import {
   isWhole,
   NO_CALL,
 } from './frame.ts';
-import { free } from './free.ts';
 import { RECENT_FRAME_BYTES_MAX, RecentFrames } from './recent.ts';
 import { framesBetween } from './scan.ts';
 import { type Segment, Segments } from './segments.ts';
@@ -208,13 +208,18 @@ export class Journal {
     const recent = this.#recent.get(position);
     if (recent !== undefined) return recent;
     // Most frames fit one read.
-    let bytes = await this.#segments.read(position, 4_096);
+    const bytes = await this.#segments.read(position, 4_096);
     const header = decodeFrameHeader(bytes);
     if (header === undefined) throw storage(`no frame at position ${position}`);
-    const length = FRAME_HEADER_BYTES + header.length;
-    if (bytes.length < length) bytes = await this.#segments.read(position, length);
-    if (!isWhole(header, bytes)) throw storage(`the frame at position ${position} is damaged`);
-    return { ...header, payload: bytes.subarray(FRAME_HEADER_BYTES, length) };
+    const { length } = header;
+    const payload =
+      FRAME_HEADER_BYTES + length > bytes.length
+        ? await this.#segments.read(position + FRAME_HEADER_BYTES, length)
+        : bytes.subarray(FRAME_HEADER_BYTES, FRAME_HEADER_BYTES + length);
+    if (!isWhole(header, bytes, payload)) {
+      throw storage(`the frame at position ${position} is damaged`);
+    }
+    return { ...header, payload };
   }
 
   /** Every whole frame that begins in [begin, end) and was committed. */

@@ -128,7 +128,7 @@ async function frameAt(window: Window, at: number): Promise<Frame | undefined> {
   const header = decodeFrameHeader(await window.bytes(at, FRAME_HEADER_BYTES));
   if (header === undefined) return undefined;
   const whole = await window.bytes(at, FRAME_HEADER_BYTES + header.length);
-  if (!isWhole(header, whole)) return undefined;
+  if (!isWhole(header, whole, whole.subarray(FRAME_HEADER_BYTES))) return undefined;
   return { ...header, payload: whole.slice(FRAME_HEADER_BYTES) };
 }
 

@@ -11,8 +11,8 @@
 import { createCipheriv, createDecipheriv, type KeyObject } from 'node:crypto';
 import { concat } from '../../core/bytes.ts';
 import { invariant, unverified } from '../../core/errors.ts';
+import { free } from '../../core/free.ts';
 import { associatedData, deriveKey, keyOf, type Place, TAG_BYTES } from '../../vault/chunks.ts';
-import { free } from './free.ts';
 
 const NONCE_BYTES = 12;
 

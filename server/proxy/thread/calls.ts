@@ -5,7 +5,7 @@
  *     keys, logs, log lines    ◀── HostCalls ──   calls, journal, records
  *                              ── ThreadCalls ──▶
  *
- * Everything that crosses is copied. An error crosses as what a caller can tell it apart by, and arrives as an error
+ * What crosses is copied, or given away where it is a long result. An error crosses as what a caller can tell it apart by, and arrives as an error
  * of the same kind.
  */
 import type { MessagePort, Worker } from 'node:worker_threads';
@@ -79,13 +79,16 @@ export interface CrossingError {
   readonly retryAfterS?: number | undefined;
 }
 
+/** Bytes of a result that are worth giving away. */
+const GIVEN_BYTES = 16_384;
+
 /** Joins both ends: `local` answers what comes over `port`, and what is returned asks over it. */
 export function connect<Remote extends object, Local extends object>(
   port: MessagePort | Worker,
   local: Local,
 ): BirpcReturn<Remote, Local> {
   return createBirpc<Remote, Local>(local, {
-    post: (data) => port.postMessage(data),
+    post: (message: Message) => port.postMessage(message, given(message)),
     on: (listener) => void port.on('message', listener),
     // Whoever asks knows how long it may take; a log may be away for days.
     timeout: -1,
@@ -96,9 +99,16 @@ export function connect<Remote extends object, Local extends object>(
   });
 }
 
-/** The part of the library's messages that is of interest: the error of a call that failed. */
+/** The part of the library's messages that is of interest: the result of a call, and the error of one that failed. */
 interface Message {
+  readonly r?: unknown;
   readonly e?: unknown;
+}
+
+/** What goes over without a copy: bytes that are a result, where they are many, and then gone here. */
+function given({ r: result }: Message): ArrayBuffer[] {
+  if (!(result instanceof Uint8Array) || result.length < GIVEN_BYTES) return [];
+  return result.buffer instanceof ArrayBuffer ? [result.buffer] : [];
 }
 
 export function crossing(error: unknown): CrossingError {

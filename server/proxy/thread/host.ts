@@ -32,6 +32,12 @@ export interface ThreadSetup {
   readonly key: Signer['publicKey'];
 }
 
+/**
+ * Megabytes that objects of the thread may take until those that are of no more use are looked for. By itself this
+ * grows to more than a hundred while a long stream goes through.
+ */
+const YOUNG_MB = 8;
+
 /** Rejects with what kept the proxy from starting. `program` is another one in tests. */
 export async function startProxyThread(
   settings: ProxySettings,
@@ -39,7 +45,10 @@ export async function startProxyThread(
   program = new URL('./worker.ts', import.meta.url),
 ): Promise<RunningProxy> {
   const setup: ThreadSetup = { settings, key: ports.signer.publicKey };
-  const worker = new Worker(program, { workerData: setup });
+  const worker = new Worker(program, {
+    workerData: setup,
+    resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB },
+  });
   const host = new Host(ports);
   const thread = connect<ThreadCalls, HostCalls>(worker, host.calls);
   host.thread = thread;
@@ -141,8 +150,8 @@ class Host {
   #contentOf({ id, content }: Submission): Content | undefined {
     if (content === undefined) return undefined;
     const bodies = content.bodies.map(({ field, bytes, whole }, i): ContentBody => {
-      const open = whole === undefined ? () => this.#pieces(id, i) : () => once(whole);
-      return { field, bytes, open };
+      if (whole !== undefined) return { field, bytes, open: () => once(whole) };
+      return { field, bytes, open: () => this.#pieces(id, i), isGiven: true };
     });
     return { disclosures: content.disclosures, bodies };
   }
