@@ -94,8 +94,10 @@ export class SpooledCall {
       const plain = opener.next(sealed);
       // One that is not kept for others was read for this alone.
       if (sealed.length > RECENT_FRAME_BYTES_MAX) free(sealed);
-      yield plain.length <= left ? plain : plain.subarray(0, left);
-      left -= plain.length;
+      const piece = plain.length <= left ? plain : plain.subarray(0, left);
+      // Before it is given away, since it may be empty here afterwards.
+      left -= piece.length;
+      yield piece;
     }
   }
 
