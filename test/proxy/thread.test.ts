@@ -6,6 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { BadAnswer } from '../../server/client/problem.ts';
 import { SteleError } from '../../server/core/errors.ts';
+import type { Signer } from '../../server/keys/signer.ts';
 import type { ProxySettings } from '../../server/proxy/proxy.ts';
 import { arrived, crossing, owned } from '../../server/proxy/thread/calls.ts';
 import { startProxyThread, type ThreadPorts } from '../../server/proxy/thread/host.ts';
@@ -63,7 +64,7 @@ async function start(settings: ProxySettings, others: Partial<ThreadPorts> = {})
     onFatal: (error) => lines.push(error.message),
     ...others,
   });
-  onTestFinished(() => proxy.close());
+  onTestFinished(() => proxy.close().catch(() => {}));
   return { url: proxy.url, log, lines, proxy };
 }
 
@@ -134,6 +135,29 @@ test('why a key cannot follow is told by the name of the log', async () => {
   expect(failures).toMatchObject([['default', { code: 'frozen' }]]);
 });
 
+test('a change of keys does not outlive the proxy', async () => {
+  const timeouts = { retryMs: 600_000, gatherMs: 0 };
+  const { proxy } = await start(settingsOf(await provider(randomBytes(10)), { timeouts }));
+  const asked = Promise.withResolvers<void>();
+  const failures: [string, SteleError][] = [];
+  const changeTo = (next: Signer) =>
+    proxy.changeSigner(next, {
+      handOver: async () => {
+        asked.resolve();
+        // Whether it was done is not known, so it is tried again.
+        throw refusal('storage');
+      },
+      failed: (name, error) => failures.push([name, error]),
+    });
+  const changed = changeTo(testSigner());
+  await asked.promise;
+  await proxy.close();
+  await changed;
+  await changeTo(testSigner());
+  const failure = ['default', { name: 'SteleError', code: 'storage' }];
+  expect(failures).toMatchObject([failure, failure]);
+});
+
 describe('what keeps it from starting is said as what it is', () => {
   test('settings that cannot be', async () => {
     const starting = start(settingsOf('ftp://model.example'));
@@ -147,25 +171,36 @@ describe('what keeps it from starting is said as what it is', () => {
   });
 });
 
-test('a thread that ends by itself ends the program', async () => {
-  const program = new URL('./thread-that-throws.ts', import.meta.url);
-  const signer = testSigner();
-  const lines: string[] = [];
-  const write = (_: object, message: string) => lines.push(message);
-  const fatal = Promise.withResolvers<Error>();
-  const proxy = await startProxyThread(
-    settingsOf('http://127.0.0.1:9'),
-    {
+describe('a thread that ends by itself ends the program', () => {
+  async function startThrowing() {
+    const program = new URL('./thread-that-throws.ts', import.meta.url);
+    const signer = testSigner();
+    const lines: string[] = [];
+    const write = (_: object, message: string) => lines.push(message);
+    const fatal = Promise.withResolvers<Error>();
+    const ports = {
       signer,
       series: new TestSeries(new TestLog(signer)),
       logger: { info: write, warn: write, error: write },
       onFatal: fatal.resolve,
-    },
-    program,
-  );
-  await proxy.changeSigner(signer, { handOver: async () => {}, failed: () => {} });
-  expect(await fatal.promise).toMatchObject({ message: 'a bug in the thread' });
-  expect(lines).toEqual(['the proxy’s thread ended by itself']);
+    };
+    const proxy = await startProxyThread(settingsOf('http://127.0.0.1:9'), ports, program);
+    return { proxy, signer, lines, fatal: fatal.promise };
+  }
+
+  test('while it runs', async () => {
+    const { proxy, signer, lines, fatal } = await startThrowing();
+    await proxy.changeSigner(signer, { handOver: async () => {}, failed: () => {} });
+    expect(await fatal).toMatchObject({ message: 'a bug in the thread' });
+    expect(lines).toEqual(['the proxy’s thread ended by itself']);
+  });
+
+  test('while it is being closed', async () => {
+    const { proxy, lines, fatal } = await startThrowing();
+    await expect(proxy.close()).rejects.toThrow('a bug in the thread');
+    expect(await fatal).toMatchObject({ message: 'a bug in the thread' });
+    expect(lines).toEqual(['the proxy’s thread ended by itself']);
+  });
 });
 
 describe('an error', () => {

@@ -49,23 +49,23 @@ export async function startProxyThread(
     workerData: setup,
     resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB },
   });
-  const host = new Host(ports);
+  const host = new Host(ports, [...settings.logs.keys()]);
   const thread = connect<ThreadCalls, HostCalls>(worker, host.calls);
   host.thread = thread;
-  const ended = new Promise<never>((_, reject) => {
-    worker.once('error', reject);
-    worker.once('exit', (code) => reject(new Error(`the proxy’s thread ended: exit code ${code}`)));
-  });
   let isWanted = false;
-  ended.catch((err: Error) => {
+  const ended = (err: Error) => {
+    host.ended(err);
     if (!isWanted) return;
+    isWanted = false;
     ports.logger.error({ err }, 'the proxy’s thread ended by itself');
     // Nobody can say what was under way: the journal can, at the next start.
     ports.onFatal(err);
-  });
+  };
+  worker.once('error', ended);
+  worker.once('exit', (code) => ended(new Error(`the proxy’s thread ended: exit code ${code}`)));
   let url: string;
   try {
-    url = await Promise.race([thread.start(), ended]);
+    url = await thread.start();
     isWanted = true;
   } catch (error) {
     await worker.terminate();
@@ -75,10 +75,10 @@ export async function startProxyThread(
     url,
     changeSigner: (next, change) => host.changeSigner(next, change),
     async close() {
-      isWanted = false;
       try {
-        await Promise.race([thread.close(), ended]);
+        await thread.close();
       } finally {
+        isWanted = false;
         await worker.terminate();
       }
     },
@@ -89,15 +89,19 @@ export async function startProxyThread(
 class Host {
   readonly #ports: ThreadPorts;
   readonly #series: SeriesPort;
+  /** By the names that upstreams use. */
+  readonly #logs: readonly string[];
   /** Keys that the thread has heard of, and who hands sources over to those that came later. */
   readonly #signers = new Map<string, Signer>();
   readonly #handOvers = new Map<string, ChangePorts['handOver']>();
   readonly #underWay = new Map<number, AbortController>();
+  #hasEnded = false;
   thread!: BirpcReturn<ThreadCalls, HostCalls>;
 
-  constructor(ports: ThreadPorts) {
+  constructor(ports: ThreadPorts, logs: readonly string[]) {
     this.#ports = ports;
     this.#series = ports.series;
+    this.#logs = logs;
     this.#know(ports.signer);
   }
 
@@ -117,11 +121,24 @@ class Host {
   async changeSigner(next: Signer, { handOver, failed }: ChangePorts): Promise<void> {
     const { publicKey } = this.#know(next);
     this.#handOvers.set(publicKey.keyid, handOver);
-    for (const { log, error } of await this.thread.changeSigner(publicKey)) {
-      const cause = arrived(error);
-      if (!(cause instanceof SteleError)) throw cause;
-      failed(log, cause);
+    try {
+      for (const { log, error } of await this.thread.changeSigner(publicKey)) {
+        const cause = arrived(error);
+        if (!(cause instanceof SteleError)) throw cause;
+        failed(log, cause);
+      }
+    } catch (cause) {
+      if (!this.#hasEnded) throw cause;
+      // The proxy was closed meanwhile, or is: its next start finds what is left to do.
+      const error = new SteleError('storage', 'the proxy has ended', { cause });
+      for (const log of this.#logs) failed(log, error);
     }
+  }
+
+  /** Nobody waits for the thread any longer: it answers nothing more. */
+  ended(error: Error): void {
+    this.#hasEnded = true;
+    this.thread.$close(error);
   }
 
   #know(signer: Signer): Signer {
