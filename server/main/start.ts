@@ -235,14 +235,26 @@ export function aborted(signal: AbortSignal): Promise<void> {
   });
 }
 
-async function stop(instance: Instance, services: readonly Running[]): Promise<void> {
+/** Rejects with what failed first. One that cannot be closed leaves no other open: a process that listens does not end. */
+export async function stop(
+  instance: Pick<Instance, 'data' | 'close'>,
+  services: readonly Running[],
+): Promise<void> {
+  const failures: unknown[] = [];
   try {
     // The proxy first: what it still has goes to the log.
-    for (const service of services.toReversed()) await service.close();
+    for (const service of services.toReversed()) {
+      try {
+        await service.close();
+      } catch (error) {
+        failures.push(error);
+      }
+    }
     removeRunning(instance.data);
   } finally {
     await instance.close();
   }
+  if (failures.length > 0) throw failures[0];
 }
 
 interface Addresses {
