@@ -23,7 +23,7 @@ export class Deltas {
     const before = this.#texts.get(key);
     const cost = delta.length + (before === undefined ? 256 : 0);
     if (!this.#budget.take(cost)) {
-      this.#texts.clear();
+      if (this.#texts.size > 0) this.#texts.clear();
       return;
     }
     const rope = before ?? new Rope();

@@ -57,6 +57,7 @@ export class Message {
   readonly #parts: Part[] = [];
   /** Texts that are growing. */
   readonly #ropes = new Map<Part, Rope>();
+  #isDropped = false;
 
   constructor(budget: Budget) {
     this.#budget = budget;
@@ -90,6 +91,9 @@ export class Message {
 
   /** Past the budget nothing is normalized, and what there was need not be kept. */
   #drop(): void {
+    // A map that is cleared gets a new table each time, and a long stream comes by here with every event.
+    if (this.#isDropped) return;
+    this.#isDropped = true;
     this.#ropes.clear();
     for (const part of this.#parts) part.text = '';
   }
