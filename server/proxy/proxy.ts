@@ -72,6 +72,8 @@ export interface ProxyPorts {
   readonly logger?: ProxyLogger;
   /** A sync failed: the process must end. Default: an uncaught exception. */
   readonly onFatal?: (error: SyncFailed) => void;
+  /** Told of bytes of bodies that went through. */
+  readonly passed?: (bytes: number) => void;
   readonly clock?: Clock;
   readonly random?: (bytes: number) => Uint8Array;
   /** Opens a source's folder; replaced by tests. */
@@ -223,6 +225,7 @@ export async function startProxy(options: ProxyOptions): Promise<RunningProxy> {
           ({ log, posture }) => log === name && posture === 'observe',
         ),
         onFatal: options.onFatal ?? throwUncaught,
+        passed: options.passed ?? (() => {}),
         limits: { ...limits, ...timeouts },
       });
       sources.set(name, source);

@@ -90,6 +90,8 @@ export interface SourceOptions {
   /** Whether calls of an upstream go on while they cannot be recorded. */
   readonly isObserved: boolean;
   readonly onFatal: (error: SyncFailed) => void;
+  /** Told of bytes of bodies that went through. */
+  readonly passed: (bytes: number) => void;
   readonly limits: SourceLimits;
 }
 
@@ -199,7 +201,8 @@ export class Source {
       onFatal: options.onFatal,
     });
     const { keyring, origin } = options;
-    const context = { journal, keyring, origin, random, linger: new Linger() };
+    const { passed } = options;
+    const context = { journal, keyring, origin, random, linger: new Linger(), passed };
     let source: Source | undefined;
     recorder = new Recorder({
       context,

@@ -40,6 +40,8 @@ export interface SpoolContext {
   readonly origin: string;
   readonly random: (bytes: number) => Uint8Array;
   readonly linger: Linger;
+  /** Told of bytes of bodies that went through. */
+  readonly passed: (bytes: number) => void;
 }
 
 /** Plain bytes of one frame of a body, at most. */
@@ -72,12 +74,18 @@ class BodySpool {
   readonly #hash: Hash = createHash('sha256');
   readonly #write: (sealed: Uint8Array) => number;
   readonly #sealer: FieldSealer;
+  readonly #passed: (bytes: number) => void;
   #held: Uint8Array[] = [];
   #heldBytes = 0;
   #bytes = 0;
 
-  constructor(sealer: FieldSealer, write: (sealed: Uint8Array) => number) {
+  constructor(
+    sealer: FieldSealer,
+    passed: (bytes: number) => void,
+    write: (sealed: Uint8Array) => number,
+  ) {
     this.#sealer = sealer;
+    this.#passed = passed;
     this.#write = write;
   }
 
@@ -106,8 +114,11 @@ class BodySpool {
     const whole = this.#held.length === 1 ? undefined : concat(...this.#held);
     this.#held = [];
     this.#heldBytes = 0;
-    this.positions.push(this.#write(this.#sealer.next(whole ?? (only as Uint8Array))));
+    const plain = whole ?? (only as Uint8Array);
+    this.positions.push(this.#write(this.#sealer.next(plain)));
+    const { length } = plain;
     if (whole !== undefined) free(whole);
+    this.#passed(length);
   }
 }
 
@@ -292,7 +303,7 @@ export class CallSpool {
     type: typeof FRAME.request | typeof FRAME.response | typeof FRAME.content,
   ): BodySpool {
     const sealer = new FieldSealer(this.#dataKey, this.#place(field));
-    return new BodySpool(sealer, (sealed) => this.#append(type, sealed));
+    return new BodySpool(sealer, this.#context.passed, (sealed) => this.#append(type, sealed));
   }
 
   #append(type: (typeof FRAME)[keyof typeof FRAME], payload: Uint8Array): number {

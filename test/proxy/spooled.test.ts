@@ -23,7 +23,8 @@ test('the beginning of an answer is no longer for a reader that gives each piece
     },
   });
   const keyring = new Keyring(random(32), random);
-  const context = { journal, keyring, origin: 'log.example', random, linger: new Linger() };
+  const passed = () => {};
+  const context = { journal, keyring, origin: 'log.example', random, linger: new Linger(), passed };
   const spool = new CallSpool(context, '0197f1c2-5a3b-7c4d-8e5f-0a1b2c3d4e5f', {
     received_us: 0,
     upstream: 'any',

@@ -9,6 +9,7 @@ import { SteleError } from '../../server/core/errors.ts';
 import type { Signer } from '../../server/keys/signer.ts';
 import type { ProxySettings } from '../../server/proxy/proxy.ts';
 import { arrived, crossing, owned } from '../../server/proxy/thread/calls.ts';
+import { collector } from '../../server/proxy/thread/collector.ts';
 import { startProxyThread, type ThreadPorts } from '../../server/proxy/thread/host.ts';
 import {
   ask,
@@ -232,4 +233,14 @@ test('of a part of a buffer only the part crosses', () => {
   for (const part of [whole.subarray(10, 20), Buffer.from(whole.buffer, 10, 10)]) {
     expect(structuredClone(owned(part)).buffer.byteLength).toBe(10);
   }
+});
+
+test('memory behind bodies that went through is given back before there is much of it', async () => {
+  const MIB = 1_048_576;
+  const passed = collector(16 * MIB);
+  const before = process.memoryUsage().arrayBuffers;
+  for (let i = 0; i < 15; i++) passed(new Uint8Array(MIB).length);
+  expect(process.memoryUsage().arrayBuffers).toBeGreaterThan(before + 8 * MIB);
+  passed(MIB);
+  await expect.poll(() => process.memoryUsage().arrayBuffers).toBeLessThan(before + 4 * MIB);
 });

@@ -16,6 +16,7 @@ import {
   type ThreadCalls,
   type Unchanged,
 } from './calls.ts';
+import { collector } from './collector.ts';
 import type { ThreadSetup } from './host.ts';
 import { ThreadSeries } from './series.ts';
 
@@ -44,6 +45,7 @@ async function start(): Promise<string> {
     signerOf: async (origin, source) => signerOf(await host.signerOf(origin, source)),
     series,
     logger,
+    passed: collector(),
     onFatal: (error) => void host.fatal.asEvent(crossing(error)),
   });
   return proxy.url;
