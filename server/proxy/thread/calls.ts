@@ -5,8 +5,8 @@
  *     keys, logs, log lines    ◀── HostCalls ──   calls, journal, records
  *                              ── ThreadCalls ──▶
  *
- * What crosses is copied, or given away where it is a long result. An error crosses as what a caller can tell it apart by, and arrives as an error
- * of the same kind.
+ * What crosses is copied, or given away where it is a long result. An error crosses as what a caller can tell it apart
+ * by, and arrives as an error of the same kind.
  */
 import type { MessagePort, Worker } from 'node:worker_threads';
 import { type BirpcReturn, createBirpc } from 'birpc';

@@ -7,7 +7,7 @@
 import { Worker } from 'node:worker_threads';
 import type { BirpcReturn } from 'birpc';
 import type { Content, ContentBody } from '../../client/multipart.ts';
-import { SteleError } from '../../core/errors.ts';
+import { invariant, SteleError } from '../../core/errors.ts';
 import type { Signer } from '../../keys/signer.ts';
 import type { ProxyLogger } from '../logger.ts';
 import type {
@@ -113,7 +113,11 @@ class Host {
     abandon: (id) => this.#underWay.get(id)?.abort(),
     sources: (origin) => this.#series.log(origin).sources(),
     next: (origin) => this.#series.next(origin),
-    handOver: async (keyid, origin, source) => this.#handOvers.get(keyid)?.(origin, source),
+    handOver: async (keyid, origin, source) => {
+      const handOver = this.#handOvers.get(keyid);
+      invariant(handOver !== undefined, 'a source is handed over to a key that was announced');
+      await handOver(origin, source);
+    },
     log: (level, facts, message) => this.#ports.logger[level](facts, message),
     fatal: (error) => this.#ports.onFatal(arrived(error)),
   };
