@@ -62,7 +62,7 @@ describe('a batch', () => {
     const entries = [
       good[0]!,
       await note('by a stranger', makeSigner()),
-      good[1]!.with(good[1]!.length - 80, 1),
+      good[1]!.with(-80, good[1]!.at(-80)! ^ 1),
       new Uint8Array(0),
       new Uint8Array(65_536),
       good[2]!,
